@@ -1,0 +1,296 @@
+//! Drives as apps see them: folders with one stable link.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use p2p_identity::{ContentId, DriveId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Result;
+
+/// What this node does for a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DriveRole {
+    /// Holds the drive's key: its word is the drive.
+    Owner,
+    /// Holds a copy in a folder and serves it.
+    Mirror,
+    /// Only looked at it.
+    Reader,
+}
+
+/// A drive known to this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriveInfo {
+    /// The drive's id.
+    #[schema(value_type = String)]
+    pub drive: DriveId,
+    /// Its link, with hints where this node has addresses.
+    pub link: String,
+    /// The folder it is shared from or copied to.
+    #[schema(value_type = Option<String>)]
+    pub path: Option<PathBuf>,
+    /// What this node does for it.
+    pub role: DriveRole,
+    /// The owner's counter: 1, 2, 3 …; 0 before the first version.
+    pub version: u64,
+    /// Files in that version.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Peers with an open session for it.
+    pub peers: u32,
+    /// Whether everything of that version is here.
+    pub complete: bool,
+    /// What the owner calls it.
+    #[serde(default)]
+    pub title: String,
+}
+
+/// How to make a drive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NewDrive {
+    /// Absolute path of the folder it is shared from. The same folder always gives the same drive.
+    #[schema(value_type = Option<String>)]
+    pub path: Option<PathBuf>,
+    /// What people call it, at most 255 bytes.
+    pub title: String,
+}
+
+/// What an entry of a drive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link; its content is the target's text.
+    Symlink,
+}
+
+/// One line of an import: a path of the drive and what is to stand there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// Path in the drive, components joined by `/`.
+    pub path: String,
+    /// What is to stand there.
+    #[serde(flatten)]
+    pub kind: ChangeKind,
+}
+
+/// What is to stand at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "set", rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// The file, folder or symlink at that path below the drive's folder, read by the node itself.
+    Local {
+        /// The path below the folder, where its name on disk is not the one in the drive (another Unicode form).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        at: Option<PathBuf>,
+    },
+    /// Nothing: the path is deleted, with all below it.
+    Deleted,
+}
+
+/// How to import.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Import {
+    /// Whether the lines name everything there is: what is not named is deleted.
+    pub complete: bool,
+    /// A sentence kept with the version, at most 1 KiB.
+    pub message: String,
+}
+
+/// A path that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Skipped {
+    /// The path in the drive.
+    pub path: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// How far a long job is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Files done.
+    pub files_done: u64,
+    /// Files in all, as far as known.
+    pub files_total: u64,
+    /// Bytes done.
+    pub bytes_done: u64,
+    /// Bytes in all, as far as known.
+    pub bytes_total: u64,
+    /// Rate of the last second or so.
+    pub bytes_per_second: f64,
+    /// Peers that take part.
+    #[serde(default)]
+    pub peers: u32,
+}
+
+/// What an import reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ImportEvent {
+    /// Work goes on.
+    Progress(Progress),
+    /// A signed version stands, and is on disk.
+    Published {
+        /// The owner's counter.
+        version: u64,
+        /// Files in it.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Whether anything differed from the version before; if not, no new version was made.
+        changed: bool,
+        /// What was left out.
+        skipped: Vec<Skipped>,
+    },
+}
+
+/// How to open a drive that may have to be found first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Open {
+    /// The link, or a bare id.
+    pub link: String,
+    /// How long to look for peers.
+    #[serde(default, with = "opt_seconds", rename = "timeout_s")]
+    #[schema(value_type = Option<f64>)]
+    pub timeout: Option<Duration>,
+}
+
+impl Open {
+    /// Open `link` with the default time limit.
+    pub fn new(link: impl Into<String>) -> Self {
+        Self { link: link.into(), timeout: None }
+    }
+}
+
+/// Which entries to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct TreeQuery {
+    /// Only this path and what is below it; empty for everything.
+    pub prefix: String,
+    /// Levels below the prefix; `None` for all, 1 for one folder.
+    pub depth: Option<u32>,
+}
+
+/// An entry of a drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TreeEntry {
+    /// The path in the drive.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime: i64,
+    /// Permission bits.
+    pub mode: u16,
+    /// BLAKE3 of the content.
+    #[schema(value_type = String)]
+    pub hash: ContentId,
+}
+
+/// Which bytes of a file: from `start`, `end` not included; `None` is the file's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadRange {
+    /// First byte.
+    pub start: u64,
+    /// First byte not wanted.
+    pub end: Option<u64>,
+}
+
+/// Verified bytes of a file.
+pub struct Content {
+    /// The entry that is read.
+    pub entry: TreeEntry,
+    /// First byte that is streamed.
+    pub start: u64,
+    /// Bytes that are streamed.
+    pub len: u64,
+    /// The bytes; every chunk was verified before it got here. An error ends the stream.
+    pub stream: BoxStream<'static, Result<Bytes>>,
+}
+
+/// How to copy a drive into a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Follow {
+    /// The link, or a bare id.
+    pub link: String,
+    /// Absolute path of the folder; made if it is not there.
+    #[schema(value_type = String)]
+    pub target: PathBuf,
+    /// Whether symlinks that leave the folder are made too.
+    #[serde(default)]
+    pub allow_external_links: bool,
+    /// How long to look for peers without any progress.
+    #[serde(default, with = "opt_seconds", rename = "timeout_s")]
+    #[schema(value_type = Option<f64>)]
+    pub timeout: Option<Duration>,
+}
+
+/// What a copy reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum TransferEvent {
+    /// Work goes on.
+    Progress(Progress),
+    /// Everything is in place and on disk.
+    Done {
+        /// The drive.
+        #[schema(value_type = String)]
+        drive: DriveId,
+        /// The owner's counter.
+        version: u64,
+        /// Files in it.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Content bytes that had to travel.
+        bytes_fetched: u64,
+        /// Peers that sent something.
+        peers: u32,
+        /// What was left out.
+        skipped: Vec<Skipped>,
+    },
+}
+
+/// What `remove` did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Removed {
+    /// The drive.
+    #[schema(value_type = String)]
+    pub drive: DriveId,
+    /// Its folder, which keeps its files.
+    #[schema(value_type = Option<String>)]
+    pub path: Option<PathBuf>,
+}
+
+mod opt_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|d| d.as_secs_f64()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(from)?;
+        seconds
+            .map(|s| Duration::try_from_secs_f64(s).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}

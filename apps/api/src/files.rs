@@ -1,0 +1,104 @@
+//! The routes of the `files` app (`/v1/apps/files/…`): what the command line and scripts send it and get back.
+
+use std::path::PathBuf;
+
+use p2p_identity::DriveId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Progress, Skipped};
+
+/// `POST /v1/apps/files/shares`: share a folder. Answers a stream of [`ShareEvent`], one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareRequest {
+    /// Absolute path of the folder.
+    #[schema(value_type = String)]
+    pub path: PathBuf,
+    /// What people call it; the folder's name if empty.
+    #[serde(default)]
+    pub title: String,
+    /// Whether to publish one version only and not to look for changes later.
+    #[serde(default)]
+    pub once: bool,
+}
+
+/// What sharing reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ShareEvent {
+    /// The link, before any hashing.
+    Link {
+        /// The link, with hints.
+        link: String,
+        /// The drive's id.
+        #[schema(value_type = String)]
+        drive: DriveId,
+    },
+    /// Work goes on.
+    Progress(Progress),
+    /// A version stands.
+    Published {
+        /// The link, with hints.
+        link: String,
+        /// The drive's id.
+        #[schema(value_type = String)]
+        drive: DriveId,
+        /// Its address in a browser, where the gateway runs.
+        browser: Option<String>,
+        /// The owner's counter.
+        version: u64,
+        /// Files in it.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Seconds from the request to here.
+        seconds: f64,
+        /// What was left out.
+        skipped: Vec<Skipped>,
+    },
+}
+
+/// `DELETE /v1/apps/files/shares?which=DRIVE_OR_DIR` needs no body; `POST /v1/apps/files/clones`: copy a drive into a
+/// folder. Answers a stream of [`CloneEvent`], one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CloneRequest {
+    /// The link, or a bare id.
+    pub link: String,
+    /// Absolute path of the folder.
+    #[schema(value_type = String)]
+    pub target: PathBuf,
+    /// Whether symlinks that leave the folder are made too.
+    #[serde(default)]
+    pub allow_external_links: bool,
+    /// Seconds to look for peers without any progress.
+    #[serde(default)]
+    pub timeout_s: Option<f64>,
+}
+
+/// What copying reports.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum CloneEvent {
+    /// Work goes on.
+    Progress(Progress),
+    /// Everything is in place and on disk.
+    Done {
+        /// The drive's id.
+        #[schema(value_type = String)]
+        drive: DriveId,
+        /// The owner's counter.
+        version: u64,
+        /// Files in it.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Content bytes that had to travel.
+        bytes_fetched: u64,
+        /// Seconds from the request to here.
+        seconds: f64,
+        /// Peers that sent something.
+        peers: u32,
+        /// What was left out.
+        skipped: Vec<Skipped>,
+    },
+}

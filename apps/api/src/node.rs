@@ -1,0 +1,219 @@
+//! The handle an app holds.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use p2p_identity::{DriveId, PeerId};
+
+use crate::{
+    Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo,
+    Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
+};
+
+/// Values as they come; the first error ends it. Dropping it stops the work behind it.
+pub type Stream<T> = BoxStream<'static, Result<T>>;
+
+/// What stands behind a [`Node`]: the engine itself, a client of the socket, or a fake for tests.
+///
+/// Apps use [`Node`]; this trait is for those who implement the contract. Each call is cancel safe: dropped midway
+/// it leaves nothing half done that the same call would not complete.
+#[async_trait]
+pub trait Contract: Send + Sync + 'static {
+    /// Who and how this node is.
+    async fn info(&self) -> Result<NodeInfo>;
+    /// Asks the node to stop; it says goodbye and ends by itself.
+    async fn stop(&self) -> Result<()>;
+    /// What happens from now on, or from an earlier event that is still remembered.
+    async fn events(&self, query: EventQuery) -> Result<EventStream>;
+    /// Counters in OpenMetrics text form.
+    async fn metrics(&self) -> Result<String>;
+
+    /// Connected peers.
+    async fn peers(&self) -> Result<Vec<PeerInfo>>;
+    /// Connects to a multiaddr, or to a peer id that is found through LAN and DHT.
+    async fn dial(&self, target: &str, timeout: Duration) -> Result<Dialed>;
+    /// Measures the round trip to a peer, connecting first if need be.
+    async fn ping(&self, peer: PeerId, timeout: Duration) -> Result<Ping>;
+
+    /// Peers that say they provide `key`.
+    async fn find_providers(&self, key: [u8; 32], timeout: Duration) -> Result<Vec<Provider>>;
+    /// Says that this node provides `key`, and again before that expires.
+    async fn provide(&self, key: [u8; 32]) -> Result<()>;
+    /// Stops saying so.
+    async fn stop_providing(&self, key: [u8; 32]) -> Result<()>;
+
+    /// Drives known here.
+    async fn drives(&self) -> Result<Vec<DriveInfo>>;
+    /// Makes a drive, or returns the one that this folder has already.
+    async fn create_drive(&self, new: NewDrive) -> Result<DriveInfo>;
+    /// One drive that is known here.
+    async fn drive(&self, drive: DriveId) -> Result<DriveInfo>;
+    /// Finds a drive's peers and its newest version.
+    async fn open_drive(&self, open: Open) -> Result<DriveInfo>;
+    /// Stops sharing, mirroring or remembering a drive. Files in folders stay.
+    async fn remove_drive(&self, drive: DriveId) -> Result<Removed>;
+    /// Takes changes of the drive's folder into a new version.
+    async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>>;
+    /// Entries in path order.
+    async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>>;
+    /// Verified bytes of a file, fetched as far as they are not here.
+    async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content>;
+    /// Copies a drive into a folder.
+    async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
+}
+
+/// Everything an app can ask of its node. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    contract: Arc<dyn Contract>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Node")
+    }
+}
+
+impl Node {
+    /// A handle over an implementation of the contract.
+    pub fn new(contract: Arc<dyn Contract>) -> Self {
+        Self { contract }
+    }
+
+    /// Who and how this node is.
+    pub async fn info(&self) -> Result<NodeInfo> {
+        self.contract.info().await
+    }
+
+    /// Asks the node to stop.
+    pub async fn stop(&self) -> Result<()> {
+        self.contract.stop().await
+    }
+
+    /// What happened, in order.
+    pub async fn events(&self, query: EventQuery) -> Result<EventStream> {
+        self.contract.events(query).await
+    }
+
+    /// Counters in OpenMetrics text form.
+    pub async fn metrics(&self) -> Result<String> {
+        self.contract.metrics().await
+    }
+
+    /// Connections.
+    pub fn peers(&self) -> Peers {
+        Peers { contract: self.contract.clone() }
+    }
+
+    /// Providers by key.
+    pub fn dht(&self) -> Dht {
+        Dht { contract: self.contract.clone() }
+    }
+
+    /// Folders with a stable link.
+    pub fn drives(&self) -> Drives {
+        Drives { contract: self.contract.clone() }
+    }
+}
+
+/// Connections to other peers.
+#[derive(Clone)]
+pub struct Peers {
+    contract: Arc<dyn Contract>,
+}
+
+impl Peers {
+    /// Connected peers.
+    pub async fn list(&self) -> Result<Vec<PeerInfo>> {
+        self.contract.peers().await
+    }
+
+    /// Connects to a multiaddr or a peer id.
+    pub async fn dial(&self, target: &str, timeout: Duration) -> Result<Dialed> {
+        self.contract.dial(target, timeout).await
+    }
+
+    /// Measures the round trip to a peer.
+    pub async fn ping(&self, peer: PeerId, timeout: Duration) -> Result<Ping> {
+        self.contract.ping(peer, timeout).await
+    }
+}
+
+/// The distributed hash table.
+#[derive(Clone)]
+pub struct Dht {
+    contract: Arc<dyn Contract>,
+}
+
+impl Dht {
+    /// Peers that say they provide `key`.
+    pub async fn find_providers(&self, key: [u8; 32], timeout: Duration) -> Result<Vec<Provider>> {
+        self.contract.find_providers(key, timeout).await
+    }
+
+    /// Says that this node provides `key`.
+    pub async fn provide(&self, key: [u8; 32]) -> Result<()> {
+        self.contract.provide(key).await
+    }
+
+    /// Stops saying so.
+    pub async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
+        self.contract.stop_providing(key).await
+    }
+}
+
+/// Drives.
+#[derive(Clone)]
+pub struct Drives {
+    contract: Arc<dyn Contract>,
+}
+
+impl Drives {
+    /// Drives known here.
+    pub async fn list(&self) -> Result<Vec<DriveInfo>> {
+        self.contract.drives().await
+    }
+
+    /// Makes a drive, or returns the one that this folder has already.
+    pub async fn create(&self, new: NewDrive) -> Result<DriveInfo> {
+        self.contract.create_drive(new).await
+    }
+
+    /// One drive that is known here.
+    pub async fn get(&self, drive: DriveId) -> Result<DriveInfo> {
+        self.contract.drive(drive).await
+    }
+
+    /// Finds a drive's peers and its newest version.
+    pub async fn open(&self, open: Open) -> Result<DriveInfo> {
+        self.contract.open_drive(open).await
+    }
+
+    /// Stops sharing, mirroring or remembering a drive.
+    pub async fn remove(&self, drive: DriveId) -> Result<Removed> {
+        self.contract.remove_drive(drive).await
+    }
+
+    /// Takes changes of the drive's folder into a new version.
+    pub async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
+        self.contract.import(drive, how, changes).await
+    }
+
+    /// Entries in path order.
+    pub async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
+        self.contract.tree(drive, query).await
+    }
+
+    /// Verified bytes of a file.
+    pub async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
+        self.contract.read(drive, path, range).await
+    }
+
+    /// Copies a drive into a folder.
+    pub async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
+        self.contract.follow(follow).await
+    }
+}

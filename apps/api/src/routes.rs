@@ -1,0 +1,43 @@
+//! Paths of the local API, once for server and client.
+
+/// `GET`: answers at once; headers `API-Version` and `API-Min-Version`.
+pub const PING: &str = "/v1/_ping";
+/// `GET`: [`crate::NodeInfo`].
+pub const NODE: &str = "/v1/node";
+/// `POST`: asks the node to stop; answers 202 at once.
+pub const STOP: &str = "/v1/node/stop";
+/// `GET`: this document.
+pub const OPENAPI: &str = "/v1/openapi.json";
+/// `GET`: counters in OpenMetrics form.
+pub const METRICS: &str = "/v1/metrics";
+/// `GET ?topics=a,b`: events, as server-sent events or one JSON object a line, by `Accept`.
+pub const EVENTS: &str = "/v1/events";
+/// `GET`: a list of [`crate::PeerInfo`].
+pub const PEERS: &str = "/v1/peers";
+/// `POST {"target"}`: [`crate::Dialed`].
+pub const DIAL: &str = "/v1/peers/dial";
+/// `POST`: [`crate::Ping`].
+pub const PEER_PING: &str = "/v1/peers/{peer}/ping";
+/// `GET`: a list of [`crate::Provider`]; `PUT`: announce, `DELETE`: stop announcing. The key is 64 hex digits.
+pub const PROVIDERS: &str = "/v1/dht/providers/{key}";
+/// `GET`: a list of [`crate::DriveInfo`]; `POST` [`crate::NewDrive`]: make one.
+pub const DRIVES: &str = "/v1/drives";
+/// `POST` [`crate::Open`]: find a drive and its newest version.
+pub const OPEN: &str = "/v1/drives/open";
+/// `POST` [`crate::Follow`]: copy a drive into a folder; a stream of [`crate::TransferEvent`].
+pub const FOLLOW: &str = "/v1/drives/follow";
+/// `GET`: [`crate::DriveInfo`]; `DELETE`: [`crate::Removed`].
+pub const DRIVE: &str = "/v1/drives/{drive}";
+/// `POST`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. `?complete=true` names everything.
+pub const IMPORT: &str = "/v1/drives/{drive}/import";
+/// `GET ?prefix=&depth=`: one [`crate::TreeEntry`] a line.
+pub const TREE: &str = "/v1/drives/{drive}/tree";
+/// `GET`, with `Range`: verified bytes.
+pub const FILE: &str = "/v1/drives/{drive}/files/{*path}";
+/// Everything below belongs to an app.
+pub const APPS: &str = "/v1/apps/{app}/{*path}";
+
+/// Version of this API, in the header `API-Version`.
+pub const API_VERSION: &str = "1.0";
+/// Oldest version still served, in the header `API-Min-Version`.
+pub const API_MIN_VERSION: &str = "1.0";

@@ -1,0 +1,1 @@
+//! The p2p command line as a library.

@@ -1,0 +1,1 @@
+//! The app contract over the local socket.

@@ -1,0 +1,1 @@
+//! Share and clone: a folder on disk and a drive.

@@ -1,0 +1,113 @@
+//! What this node provides and when it says so again: a machine without clock or I/O.
+//!
+//! Kademlia repeats announcements every 12 h by itself. On top of that they are repeated soon after the addresses of
+//! this node changed, and while the network is so small that each new peer may be one of the holders.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Changes within this time lead to one repetition.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Announcements under way at once; each is a lookup and up to 20 messages.
+const MAX_RUNNING: usize = 8;
+
+/// The machine. `K` is a key.
+#[derive(Debug)]
+pub(crate) struct Announcements<K> {
+    provided: HashSet<K>,
+    queue: VecDeque<K>,
+    running: usize,
+    repeat_at: Option<Instant>,
+}
+
+impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
+    pub(crate) fn new() -> Self {
+        Self { provided: HashSet::new(), queue: VecDeque::new(), running: 0, repeat_at: None }
+    }
+
+    pub(crate) fn on_provide(&mut self, key: K) {
+        self.provided.insert(key.clone());
+        self.enqueue(key);
+    }
+
+    pub(crate) fn on_stop(&mut self, key: &K) {
+        self.provided.remove(key);
+        self.queue.retain(|queued| queued != key);
+    }
+
+    /// Addresses changed, or a peer joined a small network.
+    pub(crate) fn on_change(&mut self, now: Instant) {
+        if !self.provided.is_empty() && self.repeat_at.is_none() {
+            self.repeat_at = Some(now + SETTLE);
+        }
+    }
+
+    pub(crate) fn on_timeout(&mut self, now: Instant) {
+        if self.repeat_at.is_some_and(|at| at <= now) {
+            self.repeat_at = None;
+            let all: Vec<K> = self.provided.iter().cloned().collect();
+            for key in all {
+                self.enqueue(key);
+            }
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.repeat_at
+    }
+
+    /// The next key to announce; its end is told by [`Self::on_finished`].
+    pub(crate) fn poll_start(&mut self) -> Option<K> {
+        if self.running >= MAX_RUNNING {
+            return None;
+        }
+        let key = self.queue.pop_front()?;
+        self.running += 1;
+        Some(key)
+    }
+
+    pub(crate) fn on_finished(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    fn enqueue(&mut self, key: K) {
+        if !self.queue.contains(&key) {
+            self.queue.push_back(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_changes_lead_to_one_repetition() {
+        let now = Instant::now();
+        let mut machine = Announcements::new();
+        machine.on_provide(1);
+        assert_eq!(machine.poll_start(), Some(1));
+        machine.on_finished();
+        machine.on_change(now);
+        machine.on_change(now + SETTLE / 2);
+        machine.on_timeout(now + SETTLE / 2);
+        assert_eq!(machine.poll_start(), None);
+        machine.on_timeout(now + SETTLE);
+        assert_eq!(machine.poll_start(), Some(1));
+        assert_eq!(machine.poll_start(), None);
+        assert_eq!(machine.next_timeout(), None);
+    }
+
+    #[test]
+    fn few_announcements_run_at_once_and_stopped_ones_are_not_repeated() {
+        let mut machine = Announcements::new();
+        for key in 0..20 {
+            machine.on_provide(key);
+        }
+        let started: Vec<i32> = std::iter::from_fn(|| machine.poll_start()).collect();
+        assert_eq!(started.len(), MAX_RUNNING);
+        machine.on_stop(&8);
+        machine.on_finished();
+        assert_eq!(machine.poll_start(), Some(9));
+    }
+}

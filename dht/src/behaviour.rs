@@ -1,0 +1,477 @@
+//! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::FutureExt;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::kad::{
+    self, AddProviderOk, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult,
+    RecordKey, StoreInserts,
+};
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+
+use crate::announce::Announcements;
+use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, REPUBLISH, protocol};
+use crate::{Config, ModeRule, Observed, Persist, RecordKind, Store};
+
+/// Below this many peers in the table each new one may be a holder of our keys, so they are announced again.
+const SMALL_NETWORK: usize = 20;
+/// How often expired rows are dropped.
+const CLEAN_EVERY: Duration = Duration::from_secs(600);
+
+/// A number that ties events to the call that caused them.
+pub type QueryNumber = u64;
+
+/// What the DHT tells the engine.
+#[derive(Debug)]
+pub enum Event {
+    /// More providers of a key. Their addresses are known to the DHT until the query is done: dial at once.
+    Providers {
+        /// The call.
+        query: QueryNumber,
+        /// Peers not told before.
+        providers: Vec<PeerId>,
+    },
+    /// No more providers will come.
+    ProvidersDone {
+        /// The call.
+        query: QueryNumber,
+    },
+    /// A key was announced to the peers there are.
+    Announced {
+        /// The key.
+        key: Vec<u8>,
+        /// Whether the lookup of the holders succeeded.
+        ok: bool,
+    },
+    /// This node answers queries from now on, or no longer.
+    ModeChanged(Mode),
+}
+
+/// What identify and the connection say about a peer.
+#[derive(Clone, Debug)]
+pub struct IdentifiedPeer {
+    /// Who.
+    pub peer: PeerId,
+    /// Protocols it speaks.
+    pub protocols: Vec<StreamProtocol>,
+    /// Addresses of it that we may dial, as judged by the transport's rules.
+    pub addresses: Vec<Multiaddr>,
+    /// Its direct connections at global addresses.
+    pub global_connections: Vec<ConnectionId>,
+}
+
+/// The DHT.
+pub struct Dht {
+    kad: kad::Behaviour<Store>,
+    protocol: StreamProtocol,
+    rule: ModeRule,
+    mode: Mode,
+    island: bool,
+    listen: HashSet<Multiaddr>,
+    /// Listen addresses confirmed as external because we are on an island.
+    confirmed: HashSet<Multiaddr>,
+    announcements: Announcements<RecordKey>,
+    announcing: HashMap<QueryId, RecordKey>,
+    searches: HashMap<QueryId, Search>,
+    next_query: QueryNumber,
+    rejected: Arc<AtomicU64>,
+    connected_at: HashMap<PeerId, Vec<(ConnectionId, Multiaddr)>>,
+    clean_at: Instant,
+    outputs: VecDeque<ToSwarm<Event, THandlerInEvent<kad::Behaviour<Store>>>>,
+    timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+    /// Judges whether a peer connected at the first address may name the second as its own.
+    may_name: fn(&Multiaddr, &Multiaddr) -> bool,
+}
+
+struct Search {
+    number: QueryNumber,
+    told: HashSet<PeerId>,
+}
+
+impl Dht {
+    /// The DHT of `network` for node `me`.
+    ///
+    /// `may_name(connected, claimed)` judges addresses that peers name; the transport has that rule.
+    pub fn new(
+        me: PeerId,
+        network: &str,
+        config: &Config,
+        kinds: Vec<Box<dyn RecordKind>>,
+        persist: Box<dyn Persist>,
+        may_name: fn(&Multiaddr, &Multiaddr) -> bool,
+    ) -> Self {
+        let protocol = protocol(network);
+        let mut kad_config = kad::Config::new(protocol.clone());
+        kad_config
+            .set_query_timeout(QUERY_TIMEOUT)
+            .set_provider_record_ttl(Some(PROVIDER_TTL))
+            .set_provider_publication_interval(Some(REPUBLISH))
+            // Values are put again by whoever signed them.
+            .set_replication_interval(None)
+            .set_publication_interval(None)
+            .set_max_packet_size(MAX_PACKET_BYTES)
+            .set_record_filtering(StoreInserts::FilterBoth)
+            .set_kbucket_inserts(BucketInserts::Manual)
+            .set_caching(Caching::Disabled)
+            .disjoint_query_paths(true)
+            .set_parallelism(NonZeroUsize::new(3).expect("3 is not 0"));
+        let store = Store::open(me, kinds, persist);
+        let mut kad = kad::Behaviour::with_config(me, store, kad_config);
+        let now = Instant::now();
+        let rule = ModeRule::new(config.mode);
+        let mode = rule.mode(now);
+        kad.set_mode(Some(mode));
+        Self {
+            kad,
+            protocol,
+            island: rule.is_island(),
+            rule,
+            mode,
+            listen: HashSet::new(),
+            confirmed: HashSet::new(),
+            announcements: Announcements::new(),
+            announcing: HashMap::new(),
+            searches: HashMap::new(),
+            next_query: 0,
+            rejected: Arc::default(),
+            connected_at: HashMap::new(),
+            clean_at: now + CLEAN_EVERY,
+            outputs: VecDeque::new(),
+            timer: None,
+            may_name,
+        }
+    }
+
+    /// Looks for providers of a key; answers come as events with this number.
+    pub fn find_providers(&mut self, key: &[u8]) -> QueryNumber {
+        let number = self.next_query;
+        self.next_query += 1;
+        let id = self.kad.get_providers(RecordKey::from(key.to_vec()));
+        self.searches.insert(id, Search { number, told: HashSet::new() });
+        number
+    }
+
+    /// Ends a search; no more events come for it.
+    pub fn stop_search(&mut self, query: QueryNumber) {
+        let Some(id) = self.searches.iter().find(|(_, s)| s.number == query).map(|(id, _)| *id) else { return };
+        self.searches.remove(&id);
+        if let Some(mut running) = self.kad.query_mut(&id) {
+            running.finish();
+        }
+    }
+
+    /// Says that this node provides a key, now and again until [`Self::stop_providing`].
+    pub fn provide(&mut self, key: &[u8]) {
+        self.announcements.on_provide(RecordKey::from(key.to_vec()));
+    }
+
+    /// Stops saying so. What others have stored expires by itself.
+    pub fn stop_providing(&mut self, key: &[u8]) {
+        let key = RecordKey::from(key.to_vec());
+        self.announcements.on_stop(&key);
+        self.kad.stop_providing(&key);
+    }
+
+    /// Takes in what identify says about a peer. Only servers enter the table.
+    pub fn on_identified(&mut self, peer: &IdentifiedPeer) {
+        if !peer.protocols.contains(&self.protocol) {
+            self.kad.remove_peer(&peer.peer);
+            return;
+        }
+        for address in &peer.addresses {
+            self.kad.add_address(&peer.peer, address.clone());
+        }
+        let now = Instant::now();
+        for connection in &peer.global_connections {
+            self.rule.on_observed(now, Observed::GlobalServer(*connection));
+        }
+        self.apply_rule(now);
+        if self.table_size() <= SMALL_NETWORK {
+            self.announcements.on_change(now);
+        }
+    }
+
+    /// Forgets a peer, e.g. one of another network.
+    pub fn forget(&mut self, peer: &PeerId) {
+        self.kad.remove_peer(peer);
+    }
+
+    /// A peer at a global address reached us at this global address, not through a relay.
+    pub fn on_reached(&mut self, address: Multiaddr) {
+        let now = Instant::now();
+        self.rule.on_observed(now, Observed::DialledAt(address));
+        self.apply_rule(now);
+    }
+
+    /// Peers in the routing table.
+    pub fn table_size(&mut self) -> usize {
+        self.kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
+    }
+
+    /// Peers in the routing table with their addresses, at most `max`, to be remembered for the next start.
+    pub fn table(&mut self, max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        self.kad
+            .kbuckets()
+            .flat_map(|bucket| {
+                bucket
+                    .iter()
+                    .map(|entry| (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect()))
+                    .collect::<Vec<_>>()
+            })
+            .take(max)
+            .collect()
+    }
+
+    /// Whether this node answers queries.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether no DHT server is connected at a global address.
+    pub fn is_island(&self) -> bool {
+        self.island
+    }
+
+    /// Values and provider records from peers that were not stored.
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Keys with providers, and values, in the store.
+    pub fn store_sizes(&mut self) -> (usize, usize) {
+        self.kad.store_mut().sizes()
+    }
+
+    fn apply_rule(&mut self, now: Instant) {
+        let island = self.rule.is_island();
+        if island != self.island {
+            self.island = island;
+            self.announcements.on_change(now);
+        }
+        let wanted: HashSet<Multiaddr> = if island { self.listen.clone() } else { HashSet::new() };
+        for gone in self.confirmed.difference(&wanted) {
+            self.outputs.push_back(ToSwarm::ExternalAddrExpired(gone.clone()));
+        }
+        for new in wanted.difference(&self.confirmed) {
+            self.outputs.push_back(ToSwarm::ExternalAddrConfirmed(new.clone()));
+        }
+        self.confirmed = wanted;
+        let mode = self.rule.mode(now);
+        if mode != self.mode {
+            self.mode = mode;
+            self.kad.set_mode(Some(mode));
+            self.outputs.push_back(ToSwarm::GenerateEvent(Event::ModeChanged(mode)));
+        }
+    }
+
+    fn on_kad_event(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } } => {
+                let connected = self.connected_at.get(&record.provider).map_or(&[][..], Vec::as_slice);
+                let may_name = self.may_name;
+                record.addresses.retain(|claimed| connected.iter().any(|(_, at)| may_name(at, claimed)));
+                if connected.is_empty() || self.kad.store_mut().provide_from_peer(record).is_err() {
+                    self.rejected.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            kad::Event::InboundRequest { request: InboundRequest::PutRecord { record: Some(record), .. } } => {
+                let stored = self.kad.store_mut().put_checked(record, Instant::now(), SystemTime::now());
+                if let Err(reason) = stored {
+                    self.rejected.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%reason, "record not stored");
+                }
+            }
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => self.on_progress(id, result, step.last),
+            _ => {}
+        }
+    }
+
+    fn on_progress(&mut self, id: QueryId, result: QueryResult, last: bool) {
+        match result {
+            QueryResult::GetProviders(result) => {
+                if let (Some(search), Ok(GetProvidersOk::FoundProviders { providers, .. })) =
+                    (self.searches.get_mut(&id), result)
+                {
+                    let new: Vec<PeerId> = providers.into_iter().filter(|peer| search.told.insert(*peer)).collect();
+                    if !new.is_empty() {
+                        let event = Event::Providers { query: search.number, providers: new };
+                        self.outputs.push_back(ToSwarm::GenerateEvent(event));
+                    }
+                }
+                if last && let Some(search) = self.searches.remove(&id) {
+                    self.outputs.push_back(ToSwarm::GenerateEvent(Event::ProvidersDone { query: search.number }));
+                }
+            }
+            QueryResult::StartProviding(result) if last => {
+                if let Some(key) = self.announcing.remove(&id) {
+                    self.announcements.on_finished();
+                    let ok = matches!(result, Ok(AddProviderOk { .. }));
+                    let event = Event::Announced { key: key.to_vec(), ok };
+                    self.outputs.push_back(ToSwarm::GenerateEvent(event));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start_announcements(&mut self) {
+        while let Some(key) = self.announcements.poll_start() {
+            match self.kad.start_providing(key.clone()) {
+                Ok(id) => {
+                    self.announcing.insert(id, key);
+                }
+                Err(error) => {
+                    tracing::warn!(?error, "cannot announce a key: the store is full");
+                    self.announcements.on_finished();
+                }
+            }
+        }
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        self.announcements.on_timeout(now);
+        self.apply_rule(now);
+        if now >= self.clean_at {
+            self.clean_at = now + CLEAN_EVERY;
+            self.kad.store_mut().remove_expired(now);
+        }
+    }
+
+    fn next_timeout(&self) -> Instant {
+        let now = Instant::now();
+        [self.announcements.next_timeout(), self.rule.next_timeout(now), Some(self.clean_at)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.clean_at)
+    }
+}
+
+impl Store {
+    /// Takes a provider record from a peer, for the usual life time at most.
+    fn provide_from_peer(&mut self, mut record: kad::ProviderRecord) -> kad::store::Result<()> {
+        use libp2p::kad::store::RecordStore;
+        let latest = Instant::now() + PROVIDER_TTL;
+        record.expires = Some(record.expires.map_or(latest, |at| at.min(latest)));
+        self.add_provider(record)
+    }
+}
+
+fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+impl NetworkBehaviour for Dht {
+    type ConnectionHandler = <kad::Behaviour<Store> as NetworkBehaviour>::ConnectionHandler;
+    type ToSwarm = Event;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kad.handle_established_inbound_connection(id, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.kad.handle_pending_outbound_connection(id, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.kad.handle_established_outbound_connection(id, peer, address, role, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        let now = Instant::now();
+        match &event {
+            FromSwarm::NewListenAddr(new) if !is_relayed(new.addr) => {
+                self.listen.insert(new.addr.clone());
+                self.apply_rule(now);
+                self.announcements.on_change(now);
+            }
+            FromSwarm::ExpiredListenAddr(old) => {
+                self.listen.remove(old.addr);
+                self.rule.on_observed(now, Observed::AddressLost(old.addr.clone()));
+                self.apply_rule(now);
+            }
+            FromSwarm::ConnectionEstablished(new) => {
+                let at = (new.connection_id, new.endpoint.get_remote_address().clone());
+                self.connected_at.entry(new.peer_id).or_default().push(at);
+            }
+            FromSwarm::ConnectionClosed(old) => {
+                if let Some(known) = self.connected_at.get_mut(&old.peer_id) {
+                    known.retain(|(id, _)| *id != old.connection_id);
+                    if known.is_empty() {
+                        self.connected_at.remove(&old.peer_id);
+                    }
+                }
+                self.rule.on_observed(now, Observed::Closed(old.connection_id));
+                self.apply_rule(now);
+            }
+            FromSwarm::ExternalAddrConfirmed(_) | FromSwarm::ExternalAddrExpired(_) => {
+                self.announcements.on_change(now);
+            }
+            _ => {}
+        }
+        self.kad.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.kad.on_connection_handler_event(peer, id, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
+        loop {
+            self.start_announcements();
+            if let Some(output) = self.outputs.pop_front() {
+                return Poll::Ready(output);
+            }
+            match self.kad.poll(cx) {
+                Poll::Ready(ToSwarm::GenerateEvent(event)) => {
+                    self.on_kad_event(event);
+                    continue;
+                }
+                Poll::Ready(other) => {
+                    return Poll::Ready(other.map_out(|_| unreachable!("events were handled above")));
+                }
+                Poll::Pending => {}
+            }
+            let at = tokio::time::Instant::from_std(self.next_timeout());
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            if timer.poll_unpin(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer = None;
+            self.on_timeout(Instant::now());
+        }
+    }
+}

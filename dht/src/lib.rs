@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod announce;
+mod behaviour;
+mod config;
+mod mode;
+mod persist;
+mod records;
+mod store;
+
+pub use behaviour::{Dht, Event, IdentifiedPeer, QueryNumber};
+pub use config::{Config, ModeSetting};
+pub use mode::{ModeRule, Observed};
+pub use persist::{MemoryPersist, Persist};
+pub use records::{Checked, MAX_VALUE_BYTES, RecordKind, Reject};
+pub use store::{MAX_KEYS, MAX_PROVIDERS_PER_KEY, MAX_RECORDS, Store};
+
+/// Whether a node answers queries.
+pub use libp2p::kad::Mode;

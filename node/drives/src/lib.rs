@@ -1,0 +1,39 @@
+//! Verified, versioned directories.
+
+mod blob;
+mod entry;
+mod exchange;
+mod head;
+mod header;
+mod key;
+mod signed;
+mod store;
+mod topic;
+mod tree;
+mod writers;
+
+pub use blob::{
+    Decoder, Encoder, GROUP_BYTES, Grain, GrainError, GroupRanges, IMPORT_SUBTREE_BYTES, ImportError, MAX_GROUPS,
+    MAX_WIRE_RUNS, OutboardSink, PARENT_BYTES, Parent, Plan, ProofError, RangesError, ReadAt, SIZE_PREFIX_BYTES,
+    SendError, SizeProof, Step, Subtree, Unit, group_count, hash_bytes, hash_file, hash_file_into, outboard_len,
+    valid_groups,
+};
+pub use entry::{Dot, Entry, EntryError, Inline, Kind, MAX_INLINE_BYTES, MAX_VERSIONS, MODE_MASK, Version};
+pub use exchange::{bounded, codec, frame, wire};
+pub use head::{Head, HeadEnvelope, MAX_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_PREV, MAX_WRITERS, VersionVector};
+pub use header::{Header, MAX_HEADER_BYTES, MAX_TITLE_BYTES, Visibility};
+pub use key::{MAX_COMPONENT_BYTES, MAX_KEY_BYTES, PathKey, PathKeyError};
+pub use signed::{Body, Ext, MAX_EXT_ITEMS, Signed, SignedError};
+pub use store::{
+    Batch, Cache, CacheError, CacheOpened, CacheTable, DEFAULT_CACHE_BYTES, KeyValue, Ledger, LedgerError,
+    LedgerTable, MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_PACK_ITEM_BYTES, MAX_ROW_BYTES, MAX_SMALL_VALUE_BYTES,
+    MemoryCache, MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
+};
+pub use topic::{Proof, ReadKey, Session, Side, Topic, day_of};
+pub use tree::{
+    BuildError, BuiltNode, Change, Child, Diff, Expected, Listed, MAX_LEVELS, MAX_NODE_BYTES, Node, NodeError, NodeId,
+    NodeSource, Range, Root, Sum, Tree, TreeBuilder, UpdateError, WalkError, update,
+};
+pub use writers::{
+    Certificate, MAX_CERTIFICATE_BYTES, MAX_PREFIX_BYTES, MAX_REVOKED, MAX_WRITER_SET_BYTES, WriterSet,
+};

@@ -1,0 +1,1 @@
+//! The engine: swarm loop, in-process node, local API server, app host, metrics, configuration.

@@ -1,0 +1,93 @@
+//! What can be set about transports, with defaults (overlay.md, section 7).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the transport part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Multiaddrs to listen on. Port 0 takes a free port.
+    pub listen: Vec<String>,
+    /// Whether to look for peers on the local network by mDNS. Announces the peer id there.
+    pub mdns: bool,
+    /// Connections without any stream close after this many seconds. Longer keeps more sockets open, shorter makes
+    /// apps dial again.
+    pub idle_timeout_s: u64,
+    /// Limits for what strangers can make grow.
+    pub limits: LimitsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"]
+                .map(str::to_owned)
+                .to_vec(),
+            mdns: true,
+            idle_timeout_s: 60,
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The idle limit as a duration.
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_s)
+    }
+}
+
+/// Limits of connections (overlay.md, section 7, home profile). Rules about addresses count global addresses only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Established inbound connections.
+    pub established_in: u32,
+    /// Established outbound connections.
+    pub established_out: u32,
+    /// Established connections in all.
+    pub established: u32,
+    /// Inbound connections that are still being negotiated.
+    pub pending_in: u32,
+    /// Dials under way.
+    pub pending_out: u32,
+    /// Connections to one peer.
+    pub per_peer: u32,
+    /// Inbound connections from one global IPv4 address.
+    pub per_ipv4: u32,
+    /// Inbound connections from one global IPv6 /56.
+    pub per_ipv6_56: u32,
+    /// Inbound connections from one global IPv6 /48.
+    pub per_ipv6_48: u32,
+    /// New inbound connections a second for the whole node; the burst is five times that.
+    pub new_per_second: u32,
+    /// New inbound connections a second from one global address group; the burst is eight times that.
+    pub new_per_second_per_ip: u32,
+    /// Above this many resident MiB new inbound connections are refused. 0 = 80 % of the smaller of 256 MiB and an
+    /// eighth of the memory.
+    pub memory_mib: u64,
+    /// Peer ids that meet no limit here (up to the total), e.g. your own other nodes.
+    pub trusted_peers: Vec<String>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            established_in: 256,
+            established_out: 256,
+            established: 384,
+            pending_in: 64,
+            pending_out: 32,
+            per_peer: 4,
+            per_ipv4: 8,
+            per_ipv6_56: 8,
+            per_ipv6_48: 64,
+            new_per_second: 10,
+            new_per_second_per_ip: 1,
+            memory_mib: 0,
+            trusted_peers: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod address;
+mod behaviour;
+mod book;
+mod build;
+mod config;
+mod limits;
+mod streams;
+
+pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
+pub use behaviour::{Behaviour, BehaviourEvent};
+pub use book::AddressBook;
+pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
+pub use config::{Config, LimitsConfig};
+pub use limits::{Limits, Refusals};
+pub use streams::{ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams};

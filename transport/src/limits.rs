@@ -1,0 +1,421 @@
+//! What connections strangers may have (overlay.md, section 7). One behaviour, because every rule needs the same
+//! table of who is connected from where. Every refusal is counted with its reason.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::{ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm, dummy};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::address::{ip_of, scope};
+use crate::{AddressScope, LimitsConfig};
+
+/// A burst of the whole node, in seconds of its rate.
+const NODE_BURST_SECONDS: f64 = 5.0;
+/// A burst of one address group, in seconds of its rate.
+const GROUP_BURST_SECONDS: f64 = 8.0;
+/// Most address groups whose rate is remembered; when full, all full buckets are dropped.
+const MAX_GROUPS: usize = 4_096;
+/// How long a reading of the resident memory is used.
+const MEMORY_READING_AGE: Duration = Duration::from_millis(100);
+
+/// Why a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Too many connections in all, in one direction, or under way.
+    Total,
+    /// Too many to one peer.
+    PerPeer,
+    /// Too many from one address group.
+    PerAddress,
+    /// Too many new ones a second.
+    Rate,
+    /// The process holds too much memory.
+    Memory,
+}
+
+impl Refusal {
+    const ALL: [Self; 5] = [Self::Total, Self::PerPeer, Self::PerAddress, Self::Rate, Self::Memory];
+
+    /// The label of this reason in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::PerPeer => "per_peer",
+            Self::PerAddress => "per_address",
+            Self::Rate => "rate",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection refused: limit {}", self.as_str())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Counters of refused connections, by reason. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(Arc<[AtomicU64; 5]>);
+
+impl Refusals {
+    /// Every reason with its count.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Refusal::ALL.iter().zip(self.0.iter()).map(|(reason, count)| (reason.as_str(), count.load(Ordering::Relaxed)))
+    }
+
+    fn count(&self, reason: Refusal) -> ConnectionDenied {
+        if let Some((_, count)) = Refusal::ALL.iter().zip(self.0.iter()).find(|(known, _)| **known == reason) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        ConnectionDenied::new(reason)
+    }
+}
+
+/// A bucket of tokens that refills at a steady rate.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn full(per_second: f64, burst_seconds: f64, now: Instant) -> Self {
+        Self { tokens: per_second * burst_seconds, at: now }
+    }
+
+    fn take(&mut self, per_second: f64, burst_seconds: f64, now: Instant) -> bool {
+        self.refill(per_second, burst_seconds, now);
+        let taken = self.tokens >= 1.0;
+        if taken {
+            self.tokens -= 1.0;
+        }
+        taken
+    }
+
+    fn refill(&mut self, per_second: f64, burst_seconds: f64, now: Instant) {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * per_second;
+        self.tokens = (self.tokens + gained).min(per_second * burst_seconds);
+        self.at = now;
+    }
+}
+
+/// Addresses that one party may hold many of: IPv4, IPv6 /56 and /48.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Group {
+    V4([u8; 4]),
+    V6Site([u8; 7]),
+    V6Provider([u8; 6]),
+}
+
+fn groups_of(address: &Multiaddr) -> Vec<Group> {
+    if scope(address) != AddressScope::Global {
+        return Vec::new();
+    }
+    match ip_of(address) {
+        Some(IpAddr::V4(ip)) => vec![Group::V4(ip.octets())],
+        Some(IpAddr::V6(ip)) => {
+            let [a, b, c, d, e, f, g, ..] = ip.octets();
+            vec![Group::V6Site([a, b, c, d, e, f, g]), Group::V6Provider([a, b, c, d, e, f])]
+        }
+        None => Vec::new(),
+    }
+}
+
+struct Established {
+    peer: PeerId,
+    inbound: bool,
+    groups: Vec<Group>,
+}
+
+/// The behaviour that refuses.
+pub struct Limits {
+    config: LimitsConfig,
+    trusted: HashSet<PeerId>,
+    refusals: Refusals,
+    pending_in: HashSet<ConnectionId>,
+    pending_out: HashSet<ConnectionId>,
+    established: HashMap<ConnectionId, Established>,
+    node_rate: Bucket,
+    group_rates: HashMap<Group, Bucket>,
+    memory_limit: u64,
+    memory: (Instant, u64),
+}
+
+impl Limits {
+    /// Limits as configured. Trusted peer ids that cannot be parsed are ignored with a warning.
+    pub fn new(config: LimitsConfig) -> Self {
+        let now = Instant::now();
+        let trusted = config
+            .trusted_peers
+            .iter()
+            .filter_map(|text| {
+                text.parse().inspect_err(|error| tracing::warn!(peer = %text, %error, "not a peer id, ignored")).ok()
+            })
+            .collect();
+        let memory_limit = match config.memory_mib {
+            0 => default_memory_limit(),
+            mib => mib * 1024 * 1024,
+        };
+        Self {
+            trusted,
+            refusals: Refusals::default(),
+            pending_in: HashSet::new(),
+            pending_out: HashSet::new(),
+            established: HashMap::new(),
+            node_rate: Bucket::full(f64::from(config.new_per_second), NODE_BURST_SECONDS, now),
+            group_rates: HashMap::new(),
+            memory_limit,
+            memory: (now, resident_bytes()),
+            config,
+        }
+    }
+
+    /// The counters.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
+    }
+
+    fn check_pending_inbound(&mut self, remote: &Multiaddr, now: Instant) -> Result<(), Refusal> {
+        if self.pending_in.len() >= self.config.pending_in as usize {
+            return Err(Refusal::Total);
+        }
+        if self.resident(now) > self.memory_limit {
+            return Err(Refusal::Memory);
+        }
+        if scope(remote) != AddressScope::Global {
+            return Ok(());
+        }
+        let groups = groups_of(remote);
+        if groups.iter().any(|group| self.inbound_from(*group) >= self.limit_of(*group)) {
+            return Err(Refusal::PerAddress);
+        }
+        let per_group = f64::from(self.config.new_per_second_per_ip);
+        if self.group_rates.len() >= MAX_GROUPS {
+            self.forget_idle_groups(per_group, now);
+        }
+        for group in groups {
+            let full = Bucket::full(per_group, GROUP_BURST_SECONDS, now);
+            let bucket = self.group_rates.entry(group).or_insert(full);
+            if !bucket.take(per_group, GROUP_BURST_SECONDS, now) {
+                return Err(Refusal::Rate);
+            }
+        }
+        if self.node_rate.take(f64::from(self.config.new_per_second), NODE_BURST_SECONDS, now) {
+            Ok(())
+        } else {
+            Err(Refusal::Rate)
+        }
+    }
+
+    fn check_established(&self, peer: &PeerId, inbound: bool) -> Result<(), Refusal> {
+        let config = &self.config;
+        let of_peer = self.established.values().filter(|c| c.peer == *peer).count();
+        if of_peer >= config.per_peer as usize {
+            return Err(Refusal::PerPeer);
+        }
+        let trusted = self.trusted.contains(peer);
+        // A quarter of the slots is kept for trusted peers.
+        let total = if trusted { config.established } else { config.established / 4 * 3 } as usize;
+        if self.established.len() >= total {
+            return Err(Refusal::Total);
+        }
+        let limit = if inbound { config.established_in } else { config.established_out } as usize;
+        let same_way = self.established.values().filter(|c| c.inbound == inbound).count();
+        if !trusted && same_way >= limit {
+            return Err(Refusal::Total);
+        }
+        Ok(())
+    }
+
+    fn limit_of(&self, group: Group) -> usize {
+        match group {
+            Group::V4(_) => self.config.per_ipv4 as usize,
+            Group::V6Site(_) => self.config.per_ipv6_56 as usize,
+            Group::V6Provider(_) => self.config.per_ipv6_48 as usize,
+        }
+    }
+
+    fn inbound_from(&self, group: Group) -> usize {
+        self.established.values().filter(|c| c.inbound && c.groups.contains(&group)).count()
+    }
+
+    fn forget_idle_groups(&mut self, per_second: f64, now: Instant) {
+        self.group_rates.retain(|_, bucket| {
+            bucket.refill(per_second, GROUP_BURST_SECONDS, now);
+            bucket.tokens < per_second * GROUP_BURST_SECONDS
+        });
+        if self.group_rates.len() >= MAX_GROUPS {
+            self.group_rates.clear();
+        }
+    }
+
+    fn resident(&mut self, now: Instant) -> u64 {
+        if now.saturating_duration_since(self.memory.0) > MEMORY_READING_AGE {
+            self.memory = (now, resident_bytes());
+        }
+        self.memory.1
+    }
+}
+
+/// Resident memory of this process in bytes; 0 where the system does not tell, which switches the limit off.
+pub(crate) fn resident_bytes() -> u64 {
+    /// Size of a page on every platform that has `/proc/self/statm` and that we build for.
+    const PAGE_BYTES: u64 = 4_096;
+    std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok())
+        .map_or(0, |pages| pages * PAGE_BYTES)
+}
+
+/// 80 % of the smaller of 256 MiB and an eighth of the memory.
+fn default_memory_limit() -> u64 {
+    let total = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()
+        })
+        .map_or(u64::MAX, |kib| kib * 1024);
+    (total / 8).min(256 * 1024 * 1024) / 10 * 8
+}
+
+impl NetworkBehaviour for Limits {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.check_pending_inbound(remote, Instant::now()).map_err(|reason| self.refusals.count(reason))?;
+        self.pending_in.insert(id);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
+        self.pending_in.remove(&id);
+        self.check_established(&peer, true).map_err(|reason| self.refusals.count(reason))?;
+        self.established.insert(id, Established { peer, inbound: true, groups: groups_of(remote) });
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if self.pending_out.len() >= self.config.pending_out as usize {
+            return Err(self.refusals.count(Refusal::Total));
+        }
+        self.pending_out.insert(id);
+        Ok(Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
+        self.pending_out.remove(&id);
+        self.check_established(&peer, false).map_err(|reason| self.refusals.count(reason))?;
+        self.established.insert(id, Established { peer, inbound: false, groups: Vec::new() });
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionClosed(event) => {
+                self.established.remove(&event.connection_id);
+            }
+            FromSwarm::DialFailure(event) => {
+                self.pending_out.remove(&event.connection_id);
+                self.established.remove(&event.connection_id);
+            }
+            FromSwarm::ListenFailure(event) => {
+                self.pending_in.remove(&event.connection_id);
+                self.established.remove(&event.connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: Infallible) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().expect("a multiaddr")
+    }
+
+    #[test]
+    fn a_burst_from_one_global_address_is_refused_and_counted() {
+        let mut limits = Limits::new(LimitsConfig::default());
+        let from = address("/ip4/1.2.3.4/tcp/4001");
+        let outcomes: Vec<bool> = (0..20)
+            .map(|n| {
+                let id = ConnectionId::new_unchecked(n);
+                limits.handle_pending_inbound_connection(id, &address("/ip4/5.6.7.8/tcp/1"), &from).is_ok()
+            })
+            .collect();
+        assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 8);
+        assert!(limits.refusals().counts().any(|(reason, count)| reason == "rate" && count == 12));
+    }
+
+    #[test]
+    fn local_addresses_have_no_rate() {
+        let mut limits = Limits::new(LimitsConfig::default());
+        for n in 0..60 {
+            let id = ConnectionId::new_unchecked(n);
+            let from = address("/ip4/127.0.0.1/tcp/4001");
+            assert!(limits.handle_pending_inbound_connection(id, &address("/ip4/127.0.0.1/tcp/1"), &from).is_ok());
+        }
+    }
+
+    #[test]
+    fn one_peer_gets_four_connections_and_closing_frees_one() {
+        let mut limits = Limits::new(LimitsConfig::default());
+        let peer = PeerId::random();
+        let from = address("/ip4/127.0.0.1/tcp/4001");
+        let mut open = |limits: &mut Limits, n| {
+            limits.handle_established_inbound_connection(ConnectionId::new_unchecked(n), peer, &from, &from).is_ok()
+        };
+        assert!((0..4).all(|n| open(&mut limits, n)));
+        assert!(!open(&mut limits, 4));
+        limits.established.remove(&ConnectionId::new_unchecked(0));
+        assert!(open(&mut limits, 5));
+    }
+}

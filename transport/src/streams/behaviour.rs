@@ -1,0 +1,446 @@
+//! The behaviour behind [`super::StreamControl`]: picks connections, dials, hands streams over.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure, FromSwarm};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, ToSwarm};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use tokio::sync::{mpsc, oneshot};
+
+use super::handler::{FromHandler, Handler, OpenId, OpenRequest};
+use super::{
+    COMMAND_QUEUE, Command, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, StreamCounters,
+};
+use crate::{AddressBook, PathKind, TransportKind, path_kind, transport_kind};
+
+/// QUIC addresses are dialled this much later than TCP ones: long enough for a TCP handshake on a LAN and most of
+/// Europe, short enough that nobody notices where TCP is blocked.
+const QUIC_DELAY: Duration = Duration::from_millis(250);
+/// How long a bulk stream waits for a TCP connection before it takes what is there.
+const BULK_WAIT: Duration = Duration::from_secs(1);
+/// Most streams that wait for a dial to one peer.
+const MAX_WAITING_PER_PEER: usize = 64;
+
+/// Opens and accepts byte streams.
+pub struct Streams {
+    commands: mpsc::Receiver<Command>,
+    accept: HashMap<StreamProtocol, mpsc::Sender<IncomingStream>>,
+    counters: StreamCounters,
+    book: AddressBook,
+    connections: HashMap<PeerId, Vec<Connection>>,
+    /// Streams that wait for a connection.
+    waiting: HashMap<PeerId, Vec<Waiting>>,
+    /// Streams that a connection is opening.
+    opening: HashMap<OpenId, Opening>,
+    /// Peers to be dialled again over the remaining addresses at that time.
+    second_dials: Vec<(Instant, PeerId)>,
+    /// Dials of ours that are under way.
+    dials: HashMap<ConnectionId, PeerId>,
+    next_id: OpenId,
+    outputs: VecDeque<ToSwarm<(), OpenRequest>>,
+    timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Connection {
+    id: ConnectionId,
+    path: PathKind,
+    transport: TransportKind,
+}
+
+struct Waiting {
+    protocol: StreamProtocol,
+    preference: Preference,
+    reply: oneshot::Sender<Result<OpenedStream, OpenError>>,
+    /// A bulk stream takes any connection after this.
+    settle_at: Instant,
+}
+
+struct Opening {
+    peer: PeerId,
+    connection: Connection,
+    reply: oneshot::Sender<Result<OpenedStream, OpenError>>,
+}
+
+impl Streams {
+    /// A behaviour that accepts these protocols, each with a queue of that length, and the handle that opens streams.
+    pub fn new(
+        protocols: impl IntoIterator<Item = (StreamProtocol, usize)>,
+    ) -> (Self, StreamControl, HashMap<StreamProtocol, mpsc::Receiver<IncomingStream>>) {
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let mut accept = HashMap::new();
+        let mut incoming = HashMap::new();
+        for (protocol, queue) in protocols {
+            let (tx, rx) = mpsc::channel(queue.max(1));
+            accept.insert(protocol.clone(), tx);
+            incoming.insert(protocol, rx);
+        }
+        let streams = Self {
+            commands: receiver,
+            accept,
+            counters: StreamCounters::default(),
+            book: AddressBook::default(),
+            connections: HashMap::new(),
+            waiting: HashMap::new(),
+            opening: HashMap::new(),
+            second_dials: Vec::new(),
+            dials: HashMap::new(),
+            next_id: 0,
+            outputs: VecDeque::new(),
+            timer: None,
+        };
+        (streams, StreamControl { commands }, incoming)
+    }
+
+    /// Addresses to dial.
+    pub fn book(&self) -> &AddressBook {
+        &self.book
+    }
+
+    /// Addresses to dial, to be changed.
+    pub fn book_mut(&mut self) -> &mut AddressBook {
+        &mut self.book
+    }
+
+    /// Inbound streams reset so far because their protocol's queue was full.
+    pub fn refused(&self) -> u64 {
+        self.counters.accept_queue_full.load(Ordering::Relaxed)
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::AddAddress { peer, address } => {
+                self.book.add(peer, address);
+            }
+            Command::Open { peer, protocol, preference, reply } => {
+                let now = Instant::now();
+                let waiting = Waiting { protocol, preference, reply, settle_at: now + BULK_WAIT };
+                self.start(peer, waiting, now);
+            }
+        }
+    }
+
+    /// Opens a stream on the best connection, or waits for one.
+    fn start(&mut self, peer: PeerId, request: Waiting, now: Instant) {
+        let best = self.best_connection(&peer, request.preference);
+        let settled = now >= request.settle_at;
+        match best {
+            Some(connection) if settled || is_good_enough(connection, request.preference) => {
+                self.open_on(peer, connection, request);
+            }
+            Some(connection) if !self.can_get_tcp(&peer) => self.open_on(peer, connection, request),
+            None if matches!(request.preference, Preference::Connection(_)) => {
+                let _ = request.reply.send(Err(OpenError::Broken("that connection is gone".into())));
+            }
+            _ => self.wait_for_connection(peer, request, now),
+        }
+    }
+
+    fn best_connection(&self, peer: &PeerId, preference: Preference) -> Option<Connection> {
+        let known = self.connections.get(peer)?;
+        match preference {
+            Preference::Connection(id) => known.iter().find(|c| c.id == id).copied(),
+            Preference::Any | Preference::Bulk => known.iter().min_by_key(|c| (c.path, c.transport)).copied(),
+        }
+    }
+
+    fn can_get_tcp(&self, peer: &PeerId) -> bool {
+        self.book.of(peer).iter().any(|address| transport_kind(address) == TransportKind::Tcp)
+    }
+
+    fn open_on(&mut self, peer: PeerId, connection: Connection, request: Waiting) {
+        if request.reply.is_closed() {
+            return;
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        self.opening.insert(id, Opening { peer, connection, reply: request.reply });
+        self.outputs.push_back(ToSwarm::NotifyHandler {
+            peer_id: peer,
+            handler: NotifyHandler::One(connection.id),
+            event: OpenRequest { id, protocol: request.protocol },
+        });
+    }
+
+    fn wait_for_connection(&mut self, peer: PeerId, request: Waiting, now: Instant) {
+        let queue = self.waiting.entry(peer).or_default();
+        queue.retain(|waiting| !waiting.reply.is_closed());
+        if queue.len() >= MAX_WAITING_PER_PEER {
+            let _ = request.reply.send(Err(OpenError::Unreachable("too many streams wait for this peer".into())));
+            return;
+        }
+        queue.push(request);
+        if self.is_dialling(&peer) {
+            return;
+        }
+        self.dial(peer, now);
+    }
+
+    /// TCP first; the rest a moment later if that did not connect.
+    fn dial(&mut self, peer: PeerId, now: Instant) {
+        let (tcp, rest): (Vec<_>, Vec<_>) =
+            self.book.of(&peer).iter().cloned().partition(|a| transport_kind(a) != TransportKind::Quic);
+        if tcp.is_empty() || rest.is_empty() {
+            // One kind only, or nothing in the book: the other behaviours may know addresses.
+            self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).build(), peer);
+            return;
+        }
+        self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(tcp).build(), peer);
+        self.second_dials.push((now + QUIC_DELAY, peer));
+    }
+
+    fn push_dial(&mut self, opts: DialOpts, peer: PeerId) {
+        self.dials.insert(opts.connection_id(), peer);
+        self.outputs.push_back(ToSwarm::Dial { opts });
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        let due: Vec<PeerId> = self.second_dials.iter().filter(|(at, _)| *at <= now).map(|(_, peer)| *peer).collect();
+        self.second_dials.retain(|(at, _)| *at > now);
+        for peer in due {
+            if !self.connections.contains_key(&peer) && self.waiting.contains_key(&peer) {
+                let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always);
+                let rest: Vec<_> = self
+                    .book
+                    .of(&peer)
+                    .iter()
+                    .filter(|a| transport_kind(a) == TransportKind::Quic)
+                    .cloned()
+                    .collect();
+                self.push_dial(opts.addresses(rest).build(), peer);
+            }
+        }
+        let settled: Vec<PeerId> = self
+            .waiting
+            .iter()
+            .filter(|(peer, queue)| {
+                self.connections.contains_key(*peer) && queue.iter().any(|waiting| waiting.settle_at <= now)
+            })
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in settled {
+            self.serve_waiting(peer, now);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let second = self.second_dials.iter().map(|(at, _)| *at).min();
+        let settle = self
+            .waiting
+            .iter()
+            .filter(|(peer, _)| self.connections.contains_key(*peer))
+            .flat_map(|(_, queue)| queue.iter().map(|waiting| waiting.settle_at))
+            .min();
+        [second, settle].into_iter().flatten().min()
+    }
+
+    fn serve_waiting(&mut self, peer: PeerId, now: Instant) {
+        for request in self.waiting.remove(&peer).unwrap_or_default() {
+            self.start(peer, request, now);
+        }
+    }
+
+    fn on_connected(&mut self, event: &ConnectionEstablished<'_>) {
+        let remote = event.endpoint.get_remote_address();
+        let connection =
+            Connection { id: event.connection_id, path: path_kind(remote), transport: transport_kind(remote) };
+        self.connections.entry(event.peer_id).or_default().push(connection);
+        self.dials.remove(&event.connection_id);
+        self.serve_waiting(event.peer_id, Instant::now());
+    }
+
+    fn on_closed(&mut self, event: &ConnectionClosed<'_>) {
+        if let Some(known) = self.connections.get_mut(&event.peer_id) {
+            known.retain(|c| c.id != event.connection_id);
+            if known.is_empty() {
+                self.connections.remove(&event.peer_id);
+            }
+        }
+        let lost: Vec<OpenId> = self
+            .opening
+            .iter()
+            .filter(|(_, opening)| opening.peer == event.peer_id && opening.connection.id == event.connection_id)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            if let Some(opening) = self.opening.remove(&id) {
+                let _ = opening.reply.send(Err(OpenError::Broken("the connection closed".into())));
+            }
+        }
+    }
+
+    fn on_dial_failure(&mut self, event: &DialFailure<'_>) {
+        let Some(peer) = self.dials.remove(&event.connection_id) else { return };
+        let connected = self.connections.contains_key(&peer);
+        if !connected {
+            if let Some((at, _)) = self.second_dials.iter_mut().find(|(_, waiting)| *waiting == peer) {
+                *at = Instant::now();
+                return;
+            }
+            if self.is_dialling(&peer) {
+                return;
+            }
+        }
+        for request in self.waiting.remove(&peer).unwrap_or_default() {
+            match self.best_connection(&peer, request.preference) {
+                Some(connection) => self.open_on(peer, connection, request),
+                None => {
+                    let _ = request.reply.send(Err(OpenError::Unreachable(describe(event.error))));
+                }
+            }
+        }
+    }
+
+    fn is_dialling(&self, peer: &PeerId) -> bool {
+        self.dials.values().any(|dialled| dialled == peer)
+    }
+
+    fn on_accepted(&self, peer: PeerId, connection: ConnectionId, protocol: &StreamProtocol, stream: super::ByteStream) {
+        let Some(queue) = self.accept.get(protocol) else { return };
+        let path = self
+            .connections
+            .get(&peer)
+            .and_then(|known| known.iter().find(|c| c.id == connection))
+            .map_or(PathKind::Direct, |c| c.path);
+        if queue.try_send(IncomingStream { peer, connection, path, stream }).is_err() {
+            self.counters.accept_queue_full.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%peer, %protocol, "accept queue full, stream reset");
+        }
+    }
+}
+
+/// A connection is taken at once if nothing better can be expected.
+fn is_good_enough(connection: Connection, preference: Preference) -> bool {
+    match preference {
+        Preference::Any | Preference::Connection(_) => true,
+        Preference::Bulk => connection.transport != TransportKind::Quic,
+    }
+}
+
+fn describe(error: &libp2p::swarm::DialError) -> String {
+    use libp2p::swarm::DialError;
+    match error {
+        DialError::NoAddresses => "no address is known".into(),
+        DialError::Transport(tried) => {
+            let mut text = format!("{} addresses tried, none answered", tried.len());
+            if let Some((address, error)) = tried.first() {
+                text = format!("{text}; first: {address}: {error}");
+            }
+            text
+        }
+        other => other.to_string(),
+    }
+}
+
+impl NetworkBehaviour for Streams {
+    type ConnectionHandler = Handler;
+    type ToSwarm = ();
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<Handler, ConnectionDenied> {
+        Ok(Handler::new(self.accept.keys().cloned().collect()))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<Handler, ConnectionDenied> {
+        Ok(Handler::new(self.accept.keys().cloned().collect()))
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        Ok(peer.map(|peer| self.book.of(&peer).to_vec()).unwrap_or_default())
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) => self.on_connected(&event),
+            FromSwarm::ConnectionClosed(event) => self.on_closed(&event),
+            FromSwarm::DialFailure(event) => self.on_dial_failure(&event),
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: FromHandler) {
+        match event {
+            FromHandler::Accepted { stream, protocol } => self.on_accepted(peer, connection, &protocol, stream),
+            FromHandler::Opened { id, stream } => {
+                if let Some(Opening { connection, reply, .. }) = self.opening.remove(&id) {
+                    let opened = OpenedStream {
+                        stream,
+                        connection: connection.id,
+                        path: connection.path,
+                        transport: connection.transport,
+                    };
+                    let _ = reply.send(Ok(opened));
+                }
+            }
+            FromHandler::OpenFailed { id, error } => {
+                if let Some(opening) = self.opening.remove(&id) {
+                    let _ = opening.reply.send(Err(error));
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<(), OpenRequest>> {
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Poll::Ready(output);
+            }
+            if let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
+                self.on_command(command);
+                continue;
+            }
+            let Some(at) = self.next_timeout() else {
+                self.timer = None;
+                return Poll::Pending;
+            };
+            let at = tokio::time::Instant::from_std(at);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            if timer.poll_unpin(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.timer = None;
+            self.on_timeout(Instant::now());
+        }
+    }
+}
+
+/// Peers that have at least one connection.
+impl Streams {
+    /// How the best connection to a peer runs.
+    pub fn path_to(&self, peer: &PeerId) -> Option<(PathKind, TransportKind)> {
+        self.best_connection(peer, Preference::Any).map(|c| (c.path, c.transport))
+    }
+
+    /// Peers with at least one connection.
+    pub fn connected(&self) -> HashSet<PeerId> {
+        self.connections.keys().copied().collect()
+    }
+}
