@@ -56,7 +56,8 @@ impl fmt::Debug for SecretKey {
 /// Checks a signature strictly: keys and points of small order are refused, so one signature fits one key and message.
 pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), BadSignature> {
     let key = VerifyingKey::from_bytes(public).map_err(|_| BadSignature)?;
-    key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
+    key.verify_strict(message, &Signature::from_bytes(signature))
+        .map_err(|_| BadSignature)
 }
 
 #[cfg(test)]
@@ -67,7 +68,9 @@ mod tests {
 
     #[test]
     fn the_second_vector_of_rfc_8032_is_reproduced() {
-        let seed = HEXLOWER.decode(b"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
+        let seed = HEXLOWER
+            .decode(b"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+            .unwrap();
         let key = SecretKey::from_seed(&seed.try_into().unwrap());
         assert_eq!(
             HEXLOWER.encode(&key.public()),
@@ -81,7 +84,10 @@ mod tests {
 
     #[test]
     fn a_secret_key_shows_nothing_of_itself() {
-        assert_eq!(format!("{:?}", SecretKey::from_seed(&[3; 32])), "SecretKey(..)");
+        assert_eq!(
+            format!("{:?}", SecretKey::from_seed(&[3; 32])),
+            "SecretKey(..)"
+        );
     }
 
     #[test]
@@ -90,12 +96,18 @@ mod tests {
         identity_point[0] = 1;
         let mut signature = [0; 64];
         signature[0] = 1;
-        assert_eq!(verify(&identity_point, b"anything", &signature), Err(BadSignature));
+        assert_eq!(
+            verify(&identity_point, b"anything", &signature),
+            Err(BadSignature)
+        );
     }
 
     #[test]
     fn two_generated_keys_differ() {
-        assert_ne!(SecretKey::generate().public(), SecretKey::generate().public());
+        assert_ne!(
+            SecretKey::generate().public(),
+            SecretKey::generate().public()
+        );
     }
 
     proptest! {

@@ -18,7 +18,8 @@ static ZBASE32: LazyLock<Encoding> = LazyLock::new(|| {
     // A person reading a link aloud does not say the case, and browsers lower it.
     spec.translate.from.push_str("YBNDRFGEJKMCPQXOTUWISZAH");
     spec.translate.to.push_str("ybndrfgejkmcpqxotuwiszah");
-    spec.encoding().expect("the alphabet has 32 different symbols")
+    spec.encoding()
+        .expect("the alphabet has 32 different symbols")
 });
 
 /// The type byte of an id.
@@ -71,13 +72,22 @@ pub(crate) fn decode_id(text: &str) -> IdText {
     if text.len() != ID_CHARS || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return IdText::NotAnId;
     }
-    let Ok(bytes) = ZBASE32.decode(text.as_bytes()) else { return IdText::Damaged };
-    let Some((id_type, rest)) = bytes.split_first() else { return IdText::Damaged };
-    let Some((key, sum)) = rest.split_first_chunk::<32>() else { return IdText::Damaged };
+    let Ok(bytes) = ZBASE32.decode(text.as_bytes()) else {
+        return IdText::Damaged;
+    };
+    let Some((id_type, rest)) = bytes.split_first() else {
+        return IdText::Damaged;
+    };
+    let Some((key, sum)) = rest.split_first_chunk::<32>() else {
+        return IdText::Damaged;
+    };
     if sum != checksum(*id_type, key) {
         return IdText::Damaged;
     }
-    IdText::Id { id_type: *id_type, key: *key }
+    IdText::Id {
+        id_type: *id_type,
+        key: *key,
+    }
 }
 
 fn checksum(id_type: u8, key: &[u8; 32]) -> [u8; 2] {

@@ -74,37 +74,22 @@ pub enum EntryKind {
     Symlink,
 }
 
-/// One line of an import: a path of the drive and what is to stand there.
+/// One line of an import: a path of the drive whose file, folder or symlink the node reads by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// Path in the drive, components joined by `/`.
     pub path: String,
-    /// What is to stand there.
-    #[serde(flatten)]
-    pub kind: ChangeKind,
+    /// The path below the folder, where the name on disk is not the one in the drive (another Unicode form).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub at: Option<PathBuf>,
 }
 
-/// What is to stand at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "set", rename_all = "snake_case")]
-pub enum ChangeKind {
-    /// The file, folder or symlink at that path below the drive's folder, read by the node itself.
-    Local {
-        /// The path below the folder, where its name on disk is not the one in the drive (another Unicode form).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
-        at: Option<PathBuf>,
-    },
-    /// Nothing: the path is deleted, with all below it.
-    Deleted,
-}
-
-/// How to import.
+/// How to import. The lines name everything there is, in path order (a folder, then what is below it, names compared
+/// byte by byte): what is not named is deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Import {
-    /// Whether the lines name everything there is: what is not named is deleted.
-    pub complete: bool,
     /// A sentence kept with the version, at most 1 KiB.
     pub message: String,
 }

@@ -11,7 +11,7 @@ pub mod routes;
 
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
 pub use drives::{
-    Change, ChangeKind, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, NewDrive, Open,
+    Change, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, NewDrive, Open,
     Progress, ReadRange, Removed, Skipped, TransferEvent, TreeEntry, TreeQuery,
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};

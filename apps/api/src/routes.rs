@@ -28,7 +28,7 @@ pub const OPEN: &str = "/v1/drives/open";
 pub const FOLLOW: &str = "/v1/drives/follow";
 /// `GET`: [`crate::DriveInfo`]; `DELETE`: [`crate::Removed`].
 pub const DRIVE: &str = "/v1/drives/{drive}";
-/// `POST`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. `?complete=true` names everything.
+/// `POST`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
 pub const IMPORT: &str = "/v1/drives/{drive}/import";
 /// `GET ?prefix=&depth=`: one [`crate::TreeEntry`] a line.
 pub const TREE: &str = "/v1/drives/{drive}/tree";

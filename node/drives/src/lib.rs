@@ -1,5 +1,7 @@
 //! Verified, versioned directories.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod blob;
 mod entry;
 mod exchange;

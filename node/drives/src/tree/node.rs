@@ -148,6 +148,18 @@ impl From<[u8; 32]> for NodeId {
     }
 }
 
+impl From<ContentId> for NodeId {
+    fn from(hash: ContentId) -> Self {
+        Self(hash.into())
+    }
+}
+
+impl From<NodeId> for ContentId {
+    fn from(id: NodeId) -> Self {
+        id.0.into()
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ContentId::from(self.0).fmt(f)
@@ -204,23 +216,31 @@ impl Node {
             Some((entries.checked_add(more.0)?, bytes.checked_add(more.1)?))
         };
         match self {
-            Self::Leaf(entries) => entries.iter().map(|entry| (1, entry.shown().file_bytes())).try_fold((0, 0), add),
-            Self::Interior { children, .. } => {
-                children.iter().map(|child| (child.entries, child.bytes)).try_fold((0, 0), add)
-            }
+            Self::Leaf(entries) => entries
+                .iter()
+                .map(|entry| (1, entry.shown().file_bytes()))
+                .try_fold((0, 0), add),
+            Self::Interior { children, .. } => children
+                .iter()
+                .map(|child| (child.entries, child.bytes))
+                .try_fold((0, 0), add),
         }
     }
 
     /// The child under which `key` is, or the next key above it; `None` in a leaf and when `key` is above everything.
     pub fn child_index_for(&self, key: &[u8]) -> Option<usize> {
-        let Self::Interior { children, .. } = self else { return None };
+        let Self::Interior { children, .. } = self else {
+            return None;
+        };
         let index = children.partition_point(|child| child.last_key.as_bytes() < key);
         (index < children.len()).then_some(index)
     }
 
     /// What the child at `index` must be like. `after` is the bound this node itself was expected with.
     pub fn expected_child(&self, index: usize, after: Option<&PathKey>) -> Option<Expected> {
-        let Self::Interior { level, children } = self else { return None };
+        let Self::Interior { level, children } = self else {
+            return None;
+        };
         let child = children.get(index)?;
         let before = index.checked_sub(1).and_then(|index| children.get(index));
         Some(Expected {
@@ -232,7 +252,7 @@ impl Node {
         })
     }
 
-    fn first_key(&self) -> Option<&PathKey> {
+    pub(super) fn first_key(&self) -> Option<&PathKey> {
         match self {
             Self::Leaf(entries) => entries.first().map(Entry::key),
             Self::Interior { children, .. } => children.first().map(|child| &child.last_key),
@@ -243,12 +263,21 @@ impl Node {
 impl Expected {
     /// A root of which nothing but its address is known.
     pub fn root(id: NodeId) -> Self {
-        Self { id, level: None, after: None, last_key: None, sums: None }
+        Self {
+            id,
+            level: None,
+            after: None,
+            last_key: None,
+            sums: None,
+        }
     }
 
     /// A root with the sums that a signed head gives.
     pub fn root_with_sums(id: NodeId, entries: u64, bytes: u64) -> Self {
-        Self { sums: Some((entries, bytes)), ..Self::root(id) }
+        Self {
+            sums: Some((entries, bytes)),
+            ..Self::root(id)
+        }
     }
 
     /// Hashes, decodes and checks.
@@ -274,7 +303,12 @@ impl Expected {
             return Err(NodeError::WrongKeys);
         }
         // Of an interior node the first key is not known, but its first child ends above everything before it.
-        if self.after.as_ref().zip(node.first_key()).is_some_and(|(after, first)| first <= after) {
+        if self
+            .after
+            .as_ref()
+            .zip(node.first_key())
+            .is_some_and(|(after, first)| first <= after)
+        {
             return Err(NodeError::WrongKeys);
         }
         if self.sums.is_some() && node.sums() != self.sums {

@@ -59,8 +59,14 @@ where
         Some(entry) if *entry.key() != key => Err(UpdateError::WrongKey { key }),
         _ => Ok((key, entry)),
     });
-    let mut emit = |node: BuiltNode| sink(node).map_err(|error| UpdateError::Build(BuildError::Sink(error)));
-    let mut level_pass = Pass::new(Cursor::new(source, root.clone(), 0), 0, leaf_edits, &mut emit);
+    let mut emit =
+        |node: BuiltNode| sink(node).map_err(|error| UpdateError::Build(BuildError::Sink(error)));
+    let mut level_pass = Pass::new(
+        Cursor::new(source, root.clone(), 0),
+        0,
+        leaf_edits,
+        &mut emit,
+    );
     let mut edits = level_pass.run()?;
     let mut fresh: Vec<BuiltNode> = Vec::new();
     for level in 1..=top {
@@ -69,24 +75,38 @@ where
             Ok(())
         };
         let cursor = Cursor::new(source, root.clone(), level);
-        edits = Pass::<Child, _, _, _>::new(cursor, level, edits.into_iter().map(Ok), &mut keep).run()?;
+        edits = Pass::<Child, _, _, _>::new(cursor, level, edits.into_iter().map(Ok), &mut keep)
+            .run()?;
     }
     if edits.is_empty() {
         return unchanged(root, &old_root);
     }
     // Where the old root is still one of the nodes of its level, it is not among the changes.
-    let old_root_stays = old_root.last_key().filter(|last| edits.iter().all(|(key, _)| key != *last));
-    let old_root_child = old_root_stays.zip(old_root.sums()).map(|(last_key, (entries, bytes))| Child {
-        last_key: last_key.clone(),
-        id: root.id,
-        entries,
-        bytes,
-    });
-    let mut nodes: Vec<Child> = old_root_child.into_iter().chain(edits.into_iter().filter_map(|(_, child)| child)).collect();
+    let old_root_stays = old_root
+        .last_key()
+        .filter(|last| edits.iter().all(|(key, _)| key != *last));
+    let old_root_child = old_root_stays
+        .zip(old_root.sums())
+        .map(|(last_key, (entries, bytes))| Child {
+            last_key: last_key.clone(),
+            id: root.id,
+            entries,
+            bytes,
+        });
+    let mut nodes: Vec<Child> = old_root_child
+        .into_iter()
+        .chain(edits.into_iter().filter_map(|(_, child)| child))
+        .collect();
     nodes.sort_by(|a, b| a.last_key.cmp(&b.last_key));
     if nodes.is_empty() {
-        let empty = built(&Node::Leaf(Vec::new())).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
-        let new_root = Root { id: empty.id, level: 0, entries: 0, bytes: 0 };
+        let empty =
+            built(&Node::Leaf(Vec::new())).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
+        let new_root = Root {
+            id: empty.id,
+            level: 0,
+            entries: 0,
+            bytes: 0,
+        };
         emit(empty)?;
         return Ok(new_root);
     }
@@ -96,11 +116,18 @@ where
         if level >= MAX_LEVELS {
             return Err(UpdateError::Build(BuildError::TooDeep));
         }
-        nodes = chunk_level(level, nodes, &mut fresh).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
+        nodes = chunk_level(level, nodes, &mut fresh)
+            .ok_or(UpdateError::Build(BuildError::SumOverflow))?;
     }
-    let [single] = nodes.as_slice() else { return unchanged(root, &old_root) };
-    let new_root = lowest_single(source, single.clone(), level, &fresh).map_err(UpdateError::Walk)?;
-    for node in fresh.into_iter().filter(|node| node.level <= new_root.level) {
+    let [single] = nodes.as_slice() else {
+        return unchanged(root, &old_root);
+    };
+    let new_root =
+        lowest_single(source, single.clone(), level, &fresh).map_err(UpdateError::Walk)?;
+    for node in fresh
+        .into_iter()
+        .filter(|node| node.level <= new_root.level)
+    {
         emit(node)?;
     }
     Ok(new_root)
@@ -152,12 +179,17 @@ impl Item for Child {
     }
 
     fn node_of(level: u8, items: Vec<Self>) -> Node {
-        Node::Interior { level, children: items }
+        Node::Interior {
+            level,
+            children: items,
+        }
     }
 }
 
-/// Changes of one level: the key of an item and what it becomes.
-type Edits<I> = Vec<(PathKey, Option<I>)>;
+/// A change of one level: the key of an item and what it becomes.
+type Edit<I> = (PathKey, Option<I>);
+/// Changes of one level, in key order.
+type Edits<I> = Vec<Edit<I>>;
 
 /// The work on one level.
 struct Pass<'a, 's, I, S: ?Sized, T: Iterator, F> {
@@ -178,7 +210,7 @@ impl<'a, 's, I, S, T, F, W> Pass<'a, 's, I, S, T, F>
 where
     I: Item,
     S: NodeSource + ?Sized,
-    T: Iterator<Item = Result<(PathKey, Option<I>), UpdateError<S::Error, W>>>,
+    T: Iterator<Item = Result<Edit<I>, UpdateError<S::Error, W>>>,
     F: FnMut(BuiltNode) -> Result<(), UpdateError<S::Error, W>>,
 {
     fn new(cursor: Cursor<'s, S>, level: u8, edits: T, emit: &'a mut F) -> Self {
@@ -199,7 +231,9 @@ where
     fn run(&mut self) -> Result<Edits<Child>, UpdateError<S::Error, W>> {
         let mut above = Vec::new();
         while let Some(key) = self.next_edit_key()? {
-            self.cursor.seek(key.as_bytes()).map_err(UpdateError::Walk)?;
+            self.cursor
+                .seek(key.as_bytes())
+                .map_err(UpdateError::Walk)?;
             let first = self.cursor.node().and_then(|node| I::of(node).first());
             if first.is_some_and(|first| key <= *first.key()) {
                 self.cursor.go_left().map_err(UpdateError::Walk)?;
@@ -207,7 +241,9 @@ where
             self.stretch()?;
             let old = std::mem::take(&mut self.old);
             for (key, child) in std::mem::take(&mut self.outcome) {
-                let is_same = child.as_ref().is_some_and(|child| old.get(&key) == Some(&child.id));
+                let is_same = child
+                    .as_ref()
+                    .is_some_and(|child| old.get(&key) == Some(&child.id));
                 if !is_same {
                     above.push((key, child));
                 }
@@ -219,8 +255,15 @@ where
     /// Makes nodes anew from the current one on, until they end where old ones end.
     fn stretch(&mut self) -> Result<(), UpdateError<S::Error, W>> {
         loop {
-            let items = self.cursor.node().map(|node| I::of(node).to_vec()).unwrap_or_default();
-            if let Some((last, id)) = items.last().zip(self.cursor.expected().map(|expected| expected.id)) {
+            let items = self
+                .cursor
+                .node()
+                .map(|node| I::of(node).to_vec())
+                .unwrap_or_default();
+            if let Some((last, id)) = items
+                .last()
+                .zip(self.cursor.expected().map(|expected| expected.id))
+            {
                 self.old.insert(last.key().clone(), id);
                 self.outcome.entry(last.key().clone()).or_insert(None);
             }
@@ -247,12 +290,20 @@ where
     fn is_in_step(&mut self) -> Result<bool, UpdateError<S::Error, W>> {
         let edit = self.next_edit_key()?;
         let items = self.cursor.node().map(I::of).unwrap_or_default();
-        let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(false) };
+        let (Some(first), Some(last)) = (items.first(), items.last()) else {
+            return Ok(false);
+        };
         let is_untouched = edit.is_none_or(|edit| edit > *last.key());
-        Ok(is_untouched && (self.chunker.is_empty() || self.chunker.closes_before(first.nominal())))
+        Ok(
+            is_untouched
+                && (self.chunker.is_empty() || self.chunker.closes_before(first.nominal())),
+        )
     }
 
-    fn feed_edits(&mut self, wanted: impl Fn(&PathKey) -> bool) -> Result<(), UpdateError<S::Error, W>> {
+    fn feed_edits(
+        &mut self,
+        wanted: impl Fn(&PathKey) -> bool,
+    ) -> Result<(), UpdateError<S::Error, W>> {
         while self.next_edit_key()?.is_some_and(|key| wanted(&key)) {
             if let Some((_, Some(item))) = self.take_edit()? {
                 self.feed(item)?;
@@ -278,8 +329,15 @@ where
         }
         let node = I::node_of(self.level, std::mem::take(&mut self.open));
         let built = built(&node).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
-        let Some(last_key) = built.last_key.clone() else { return Ok(()) };
-        let child = Child { last_key: last_key.clone(), id: built.id, entries: built.entries, bytes: built.bytes };
+        let Some(last_key) = built.last_key.clone() else {
+            return Ok(());
+        };
+        let child = Child {
+            last_key: last_key.clone(),
+            id: built.id,
+            entries: built.entries,
+            bytes: built.bytes,
+        };
         let is_same = self.old.get(&last_key) == Some(&built.id);
         self.outcome.insert(last_key, Some(child));
         if is_same { Ok(()) } else { (self.emit)(built) }
@@ -298,7 +356,7 @@ where
         }
     }
 
-    fn take_edit(&mut self) -> Result<Option<(PathKey, Option<I>)>, UpdateError<S::Error, W>> {
+    fn take_edit(&mut self) -> Result<Option<Edit<I>>, UpdateError<S::Error, W>> {
         let edit = self.edits.next().transpose()?;
         self.last_edit = edit.as_ref().map(|(key, _)| key.clone());
         Ok(edit)
@@ -324,8 +382,16 @@ fn chunk_level(level: u8, children: Vec<Child>, fresh: &mut Vec<BuiltNode>) -> O
     }
     let mut above = Vec::new();
     for group in groups.into_iter().filter(|group| !group.is_empty()) {
-        let node = built(&Node::Interior { level, children: group })?;
-        above.push(Child { last_key: node.last_key.clone()?, id: node.id, entries: node.entries, bytes: node.bytes });
+        let node = built(&Node::Interior {
+            level,
+            children: group,
+        })?;
+        above.push(Child {
+            last_key: node.last_key.clone()?,
+            id: node.id,
+            entries: node.entries,
+            bytes: node.bytes,
+        });
         fresh.push(node);
     }
     Some(above)
@@ -345,17 +411,31 @@ fn lowest_single<S: NodeSource + ?Sized>(
             None => source.node(&top.id).map_err(WalkError::Source)?,
         };
         let bytes = bytes.ok_or(WalkError::Missing(top.id))?;
-        let node = Expected::root(top.id).decode(&bytes).map_err(|source| WalkError::Bad { id: top.id, source })?;
+        let node = Expected::root(top.id)
+            .decode(&bytes)
+            .map_err(|source| WalkError::Bad { id: top.id, source })?;
         match Child::of(&node) {
             [only] => top = only.clone(),
             _ => break,
         }
         level -= 1;
     }
-    Ok(Root { id: top.id, level, entries: top.entries, bytes: top.bytes })
+    Ok(Root {
+        id: top.id,
+        level,
+        entries: top.entries,
+        bytes: top.bytes,
+    })
 }
 
 fn unchanged<R, W>(root: &Expected, node: &Node) -> Result<Root, UpdateError<R, W>> {
-    let (entries, bytes) = node.sums().ok_or(UpdateError::Build(BuildError::SumOverflow))?;
-    Ok(Root { id: root.id, level: node.level(), entries, bytes })
+    let (entries, bytes) = node
+        .sums()
+        .ok_or(UpdateError::Build(BuildError::SumOverflow))?;
+    Ok(Root {
+        id: root.id,
+        level: node.level(),
+        entries,
+        bytes,
+    })
 }

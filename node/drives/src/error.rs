@@ -1,0 +1,109 @@
+//! Why a call on drives failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use p2p_identity::{DriveId, KeystoreError};
+
+use crate::store::{CacheError, LedgerError, PackError};
+
+/// Why a call on drives failed. Each variant says what was tried; the hint for people is the caller's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriveError {
+    /// This node does not know the drive.
+    #[error("drive {0} is not known here")]
+    UnknownDrive(DriveId),
+    /// There is no such path in the drive.
+    #[error("there is no {0:?} in this drive")]
+    NoSuchPath(String),
+    /// The path is a folder, or not a folder, where the other is needed.
+    #[error("{path:?} is {is}")]
+    WrongKind {
+        /// The path.
+        path: String,
+        /// What it is.
+        is: &'static str,
+    },
+    /// Nobody was found who has the drive.
+    #[error("no peer was found that has the drive: {0}")]
+    NoPeers(String),
+    /// Peers were found, but nothing arrived for too long.
+    #[error("the transfer stands still: {0}")]
+    Stalled(String),
+    /// The request is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The target folder is in the way.
+    #[error("{} is not empty and not a copy of this drive", .0.display())]
+    TargetNotEmpty(PathBuf),
+    /// The folder belongs to another drive.
+    #[error("{} belongs to the drive {drive} already", .path.display())]
+    FolderTaken {
+        /// The folder.
+        path: PathBuf,
+        /// The drive that has it.
+        drive: DriveId,
+    },
+    /// Something else is being done with the drive.
+    #[error("the drive is being imported or copied already")]
+    Busy,
+    /// A read or write of the disk failed.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Stored data is not what it should be.
+    #[error("{0}")]
+    Corrupt(String),
+    /// A newer version of the program is needed.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The ledger failed.
+    #[error("the ledger failed")]
+    Ledger(#[from] LedgerError),
+    /// The cache failed.
+    #[error("the cache failed")]
+    Cache(#[from] CacheError),
+    /// The packs failed.
+    #[error("the packs failed")]
+    Packs(#[from] PackError),
+    /// The keystore failed.
+    #[error("the keystore failed")]
+    Keystore(#[from] KeystoreError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+impl DriveError {
+    /// An I/O error with what was tried.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing: doing.into(), source }
+    }
+
+    /// Whether the disk is full.
+    pub fn is_storage_full(&self) -> bool {
+        let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(current) = error {
+            if let Some(io) = current.downcast_ref::<io::Error>()
+                && matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            {
+                return true;
+            }
+            error = current.source();
+        }
+        false
+    }
+}
+
+/// A task that must not be lost was: the runtime is shutting down, or a panic was logged.
+impl From<tokio::task::JoinError> for DriveError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        if error.is_panic() { Self::Corrupt(format!("a task panicked: {error}")) } else { Self::Stopped }
+    }
+}

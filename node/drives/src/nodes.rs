@@ -1,0 +1,148 @@
+//! Index nodes of this store: packed on disk for drives that are held, in bounded memory for drives that are looked at.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use p2p_identity::ContentId;
+
+use crate::DriveError;
+use crate::store::{Batch, Cache, CacheTable, MAX_BATCH_OPERATIONS, PackLocation, Packs};
+use crate::tree::{NodeId, NodeSource};
+
+/// Most bytes of nodes kept in memory.
+const MAX_RECENT_BYTES: usize = 8 * 1024 * 1024;
+/// Most bytes of nodes of drives that are only looked at.
+const MAX_BROWSED_BYTES: usize = 32 * 1024 * 1024;
+
+/// Where index nodes lie.
+pub(crate) struct NodeStore {
+    packs: Packs,
+    cache: Arc<dyn Cache>,
+    recent: Mutex<Recent>,
+    browsed: Mutex<Recent>,
+}
+
+/// Nodes in memory, the oldest leaving first.
+#[derive(Default)]
+struct Recent {
+    nodes: HashMap<NodeId, Bytes>,
+    order: VecDeque<NodeId>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn insert(&mut self, id: NodeId, bytes: Bytes, limit: usize) {
+        self.bytes += bytes.len();
+        if let Some(old) = self.nodes.insert(id, bytes) {
+            self.bytes -= old.len();
+            return;
+        }
+        self.order.push_back(id);
+        while self.bytes > limit {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(gone) = self.nodes.remove(&oldest) {
+                self.bytes -= gone.len();
+            }
+        }
+    }
+}
+
+impl NodeStore {
+    pub(crate) fn new(packs: Packs, cache: Arc<dyn Cache>) -> Self {
+        Self { packs, cache, recent: Mutex::default(), browsed: Mutex::default() }
+    }
+
+    /// Keeps nodes on disk. They survive a crash of the process at once, one of the machine after [`Self::sync`].
+    pub(crate) fn keep(&self, nodes: &[(NodeId, Bytes)]) -> Result<(), DriveError> {
+        let mut new = Vec::with_capacity(nodes.len());
+        for (id, bytes) in nodes {
+            if self.location(id)?.is_none() {
+                new.push((ContentId::from(*id.as_bytes()), bytes.as_ref()));
+            }
+            lock(&self.recent).insert(*id, bytes.clone(), MAX_RECENT_BYTES);
+        }
+        let locations = self.packs.append(&new)?;
+        let rows: Vec<_> = new.iter().map(|(hash, _)| *hash).zip(locations).collect();
+        self.add_rows(&rows)
+    }
+
+    /// Keeps a node in memory for a while.
+    pub(crate) fn browse(&self, id: NodeId, bytes: Bytes) {
+        lock(&self.browsed).insert(id, bytes, MAX_BROWSED_BYTES);
+    }
+
+    /// Whether the node is here.
+    pub(crate) fn has(&self, id: &NodeId) -> Result<bool, DriveError> {
+        Ok(lock(&self.browsed).nodes.contains_key(id) || self.location(id)?.is_some())
+    }
+
+    /// Brings everything kept so far to the disk.
+    pub(crate) fn sync(&self) -> Result<(), DriveError> {
+        self.packs.sync()?;
+        Ok(self.cache.flush()?)
+    }
+
+    /// Writes the rows of the cache again from the packs; returns how many nodes there are.
+    pub(crate) fn rebuild(&self) -> Result<u64, DriveError> {
+        let mut rows = Vec::new();
+        let mut failed = None;
+        let mut count = 0;
+        self.packs.scan_all(|item| {
+            count += 1;
+            rows.push((item.hash, item.location));
+            if rows.len() == MAX_BATCH_OPERATIONS {
+                if let Err(error) = self.add_rows(&rows) {
+                    failed.get_or_insert(error);
+                }
+                rows.clear();
+            }
+        })?;
+        self.add_rows(&rows)?;
+        failed.map_or(Ok(count), Err)
+    }
+
+    fn add_rows(&self, rows: &[(ContentId, PackLocation)]) -> Result<(), DriveError> {
+        for rows in rows.chunks(MAX_BATCH_OPERATIONS) {
+            let mut batch = Batch::new();
+            for (hash, location) in rows {
+                batch.put(CacheTable::Node, *hash.as_bytes(), location.to_bytes());
+            }
+            self.cache.apply(&batch)?;
+        }
+        Ok(())
+    }
+
+    fn location(&self, id: &NodeId) -> Result<Option<PackLocation>, DriveError> {
+        let row = self.cache.get(CacheTable::Node, id.as_bytes())?;
+        Ok(row.and_then(|row| <[u8; PackLocation::BYTES]>::try_from(row).ok()).map(PackLocation::from_bytes))
+    }
+}
+
+impl NodeSource for NodeStore {
+    type Error = DriveError;
+
+    fn node(&self, id: &NodeId) -> Result<Option<Bytes>, DriveError> {
+        if let Some(bytes) = lock(&self.recent).nodes.get(id) {
+            return Ok(Some(bytes.clone()));
+        }
+        if let Some(bytes) = lock(&self.browsed).nodes.get(id) {
+            return Ok(Some(bytes.clone()));
+        }
+        let Some(location) = self.location(id)? else { return Ok(None) };
+        match self.packs.read(&ContentId::from(*id.as_bytes()), location) {
+            Ok(bytes) => {
+                let bytes = Bytes::from(bytes);
+                lock(&self.recent).insert(*id, bytes.clone(), MAX_RECENT_BYTES);
+                Ok(Some(bytes))
+            }
+            // Damaged or gone: as if it had never been here, so that it is fetched or made again.
+            Err(crate::store::PackError::Missing(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
