@@ -1,1 +1,15 @@
-//! The engine: swarm loop, in-process node, local API server, app host, metrics, configuration.
+#![doc = include_str!("../README.md")]
+
+mod api;
+mod config;
+mod events;
+mod home;
+mod local;
+mod network;
+mod rows;
+mod start;
+
+pub use api::{SocketGuard, bind, serve};
+pub use config::{Config, ConfigError, set_listen};
+pub use home::HomeError;
+pub use start::{NodeOptions, RunningNode, StartError, start};

@@ -1,4 +1,5 @@
 //! The behaviours every node needs to be connected, in one.
+#![allow(missing_docs, reason = "the derive makes an event type whose variants are named after the fields")]
 
 use std::collections::HashMap;
 
@@ -13,8 +14,6 @@ use crate::{Config, IncomingStream, Limits, StreamControl, Streams};
 /// Limits, byte streams, identify, ping and LAN discovery.
 ///
 /// `limits` stands first: a connection it refuses reaches nobody else.
-// The derive makes an event type whose variants are named after the fields.
-#[allow(missing_docs)]
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     /// Refuses connections.

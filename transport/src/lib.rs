@@ -13,5 +13,5 @@ pub use behaviour::{Behaviour, BehaviourEvent};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig};
-pub use limits::{Limits, Refusals};
+pub use limits::{Limits, Refusal, Refusals};
 pub use streams::{ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams};

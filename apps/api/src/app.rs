@@ -5,12 +5,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::wire::{ErrorLine, JSON, MAX_BODY_BYTES, NDJSON, PROBLEM_JSON};
 use crate::{ApiError, Node, Problem, Result};
 
 /// Largest body of a request to an app, in bytes (overlay.md 2.2).
-pub const MAX_APP_REQUEST_BYTES: usize = 1024 * 1024;
+pub const MAX_APP_REQUEST_BYTES: usize = MAX_BODY_BYTES;
 
 /// An app that the daemon runs: a task for its whole life, and HTTP routes under `/v1/apps/<name>/`.
 ///
@@ -32,12 +34,24 @@ pub trait App: Send + Sync + 'static {
 pub struct AppRequest {
     /// The method.
     pub method: http::Method,
-    /// The path below the app's own, without a leading slash.
+    /// The path below the app's own, without a leading slash, percent-decoded.
     pub path: String,
     /// The query string without `?`, still percent-encoded.
     pub query: String,
     /// The body, at most [`MAX_APP_REQUEST_BYTES`].
     pub body: Bytes,
+}
+
+impl AppRequest {
+    /// The first value of `name` in the query, decoded.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        crate::wire::query_value(&self.query, name)
+    }
+
+    /// The body as JSON, at most 32 levels deep.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        crate::wire::parse_line(&self.body)
+    }
 }
 
 /// Bytes of an answer. An error cuts the connection, so a broken answer never looks complete.
@@ -59,7 +73,7 @@ impl AppResponse {
         match serde_json::to_vec(value) {
             Ok(bytes) => Self {
                 status: 200,
-                content_type: "application/json",
+                content_type: JSON,
                 body: stream::iter([Ok(Bytes::from(bytes))]).boxed(),
             },
             Err(error) => Self::problem(ApiError::internal(format!("cannot encode the answer: {error}"))),
@@ -77,7 +91,7 @@ impl AppResponse {
             line.push(b'\n');
             Ok(Bytes::from(line))
         });
-        Self { status: 200, content_type: "application/x-ndjson", body: body.boxed() }
+        Self { status: 200, content_type: NDJSON, body: body.boxed() }
     }
 
     /// An error.
@@ -87,13 +101,8 @@ impl AppResponse {
         let bytes = serde_json::to_vec(&problem).unwrap_or_default();
         Self {
             status,
-            content_type: "application/problem+json",
+            content_type: PROBLEM_JSON,
             body: stream::iter([Ok(Bytes::from(bytes))]).boxed(),
         }
     }
-}
-
-#[derive(Serialize)]
-struct ErrorLine {
-    error: Problem,
 }

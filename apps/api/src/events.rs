@@ -9,7 +9,9 @@ use crate::Result;
 /// Something that happened in the node.
 ///
 /// Names so far: `peer.connected`, `peer.disconnected`, `listen.changed`, `drive.head`, `drive.stale`, `drive.removed`,
-/// `transfer.done`, and `gap` (a slow reader lost the events between its last one and this one).
+/// `transfer.done`, and `gap` (a slow reader lost the events between its last one and this one; `data` is `from` and
+/// `to`, the first and the last id lost). Events of a drive have its id as `drive` in their data, `drive.head` also
+/// `version`; events of a peer have `peer`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Grows by at least one with every event while the node runs.

@@ -1,4 +1,8 @@
 //! The routes of the `files` app (`/v1/apps/files/…`): what the command line and scripts send it and get back.
+//!
+//! `GET shares` answers a list of [`crate::DriveInfo`]. `DELETE shares?which=DRIVE_OR_DIR` (percent-encoded id, link or
+//! absolute path) answers [`crate::Removed`]. A client that goes away before `published` stops that job; after it the
+//! folder stays shared until it is removed.
 
 use std::path::PathBuf;
 
@@ -58,7 +62,7 @@ pub enum ShareEvent {
     },
 }
 
-/// `DELETE /v1/apps/files/shares?which=DRIVE_OR_DIR` needs no body; `POST /v1/apps/files/clones`: copy a drive into a
+/// `POST /v1/apps/files/clones`: copy a drive into a
 /// folder. Answers a stream of [`CloneEvent`], one JSON object a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CloneRequest {

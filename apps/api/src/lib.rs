@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
 mod drives;
@@ -7,7 +8,12 @@ mod events;
 pub mod files;
 mod network;
 mod node;
+mod openapi;
 pub mod routes;
+pub mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod wire;
 
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
 pub use drives::{
@@ -16,5 +22,6 @@ pub use drives::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
-pub use network::{DhtMode, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability};
+pub use network::{DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability};
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
+pub use openapi::{openapi, openapi_json};

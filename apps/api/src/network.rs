@@ -1,8 +1,13 @@
 //! Who this node is and whom it is connected to.
 
+use std::time::Duration;
+
 use p2p_identity::PeerId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// How long a call waits for the network where nothing else is said.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether other peers can dial this node; a tested fact, not a guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -95,6 +100,16 @@ pub struct PeerInfo {
     pub outbound: bool,
     /// Open connections to it.
     pub connections: u32,
+}
+
+/// `POST /v1/peers/dial`: whom to connect to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DialRequest {
+    /// A multiaddr, or a peer id that is found through LAN and DHT.
+    pub target: String,
+    /// Seconds until it counts as failed; 30 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<f64>,
 }
 
 /// The answer to a dial.

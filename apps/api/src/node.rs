@@ -38,7 +38,7 @@ pub trait Contract: Send + Sync + 'static {
     /// Measures the round trip to a peer, connecting first if need be.
     async fn ping(&self, peer: PeerId, timeout: Duration) -> Result<Ping>;
 
-    /// Peers that say they provide `key`.
+    /// Peers that say they provide `key`; none is an empty list, also where no other peer can be asked.
     async fn find_providers(&self, key: [u8; 32], timeout: Duration) -> Result<Vec<Provider>>;
     /// Says that this node provides `key`, and again before that expires.
     async fn provide(&self, key: [u8; 32]) -> Result<()>;
@@ -55,13 +55,17 @@ pub trait Contract: Send + Sync + 'static {
     async fn open_drive(&self, open: Open) -> Result<DriveInfo>;
     /// Stops sharing, mirroring or remembering a drive. Files in folders stay.
     async fn remove_drive(&self, drive: DriveId) -> Result<Removed>;
-    /// Takes changes of the drive's folder into a new version.
+    /// Takes the drive's folder into a new version: all that `changes` name, in path order. An error among them fails the
+    /// import and leaves the drive as it was. The last value is [`ImportEvent::Published`].
     async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>>;
-    /// Entries in path order.
+    /// Entries in path order: the entry of the prefix itself, then what is below it. A prefix that is not there gives none.
     async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>>;
-    /// Verified bytes of a file, fetched as far as they are not here.
+    /// Verified bytes of a file, fetched as far as they are not here; of a symlink, its target.
+    ///
+    /// The end of `range` is cut to the file's end. A start after the file's end, an end before the start, or a folder
+    /// are an invalid input; a path that is not there is not found.
     async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content>;
-    /// Copies a drive into a folder.
+    /// Copies a drive into a folder. The last value is [`TransferEvent::Done`].
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
 }
 

@@ -10,15 +10,15 @@ pub const STOP: &str = "/v1/node/stop";
 pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET`: counters in OpenMetrics form.
 pub const METRICS: &str = "/v1/metrics";
-/// `GET ?topics=a,b`: events, as server-sent events or one JSON object a line, by `Accept`.
+/// `GET ?topics=a,b&after=id`: events, as server-sent events or one JSON object a line, by `Accept`.
 pub const EVENTS: &str = "/v1/events";
 /// `GET`: a list of [`crate::PeerInfo`].
 pub const PEERS: &str = "/v1/peers";
-/// `POST {"target"}`: [`crate::Dialed`].
+/// `POST` [`crate::DialRequest`]: [`crate::Dialed`].
 pub const DIAL: &str = "/v1/peers/dial";
-/// `POST`: [`crate::Ping`].
+/// `POST ?timeout_s=`: [`crate::Ping`].
 pub const PEER_PING: &str = "/v1/peers/{peer}/ping";
-/// `GET`: a list of [`crate::Provider`]; `PUT`: announce, `DELETE`: stop announcing. The key is 64 hex digits.
+/// `GET ?timeout_s=`: a list of [`crate::Provider`]; `PUT`: announce, `DELETE`: stop announcing. The key is 64 hex digits.
 pub const PROVIDERS: &str = "/v1/dht/providers/{key}";
 /// `GET`: a list of [`crate::DriveInfo`]; `POST` [`crate::NewDrive`]: make one.
 pub const DRIVES: &str = "/v1/drives";
@@ -28,14 +28,35 @@ pub const OPEN: &str = "/v1/drives/open";
 pub const FOLLOW: &str = "/v1/drives/follow";
 /// `GET`: [`crate::DriveInfo`]; `DELETE`: [`crate::Removed`].
 pub const DRIVE: &str = "/v1/drives/{drive}";
-/// `POST`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
+/// `POST ?message=`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
 pub const IMPORT: &str = "/v1/drives/{drive}/import";
 /// `GET ?prefix=&depth=`: one [`crate::TreeEntry`] a line.
 pub const TREE: &str = "/v1/drives/{drive}/tree";
-/// `GET`, with `Range`: verified bytes.
+/// `GET`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
+/// of the entry in [`ENTRY_KIND`], [`ENTRY_MODE`], [`ENTRY_MTIME`] and [`ENTRY_SIZE`].
 pub const FILE: &str = "/v1/drives/{drive}/files/{*path}";
 /// Everything below belongs to an app.
 pub const APPS: &str = "/v1/apps/{app}/{*path}";
+
+/// `GET`: a list of [`crate::DriveInfo`], what this node shares and follows; `POST` [`crate::files::ShareRequest`]: a
+/// stream of [`crate::files::ShareEvent`]; `DELETE ?which=`: [`crate::Removed`].
+pub const SHARES: &str = "/v1/apps/files/shares";
+/// `POST` [`crate::files::CloneRequest`]: a stream of [`crate::files::CloneEvent`].
+pub const CLONES: &str = "/v1/apps/files/clones";
+
+/// Header of a file's answer: the kind of entry, as in [`crate::TreeEntry`].
+pub const ENTRY_KIND: &str = "p2p-entry-kind";
+/// Header of a file's answer: permission bits in decimal.
+pub const ENTRY_MODE: &str = "p2p-entry-mode";
+/// Header of a file's answer: modification time, nanoseconds since 1970.
+pub const ENTRY_MTIME: &str = "p2p-entry-mtime";
+/// Header of a file's answer: bytes of the whole file.
+pub const ENTRY_SIZE: &str = "p2p-entry-size";
+
+/// Header that tells the [`API_VERSION`].
+pub const VERSION_HEADER: &str = "api-version";
+/// Header that tells the [`API_MIN_VERSION`].
+pub const MIN_VERSION_HEADER: &str = "api-min-version";
 
 /// Version of this API, in the header `API-Version`.
 pub const API_VERSION: &str = "1.0";

@@ -1,1 +1,13 @@
-//! The app contract over the local socket.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod client;
+mod connection;
+mod contract;
+mod file;
+mod response;
+mod upload;
+
+pub use client::{Client, ConnectError};
+pub use response::{Bytestream, Response};
+pub use upload::RequestBody;

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
@@ -49,7 +49,6 @@ pub(crate) struct Status {
 /// A folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    path: PathBuf,
     root: Arc<OwnedFd>,
     /// The directory used last: files come in index order, so the next one is mostly in the same.
     last: Mutex<Option<(String, Arc<OwnedFd>)>>,
@@ -59,18 +58,13 @@ impl Folder {
     /// Opens a folder that exists.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let root = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
-        Ok(Self { path: path.to_owned(), root: Arc::new(root), last: Mutex::new(None) })
+        Ok(Self { root: Arc::new(root), last: Mutex::new(None) })
     }
 
     /// Opens a folder, making it and its parents first where they are missing.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         Self::open(path)
-    }
-
-    /// Where it lies.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// What stands at `path`; a symlink is not followed.
@@ -155,6 +149,12 @@ impl Folder {
     pub(crate) fn remove_file(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         Ok(rustix::fs::unlinkat(&*parent, name, AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(&self, path: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR)?)
     }
 
     /// Sets mode and time of a directory or file that is in place.

@@ -3,12 +3,26 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod blob;
+mod browse;
+mod content;
+mod engine;
 mod entry;
+mod error;
 mod exchange;
+mod folder;
 mod head;
 mod header;
+mod index;
 mod key;
+mod mirror;
+mod network;
+mod nodes;
+mod publish;
+mod registry;
+mod serve;
+mod session;
 mod signed;
+mod sources;
 mod store;
 mod topic;
 mod tree;
@@ -20,11 +34,19 @@ pub use blob::{
     SendError, SizeProof, Step, Subtree, Unit, group_count, hash_bytes, hash_file, hash_file_into, outboard_len,
     valid_groups,
 };
+pub use browse::{Content, Listing};
+pub use engine::{DriveEvent, DriveStatus, Drives, DrivesConfig};
 pub use entry::{Dot, Entry, EntryError, Inline, Kind, MAX_INLINE_BYTES, MAX_VERSIONS, MODE_MASK, Version};
+pub use error::DriveError;
 pub use exchange::{bounded, codec, frame, wire};
 pub use head::{Head, HeadEnvelope, MAX_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_PREV, MAX_WRITERS, VersionVector};
 pub use header::{Header, MAX_HEADER_BYTES, MAX_TITLE_BYTES, Visibility};
 pub use key::{MAX_COMPONENT_BYTES, MAX_KEY_BYTES, PathKey, PathKeyError};
+pub use mirror::{Copied, CopyProgress, ExternalLinks};
+pub use network::{DialError, Dialer, Duplex, PeerStream, Providers};
+pub use publish::{ImportProgress, LeftOut, LocalPath, Published};
+pub use registry::Role;
+pub use serve::ServeCounters;
 pub use signed::{Body, Ext, MAX_EXT_ITEMS, Signed, SignedError};
 pub use store::{
     Batch, Cache, CacheError, CacheOpened, CacheTable, DEFAULT_CACHE_BYTES, KeyValue, Ledger, LedgerError,

@@ -72,11 +72,6 @@ impl NodeStore {
         lock(&self.browsed).insert(id, bytes, MAX_BROWSED_BYTES);
     }
 
-    /// Whether the node is here.
-    pub(crate) fn has(&self, id: &NodeId) -> Result<bool, DriveError> {
-        Ok(lock(&self.browsed).nodes.contains_key(id) || self.location(id)?.is_some())
-    }
-
     /// Brings everything kept so far to the disk.
     pub(crate) fn sync(&self) -> Result<(), DriveError> {
         self.packs.sync()?;

@@ -16,7 +16,7 @@ use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, Substream
 use super::OpenError;
 
 /// A number that ties an answer to the command behind it.
-pub type OpenId = u64;
+pub(crate) type OpenId = u64;
 
 /// Offers several protocol names and hands over the stream with the one that was agreed.
 #[derive(Clone, Debug)]

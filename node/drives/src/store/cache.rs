@@ -34,15 +34,19 @@ pub enum CacheTable {
     Gc = 7,
     /// By time and hash: what is about to be deleted.
     Graveyard = 8,
+    /// The engine's: what the DHT stores for others.
+    Dht = 9,
+    /// The engine's: peers remembered for the next start.
+    Peer = 10,
 }
 
 impl CacheTable {
     /// Most bytes that a value in this table may have.
     pub fn max_value_bytes(self) -> usize {
         match self {
-            Self::Log | Self::Leaf | Self::Place => MAX_ROW_BYTES,
+            Self::Log | Self::Leaf | Self::Place | Self::Dht => MAX_ROW_BYTES,
             Self::Bitmap => MAX_BITMAP_BYTES,
-            Self::Blob | Self::Node | Self::Gc | Self::Graveyard => MAX_SMALL_VALUE_BYTES,
+            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer => MAX_SMALL_VALUE_BYTES,
         }
     }
 }

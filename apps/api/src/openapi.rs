@@ -1,0 +1,291 @@
+//! The OpenAPI 3.1 document of the local API, made from the types and routes (overlay.md 2.7).
+//!
+//! It is checked in as `openapi.json`; a test fails when that file is not current.
+
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{Array, ObjectBuilder, Type};
+use utoipa::openapi::{HttpMethod, InfoBuilder, Ref, RefOr, Required, ResponseBuilder, Schema};
+use utoipa::{OpenApi, ToSchema};
+
+use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest};
+use crate::wire::{EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
+use crate::{
+    Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
+    Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
+};
+
+#[derive(OpenApi)]
+#[openapi(components(schemas(
+    Change, CloneEvent, CloneRequest, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo,
+    Open, PeerInfo, Ping, Problem, Provider, Removed, ShareEvent, ShareRequest, TransferEvent, TreeEntry,
+)))]
+struct Components;
+
+const TEXT: &str = "text/plain";
+const BYTES: &str = "application/octet-stream";
+
+/// The document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Components::openapi();
+    document.info = InfoBuilder::new()
+        .title("p2pnode local API")
+        .version(routes::API_VERSION)
+        .description(Some(
+            "HTTP/1.1 over the node's unix socket. Streams are one JSON value a line; when one fails midway, its last \
+             line is `{\"error\": Problem}`. Unknown fields are to be ignored.",
+        ))
+        .build();
+    let operations = network_operations().into_iter().chain(drive_operations()).chain(app_operations());
+    let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
+        let path = operation.path.replace("{*", "{");
+        let method = operation.method.clone();
+        paths.path(path, PathItem::new(method, operation.build()))
+    });
+    document.paths = paths.build();
+    document
+}
+
+/// The document as text, as it is checked in and served.
+pub fn openapi_json() -> String {
+    let mut text = openapi().to_pretty_json().expect("the document has only string keys");
+    text.push('\n');
+    text
+}
+
+fn network_operations() -> Vec<Operation> {
+    let key = "64 hexadecimal digits.";
+    vec![
+        Operation::get(routes::PING, "Answers at once; the headers `API-Version` and `API-Min-Version` say what is served.")
+            .answers(204, None),
+        Operation::get(routes::NODE, "Who and how this node is.").answers(200, json::<NodeInfo>()),
+        Operation::new(HttpMethod::Post, routes::STOP, "Asks the node to stop.").answers(202, None),
+        Operation::get(routes::OPENAPI, "This document.").answers(200, Some((JSON, any_object()))),
+        Operation::get(routes::METRICS, "Counters in OpenMetrics text form.").answers(200, Some((TEXT, text()))),
+        Operation::get(routes::EVENTS, "What happens: server-sent events where `Accept` asks for them, else one JSON value a line.")
+            .query("topics", "Only these topics, separated by commas.")
+            .query("after", "Start after the event with this id; the header `Last-Event-ID` wins over it.")
+            .answers(200, lines::<Event>())
+            .also(EVENT_STREAM, text()),
+        Operation::get(routes::PEERS, "Connected peers.").answers(200, list::<PeerInfo>()),
+        Operation::new(HttpMethod::Post, routes::DIAL, "Connects to a multiaddr or a peer id.")
+            .takes(json::<DialRequest>())
+            .answers(200, json::<Dialed>()),
+        Operation::new(HttpMethod::Post, routes::PEER_PING, "Measures the round trip to a peer.")
+            .at("peer", "A peer id.")
+            .query("timeout_s", "Seconds until it counts as failed; 30 by default.")
+            .answers(200, json::<Ping>()),
+        Operation::get(routes::PROVIDERS, "Peers that say they provide a key.")
+            .at("key", key)
+            .query("timeout_s", "Seconds to look; 30 by default.")
+            .answers(200, list::<Provider>()),
+        Operation::new(HttpMethod::Put, routes::PROVIDERS, "Says that this node provides a key.").at("key", key).answers(204, None),
+        Operation::new(HttpMethod::Delete, routes::PROVIDERS, "Stops saying so.").at("key", key).answers(204, None),
+    ]
+}
+
+fn drive_operations() -> Vec<Operation> {
+    let drive = "A drive id.";
+    vec![
+        Operation::get(routes::DRIVES, "Drives known here.").answers(200, list::<DriveInfo>()),
+        Operation::new(HttpMethod::Post, routes::DRIVES, "Makes a drive, or returns the one that this folder has already.")
+            .takes(json::<NewDrive>())
+            .answers(200, json::<DriveInfo>()),
+        Operation::new(HttpMethod::Post, routes::OPEN, "Finds a drive's peers and its newest version.")
+            .takes(json::<Open>())
+            .answers(200, json::<DriveInfo>()),
+        Operation::new(HttpMethod::Post, routes::FOLLOW, "Copies a drive into a folder. Closing the connection stops it.")
+            .takes(json::<Follow>())
+            .answers(200, lines::<TransferEvent>()),
+        Operation::get(routes::DRIVE, "One drive that is known here.").at("drive", drive).answers(200, json::<DriveInfo>()),
+        Operation::new(HttpMethod::Delete, routes::DRIVE, "Stops sharing, mirroring or remembering a drive. Files in folders stay.")
+            .at("drive", drive)
+            .answers(200, json::<Removed>()),
+        Operation::new(HttpMethod::Post, routes::IMPORT, "Takes the drive's folder into a new version: all that the lines name, in path order.")
+            .at("drive", drive)
+            .query("message", "A sentence kept with the version, at most 1 KiB.")
+            .takes(lines::<Change>())
+            .answers(200, lines::<ImportEvent>()),
+        Operation::get(routes::TREE, "Entries in path order.")
+            .at("drive", drive)
+            .query("prefix", "Only this path and what is below it.")
+            .query("depth", "Levels below the prefix; 1 for one folder, all by default.")
+            .answers(200, lines::<TreeEntry>()),
+        Operation::get(routes::FILE, "Verified bytes of a file. The `ETag` is the content's hash; a single `Range` is honoured.")
+            .at("drive", drive)
+            .at("path", "A path in the drive.")
+            .answers(200, Some((BYTES, text()))),
+    ]
+}
+
+fn app_operations() -> Vec<Operation> {
+    vec![
+        Operation::get(routes::SHARES, "What this node shares and follows.").answers(200, list::<DriveInfo>()),
+        Operation::new(HttpMethod::Post, routes::SHARES, "Shares a folder. Closing the connection before `published` stops it.")
+            .takes(json::<ShareRequest>())
+            .answers(200, lines::<ShareEvent>()),
+        Operation::new(HttpMethod::Delete, routes::SHARES, "Stops sharing or following; keeps the files.")
+            .query("which", "A drive id, a link, or the absolute path of a folder.")
+            .answers(200, json::<Removed>()),
+        Operation::new(HttpMethod::Post, routes::CLONES, "Fetches a drive into a folder. Closing the connection stops it.")
+            .takes(json::<CloneRequest>())
+            .answers(200, lines::<CloneEvent>()),
+    ]
+}
+
+type Form = Option<(&'static str, RefOr<Schema>)>;
+
+fn one<T: ToSchema>() -> RefOr<Schema> {
+    Ref::from_schema_name(T::name()).into()
+}
+
+fn json<T: ToSchema>() -> Form {
+    Some((JSON, one::<T>()))
+}
+
+fn lines<T: ToSchema>() -> Form {
+    Some((NDJSON, one::<T>()))
+}
+
+fn list<T: ToSchema>() -> Form {
+    Some((JSON, Schema::Array(Array::new(one::<T>())).into()))
+}
+
+fn text() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::String).into()
+}
+
+fn any_object() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(Type::Object).into()
+}
+
+struct Operation {
+    method: HttpMethod,
+    path: &'static str,
+    builder: OperationBuilder,
+    status: u16,
+    answers: Vec<(&'static str, RefOr<Schema>)>,
+}
+
+impl Operation {
+    fn new(method: HttpMethod, path: &'static str, summary: &str) -> Self {
+        let builder = OperationBuilder::new().summary(Some(summary));
+        Self { method, path, builder, status: 200, answers: Vec::new() }
+    }
+
+    fn get(path: &'static str, summary: &str) -> Self {
+        Self::new(HttpMethod::Get, path, summary)
+    }
+
+    fn parameter(mut self, place: ParameterIn, name: &str, description: &str, required: Required) -> Self {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(place)
+            .required(required)
+            .description(Some(description))
+            .schema(Some(text()));
+        self.builder = self.builder.parameter(parameter);
+        self
+    }
+
+    fn at(self, name: &str, description: &str) -> Self {
+        self.parameter(ParameterIn::Path, name, description, Required::True)
+    }
+
+    fn query(self, name: &str, description: &str) -> Self {
+        self.parameter(ParameterIn::Query, name, description, Required::False)
+    }
+
+    fn takes(mut self, form: Form) -> Self {
+        if let Some((media, schema)) = form {
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            let body = RequestBodyBuilder::new().content(media, content).required(Some(Required::True));
+            self.builder = self.builder.request_body(Some(body.build()));
+        }
+        self
+    }
+
+    fn answers(mut self, status: u16, form: Form) -> Self {
+        self.status = status;
+        self.answers.extend(form);
+        self
+    }
+
+    fn also(mut self, media: &'static str, schema: RefOr<Schema>) -> Self {
+        self.answers.push((media, schema));
+        self
+    }
+
+    fn build(self) -> OperationBuilder {
+        let content = |schema| ContentBuilder::new().schema(Some(schema)).build();
+        let answer = self
+            .answers
+            .into_iter()
+            .fold(ResponseBuilder::new().description("Done."), |answer, (media, schema)| {
+                answer.content(media, content(schema))
+            });
+        let problem = ResponseBuilder::new()
+            .description("What went wrong, and what to do next.")
+            .content(PROBLEM_JSON, content(one::<Problem>()));
+        self.builder.response(self.status.to_string(), answer.build()).response("default", problem.build())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_checked_in_document_is_current() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        if env::var_os("P2P_BLESS").is_some() {
+            fs::write(file, openapi_json()).unwrap();
+        }
+        let found = fs::read_to_string(file).unwrap_or_default();
+        assert!(found == openapi_json(), "apps/api/openapi.json is old: run the tests of p2p-api with P2P_BLESS=1");
+    }
+
+    #[test]
+    fn every_reference_has_its_schema() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        fn references(value: &Value, into: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) => {
+                    for (name, value) in fields {
+                        match value {
+                            Value::String(target) if name == "$ref" => into.push(target.clone()),
+                            value => references(value, into),
+                        }
+                    }
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, into)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 40, "only {} references", found.len());
+        for reference in found {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let document = openapi();
+        for route in [
+            routes::PING, routes::NODE, routes::STOP, routes::OPENAPI, routes::METRICS, routes::EVENTS, routes::PEERS,
+            routes::DIAL, routes::PEER_PING, routes::PROVIDERS, routes::DRIVES, routes::OPEN, routes::FOLLOW,
+            routes::DRIVE, routes::IMPORT, routes::TREE, routes::FILE, routes::SHARES, routes::CLONES,
+        ] {
+            let path = route.replace("{*", "{");
+            assert!(document.paths.paths.contains_key(&path), "{path} is missing");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The contract, call by call.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use http::Method;
+use p2p_api::wire::encode_component;
+use p2p_api::{
+    Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent,
+    NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry,
+    TreeQuery, routes,
+};
+use p2p_identity::{ContentId, DriveId, PeerId};
+
+use crate::upload::UploadError;
+use crate::{Client, RequestBody, Response};
+
+impl Client {
+    async fn call(&self, method: Method, path: &str) -> Result<Response> {
+        self.request(method, path, RequestBody::Empty).await?.ok().await
+    }
+}
+
+fn of_drive(route: &str, drive: DriveId) -> String {
+    route.replace("{drive}", &drive.to_string())
+}
+
+fn of_key(key: [u8; 32]) -> String {
+    routes::PROVIDERS.replace("{key}", &ContentId::from(key).to_string())
+}
+
+/// Counters have names in ASCII; what is not is a mistake that is better seen than hidden.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[async_trait]
+impl Contract for Client {
+    async fn info(&self) -> Result<NodeInfo> {
+        self.get(routes::NODE).await?.json().await
+    }
+
+    async fn stop(&self) -> Result<()> {
+        self.call(Method::POST, routes::STOP).await.map(drop)
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<EventStream> {
+        let topics = encode_component(&query.topics.join(","));
+        let after = query.after.map(|after| format!("&after={after}")).unwrap_or_default();
+        Ok(self.get(&format!("{}?topics={topics}{after}", routes::EVENTS)).await?.lines())
+    }
+
+    async fn metrics(&self) -> Result<String> {
+        Ok(text(&self.get(routes::METRICS).await?.bytes().await?))
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerInfo>> {
+        self.get(routes::PEERS).await?.json().await
+    }
+
+    async fn dial(&self, target: &str, timeout: Duration) -> Result<Dialed> {
+        let request = DialRequest { target: target.to_owned(), timeout_s: Some(timeout.as_secs_f64()) };
+        self.post(routes::DIAL, &request).await?.json().await
+    }
+
+    async fn ping(&self, peer: PeerId, timeout: Duration) -> Result<Ping> {
+        let path = routes::PEER_PING.replace("{peer}", &peer.to_string());
+        self.call(Method::POST, &format!("{path}?timeout_s={}", timeout.as_secs_f64())).await?.json().await
+    }
+
+    async fn find_providers(&self, key: [u8; 32], timeout: Duration) -> Result<Vec<Provider>> {
+        self.get(&format!("{}?timeout_s={}", of_key(key), timeout.as_secs_f64())).await?.json().await
+    }
+
+    async fn provide(&self, key: [u8; 32]) -> Result<()> {
+        self.call(Method::PUT, &of_key(key)).await.map(drop)
+    }
+
+    async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
+        self.call(Method::DELETE, &of_key(key)).await.map(drop)
+    }
+
+    async fn drives(&self) -> Result<Vec<DriveInfo>> {
+        self.get(routes::DRIVES).await?.json().await
+    }
+
+    async fn create_drive(&self, new: NewDrive) -> Result<DriveInfo> {
+        self.post(routes::DRIVES, &new).await?.json().await
+    }
+
+    async fn drive(&self, drive: DriveId) -> Result<DriveInfo> {
+        self.get(&of_drive(routes::DRIVE, drive)).await?.json().await
+    }
+
+    async fn open_drive(&self, open: Open) -> Result<DriveInfo> {
+        self.post(routes::OPEN, &open).await?.json().await
+    }
+
+    async fn remove_drive(&self, drive: DriveId) -> Result<Removed> {
+        self.call(Method::DELETE, &of_drive(routes::DRIVE, drive)).await?.json().await
+    }
+
+    async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
+        let path = format!("{}?message={}", of_drive(routes::IMPORT, drive), encode_component(&how.message));
+        let upload = UploadError::default();
+        let answer = async { self.request(Method::POST, &path, upload.lines(changes)).await?.ok().await };
+        let events = answer.await.map_err(|error| upload.or(error))?.lines();
+        Ok(events.map(move |event| event.map_err(|error| upload.or(error))).boxed())
+    }
+
+    async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
+        let prefix = encode_component(&query.prefix);
+        let depth = query.depth.map(|depth| format!("&depth={depth}")).unwrap_or_default();
+        Ok(self.get(&format!("{}?prefix={prefix}{depth}", of_drive(routes::TREE, drive))).await?.lines())
+    }
+
+    async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
+        self.read_file(drive, path, range).await
+    }
+
+    async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
+        Ok(self.post(routes::FOLLOW, &follow).await?.lines())
+    }
+}

@@ -1,0 +1,82 @@
+//! The app: its routes, and what it does for its whole life.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::Method;
+use p2p_api::{ApiError, App, AppRequest, AppResponse, Node, Result};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::turns::Turns;
+use crate::{copy, share, shares};
+
+/// Shares folders as drives and copies drives into folders.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    turns: Arc<Turns>,
+}
+
+impl Files {
+    /// The app, ready for [`App::run`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl App for Files {
+    fn name(&self) -> &'static str {
+        "files"
+    }
+
+    async fn run(&self, node: Node, stop: CancellationToken) -> Result<()> {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            done = share::resume_all(&node, &self.turns) => done?,
+        }
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    async fn handle(&self, node: &Node, request: AppRequest) -> AppResponse {
+        match self.answer(node, &request).await {
+            Ok(response) => response,
+            Err(error) => AppResponse::problem(error),
+        }
+    }
+}
+
+impl Files {
+    async fn answer(&self, node: &Node, request: &AppRequest) -> Result<AppResponse> {
+        let path = request.path.trim_matches('/');
+        match (path, &request.method) {
+            ("shares", &Method::POST) => {
+                let events = share::share(node, &self.turns, body(request)?).await?;
+                Ok(AppResponse::lines(events))
+            }
+            ("shares", &Method::GET) => Ok(AppResponse::json(&shares::list(node).await?)),
+            ("shares", &Method::DELETE) => {
+                let which = parameter(request, "which")?;
+                Ok(AppResponse::json(&shares::remove(node, &which).await?))
+            }
+            ("clones", &Method::POST) => Ok(AppResponse::lines(copy::copy(node, body(request)?).await?)),
+            _ => Err(ApiError::not_found(format!("the app files has no {} {path:?}", request.method))
+                .with_hint("it answers POST, GET and DELETE for shares, and POST for clones")),
+        }
+    }
+}
+
+fn body<T: DeserializeOwned>(request: &AppRequest) -> Result<T> {
+    serde_json::from_slice(&request.body).map_err(|error| {
+        ApiError::invalid(format!("the body of the request is not what {} takes: {error}", request.path))
+    })
+}
+
+fn parameter(request: &AppRequest, name: &str) -> Result<String> {
+    form_urlencoded::parse(request.query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| ApiError::invalid(format!("the query has no {name}")))
+}

@@ -1,0 +1,72 @@
+//! Copying a drive into a folder.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+use p2p_api::files::{CloneEvent, CloneRequest};
+use p2p_api::{ApiError, ErrorKind, Follow, Node, Result, Stream, TransferEvent};
+
+/// Copies the drive and tells how far it is. What is there already is not fetched again.
+pub(crate) async fn copy(node: &Node, request: CloneRequest) -> Result<Stream<CloneEvent>> {
+    let started = Instant::now();
+    check_target(&request.target).await?;
+    let follow = Follow {
+        timeout: request.timeout_s.map(timeout).transpose()?,
+        link: request.link,
+        target: request.target,
+        allow_external_links: request.allow_external_links,
+    };
+    let events = node.drives().follow(follow).await?;
+    Ok(events.map_ok(move |event| told(event, started)).boxed())
+}
+
+fn told(event: TransferEvent, started: Instant) -> CloneEvent {
+    match event {
+        TransferEvent::Progress(progress) => CloneEvent::Progress(progress),
+        TransferEvent::Done { drive, version, files, bytes, bytes_fetched, peers, skipped } => CloneEvent::Done {
+            drive,
+            version,
+            files,
+            bytes,
+            bytes_fetched,
+            seconds: started.elapsed().as_secs_f64(),
+            peers,
+            skipped,
+        },
+    }
+}
+
+fn timeout(seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| ApiError::invalid(format!("the timeout of {seconds} s makes no sense: {error}")))
+}
+
+/// A missing folder is fine, anything else in its place is not.
+async fn check_target(target: &Path) -> Result<()> {
+    let shown = target.display();
+    if !target.is_absolute() {
+        return Err(ApiError::invalid(format!("cannot copy into {shown}: the path is not absolute"))
+            .with_hint("send the full path, beginning with /"));
+    }
+    match tokio::fs::metadata(target).await {
+        Ok(metadata) if !metadata.is_dir() => {
+            Err(ApiError::new(ErrorKind::Conflict, format!("cannot copy into {shown}: it is not a folder"))
+                .with_hint("name another folder, or move that file away"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_that_is_no_time_is_refused() {
+        for seconds in [-1.0, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(timeout(seconds).unwrap_err().kind, ErrorKind::InvalidInput, "{seconds}");
+        }
+        assert_eq!(timeout(1.5).unwrap(), Duration::from_millis(1500));
+    }
+}

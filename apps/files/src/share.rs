@@ -1,0 +1,182 @@
+//! Sharing a folder: check, link, scan, import.
+
+use std::io::ErrorKind as IoErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::{StreamExt, TryStreamExt, future, stream};
+use p2p_api::files::{ShareEvent, ShareRequest};
+use p2p_api::{
+    ApiError, DriveInfo, DriveRole, ErrorKind, Import, ImportEvent, NewDrive, Node, Result, Skipped, Stream,
+};
+use tracing::{debug, info, warn};
+
+use crate::scan::{Report, Scan};
+use crate::turns::Turns;
+
+/// Longest title of a drive, in bytes.
+const MAX_TITLE_BYTES: usize = 255;
+
+/// Makes (or finds) the folder's drive and publishes what is in the folder. The first event is the link.
+pub(crate) async fn share(node: &Node, turns: &Arc<Turns>, request: ShareRequest) -> Result<Stream<ShareEvent>> {
+    let started = Instant::now();
+    let path = check_folder(&request.path).await?;
+    let title = title(request.title, &path)?;
+    let drive = node.drives().create(NewDrive { path: Some(path.clone()), title }).await?;
+    let link = ShareEvent::Link { link: drive.link.clone(), drive: drive.drive };
+    let (node, turns) = (node.clone(), turns.clone());
+    let rest = stream::once(async move {
+        let (events, report) = import(&node, &turns, &drive, path).await?;
+        let told = events.and_then(move |event| told(node.clone(), drive.clone(), report.clone(), started, event));
+        Ok::<_, ApiError>(told)
+    })
+    .try_flatten();
+    Ok(stream::once(future::ready(Ok(link))).chain(rest).boxed())
+}
+
+/// Publishes what changed in shared folders while no node ran. A folder that is gone, or fails, leaves the others alone.
+pub(crate) async fn resume_all(node: &Node, turns: &Turns) -> Result<()> {
+    for drive in node.drives().list().await? {
+        let (DriveRole::Owner, Some(path)) = (drive.role, drive.path.clone()) else { continue };
+        match resume(node, turns, &drive, &path).await {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::NodeStopped => return Ok(()),
+            Err(error) => warn!(drive = %drive.drive, path = %path.display(), %error, "cannot resume a share"),
+        }
+    }
+    Ok(())
+}
+
+async fn resume(node: &Node, turns: &Turns, drive: &DriveInfo, path: &Path) -> Result<()> {
+    let path = check_folder(path).await?;
+    let (mut events, report) = import(node, turns, drive, path).await?;
+    while let Some(event) = events.try_next().await? {
+        let ImportEvent::Published { version, files, changed, skipped, .. } = event else { continue };
+        let skipped = report.skipped().len() + skipped.len();
+        if changed {
+            info!(drive = %drive.drive, version, files, skipped, "share resumed with a new version");
+        } else {
+            debug!(drive = %drive.drive, version, files, skipped, "share resumed unchanged");
+        }
+    }
+    Ok(())
+}
+
+async fn import(node: &Node, turns: &Turns, drive: &DriveInfo, path: PathBuf) -> Result<(Stream<ImportEvent>, Report)> {
+    let turn = turns.take(&drive.drive.to_string()).await;
+    let scan = Scan::spawn(path);
+    let events = node.drives().import(drive.drive, Import::default(), scan.changes).await?;
+    // The turn lives as long as the stream.
+    let events = events.inspect(move |_| {
+        let _ = &turn;
+    });
+    Ok((events.boxed(), scan.report))
+}
+
+async fn told(
+    node: Node,
+    drive: DriveInfo,
+    report: Report,
+    started: Instant,
+    event: ImportEvent,
+) -> Result<ShareEvent> {
+    let (version, files, bytes, skipped) = match event {
+        ImportEvent::Progress(progress) => return Ok(ShareEvent::Progress(progress)),
+        ImportEvent::Published { version, files, bytes, skipped, changed: _ } => (version, files, bytes, skipped),
+    };
+    // By now the node may have addresses that it lacked when the link was first told.
+    let link = match node.drives().get(drive.drive).await {
+        Ok(now) => now.link,
+        Err(_) => drive.link,
+    };
+    Ok(ShareEvent::Published {
+        link,
+        drive: drive.drive,
+        browser: None,
+        version,
+        files,
+        bytes,
+        seconds: started.elapsed().as_secs_f64(),
+        skipped: merged(report.skipped(), skipped),
+    })
+}
+
+fn merged(mut scan: Vec<Skipped>, import: Vec<Skipped>) -> Vec<Skipped> {
+    scan.extend(import);
+    scan.sort_by(|a, b| a.path.cmp(&b.path));
+    scan
+}
+
+/// The folder's real path, so that it gives the same drive whichever way it was reached.
+async fn check_folder(path: &Path) -> Result<PathBuf> {
+    let shown = path.display();
+    if !path.is_absolute() {
+        return Err(ApiError::invalid(format!("cannot share {shown}: the path is not absolute"))
+            .with_hint("send the full path, beginning with /"));
+    }
+    let real = tokio::fs::canonicalize(path).await.map_err(|error| unreachable_folder(path, &error))?;
+    let metadata = tokio::fs::metadata(&real).await.map_err(|error| unreachable_folder(path, &error))?;
+    if !metadata.is_dir() {
+        return Err(ApiError::invalid(format!("cannot share {shown}: it is not a folder"))
+            .with_hint("share the folder that it is in"));
+    }
+    Ok(real)
+}
+
+fn unreachable_folder(path: &Path, error: &std::io::Error) -> ApiError {
+    let shown = path.display();
+    match error.kind() {
+        IoErrorKind::NotFound => {
+            ApiError::not_found(format!("cannot share {shown}: there is no such folder")).with_hint("check the path")
+        }
+        IoErrorKind::PermissionDenied => {
+            ApiError::new(ErrorKind::NotAllowed, format!("cannot share {shown}: the node may not read it"))
+                .with_hint("give the user that runs the node the right to read it")
+        }
+        IoErrorKind::NotADirectory => {
+            ApiError::invalid(format!("cannot share {shown}: a part of the path is not a folder"))
+        }
+        _ => ApiError::new(ErrorKind::Io, format!("cannot share {shown}: {error}")),
+    }
+}
+
+fn title(wanted: String, path: &Path) -> Result<String> {
+    if wanted.len() > MAX_TITLE_BYTES {
+        let len = wanted.len();
+        return Err(ApiError::invalid(format!("the title is {len} bytes, at most {MAX_TITLE_BYTES}")));
+    }
+    if !wanted.is_empty() {
+        return Ok(wanted);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.truncate(name.floor_char_boundary(MAX_TITLE_BYTES));
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_title_is_the_folders_name_unless_given() {
+        assert_eq!(title(String::new(), Path::new("/home/ada/photos")).unwrap(), "photos");
+        assert_eq!(title("Trip".into(), Path::new("/home/ada/photos")).unwrap(), "Trip");
+        assert_eq!(title(String::new(), Path::new("/")).unwrap(), "");
+    }
+
+    #[test]
+    fn a_title_is_never_longer_than_a_header_can_hold() {
+        assert_eq!(title("x".repeat(256), Path::new("/a")).unwrap_err().kind, ErrorKind::InvalidInput);
+        let long = format!("/{}", "€".repeat(100));
+        let cut = title(String::new(), Path::new(&long)).unwrap();
+        assert_eq!(cut, "€".repeat(85));
+    }
+
+    #[test]
+    fn what_scan_and_import_left_out_is_one_list_in_path_order() {
+        let skipped = |path: &str| Skipped { path: path.into(), reason: "x".into() };
+        let all = merged(vec![skipped("b"), skipped("d")], vec![skipped("a"), skipped("c")]);
+        assert_eq!(all.iter().map(|s| s.path.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    }
+}

@@ -1,0 +1,29 @@
+# `just` lists what there is.
+default:
+    @just --list
+
+# What CI runs.
+check:
+    .ci/run
+
+# The quick round while working: one crate's tests and lints.
+one crate:
+    cargo test -p {{crate}}
+    cargo clippy -p {{crate}} --all-targets -- -D warnings
+    cargo fmt -p {{crate}} --check
+
+# Formats everything.
+fmt:
+    cargo fmt --all
+
+# Licences, advisories and banned crates; needs cargo-deny.
+deny:
+    cargo deny check
+
+# How fast sharing and cloning are, beside other tools; see node/daemon/benches/share.md.
+bench-share *args:
+    bash node/daemon/benches/share.sh {{args}}
+
+# Writes node/daemon/p2pnode.example.toml anew from the defaults.
+example-config:
+    P2P_BLESS=1 cargo test -p p2p-node --lib the_example_file_shows_the_defaults

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod failure;
+mod log;
+mod ports;
+mod ready;
+mod settings;
+mod signals;
+mod start;
+
+pub use failure::Failure;
+pub use log::{LogError, Verbosity, init_log};
+pub use ready::Ready;
+pub use settings::{Flags, GatewayFlag, load_config};
+pub use signals::{StopSignal, StopSignals};
+pub use start::{Place, open_node, run_daemon};

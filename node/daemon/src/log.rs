@@ -1,0 +1,66 @@
+//! The log on stderr: `P2PNODE_LOG` wins over `-v` and `-q`.
+
+use std::env;
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// The variable with a filter of `tracing`, e.g. `info,p2p_dht=debug`.
+const VARIABLE: &str = "P2PNODE_LOG";
+
+/// How much to log without `-v` and `-q`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// A command that does its thing and ends: warnings.
+    Command,
+    /// A daemon: also what its user cares about.
+    Daemon,
+}
+
+/// [`VARIABLE`] makes no sense.
+pub type LogError = ParseError;
+
+/// Sends the log to stderr. `more` is the number of `-v` minus the number of `-q`. A second call has no effect.
+pub fn init_log(verbosity: Verbosity, more: i8) -> Result<(), LogError> {
+    let filter = match env::var(VARIABLE) {
+        Ok(filter) if !filter.trim().is_empty() => EnvFilter::builder().parse(filter)?,
+        _ => EnvFilter::builder().parse(filter(verbosity, more))?,
+    };
+    // It fails only if a log is set up already, and that one is as good.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).try_init();
+    Ok(())
+}
+
+/// Our own crates at the level asked for, libraries one level less: theirs is seldom news to a user.
+fn filter(verbosity: Verbosity, more: i8) -> String {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let base: i8 = match verbosity {
+        Verbosity::Command => 2,
+        Verbosity::Daemon => 3,
+    };
+    let ours = usize::try_from(base.saturating_add(more).clamp(1, 5)).unwrap_or(1);
+    let level = |index: usize| LEVELS.get(index).copied().unwrap_or("trace");
+    format!("{},p2p={}", level(ours.saturating_sub(1)), level(ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_and_less_move_the_level_and_stay_in_range() {
+        assert_eq!(filter(Verbosity::Command, 0), "error,p2p=warn");
+        assert_eq!(filter(Verbosity::Daemon, 0), "warn,p2p=info");
+        assert_eq!(filter(Verbosity::Daemon, 2), "debug,p2p=trace");
+        assert_eq!(filter(Verbosity::Daemon, i8::MAX), "debug,p2p=trace");
+        assert_eq!(filter(Verbosity::Command, i8::MIN), "off,p2p=error");
+    }
+
+    #[test]
+    fn every_filter_is_one_that_tracing_takes() {
+        for more in -3..4 {
+            EnvFilter::builder().parse(filter(Verbosity::Daemon, more)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The settings of a run: the file, then the flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use p2p_node::{Config, ConfigError};
+
+use crate::Failure;
+
+/// Name of the configuration file in a node's home.
+const FILE: &str = "config.toml";
+
+/// What the flags of `p2pnode start` change for one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--config`: another configuration file, which has to be there.
+    pub config: Option<PathBuf>,
+    /// `--listen`: instead of the configured addresses.
+    pub listen: Vec<String>,
+    /// `--bootstrap`: in addition to the configured ones.
+    pub bootstrap: Vec<String>,
+    /// `--network`.
+    pub network: Option<String>,
+    /// `--no-mdns`.
+    pub no_mdns: bool,
+    /// `--relay`, by its value.
+    pub relay: Option<String>,
+    /// `--gateway`.
+    pub gateway: Option<GatewayFlag>,
+}
+
+/// The value of `--gateway`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayFlag {
+    /// `off`.
+    Off,
+    /// An address.
+    At(String),
+}
+
+impl From<&str> for GatewayFlag {
+    fn from(text: &str) -> Self {
+        if text == "off" { Self::Off } else { Self::At(text.to_owned()) }
+    }
+}
+
+/// The settings in force, and the file they come from (which may not be there).
+pub fn load_config(home: &Path, flags: &Flags) -> Result<(Config, PathBuf), Failure> {
+    if let Some(relay) = &flags.relay {
+        return Err(Failure::usage(anyhow!("--relay={relay}: this version cannot serve as a relay"))
+            .with_hint("leave the flag out; CHANGELOG.md says what there is"));
+    }
+    if let Some(GatewayFlag::At(address)) = &flags.gateway {
+        return Err(Failure::usage(anyhow!("--gateway {address}: this version has no web gateway"))
+            .with_hint("leave the flag out, or say --gateway off"));
+    }
+    let path = match &flags.config {
+        Some(path) if !path.exists() => {
+            return Err(Failure::failed(anyhow!("there is no configuration file {}", path.display()))
+                .with_hint("`p2pnode config` prints one to begin with"));
+        }
+        Some(path) => path.clone(),
+        None => home.join(FILE),
+    };
+    let mut config = Config::load(&path).map_err(failure)?;
+    apply(&mut config, flags);
+    config.check().map_err(failure)?;
+    Ok((config, path))
+}
+
+fn apply(config: &mut Config, flags: &Flags) {
+    if !flags.listen.is_empty() {
+        config.transport.listen.clone_from(&flags.listen);
+    }
+    if let Some(network) = &flags.network {
+        config.network.clone_from(network);
+    }
+    if flags.no_mdns {
+        config.transport.mdns = false;
+    }
+}
+
+fn failure(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::Value { .. } => Failure::usage(error),
+        _ => Failure::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join(FILE), "network = \"file\"\ncache_mib = 3\n").unwrap();
+        let flags = Flags {
+            network: Some("flag".into()),
+            no_mdns: true,
+            listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
+            ..Flags::default()
+        };
+        let (config, path) = load_config(home.path(), &flags).unwrap();
+        assert_eq!((config.network.as_str(), config.cache_mib, config.transport.mdns), ("flag", 3, false));
+        assert_eq!(config.transport.listen, flags.listen);
+        assert_eq!(path, home.path().join(FILE));
+    }
+
+    #[test]
+    fn a_named_file_has_to_be_there_and_the_usual_one_has_not() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(load_config(home.path(), &Flags::default()).unwrap().0, Config::default());
+        let flags = Flags { config: Some(home.path().join("other.toml")), ..Flags::default() };
+        let failure = load_config(home.path(), &flags).unwrap_err();
+        assert_eq!(failure.status, 1);
+        assert!(failure.to_string().contains("other.toml"), "{failure}");
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_refused_and_not_ignored() {
+        let home = tempfile::tempdir().unwrap();
+        for flags in [
+            Flags { relay: Some("public".into()), ..Flags::default() },
+            Flags {
+                gateway: Some("127.0.0.1:8642".into()).map(|text: String| text.as_str().into()),
+                ..Flags::default()
+            },
+            Flags { network: Some("Not A Name".into()), ..Flags::default() },
+        ] {
+            assert_eq!(load_config(home.path(), &flags).unwrap_err().status, 2, "{flags:?}");
+        }
+        let off = Flags { gateway: Some("off".into()), ..Flags::default() };
+        assert!(load_config(home.path(), &off).is_ok());
+    }
+}

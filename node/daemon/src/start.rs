@@ -1,0 +1,119 @@
+//! Running a node: in the foreground as a daemon, or inside a command.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use p2p_api::App;
+use p2p_api::socket::default_home;
+use p2p_files::Files;
+use p2p_node::{Config, NodeOptions, RunningNode, set_listen};
+use sd_notify::NotifyState;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use crate::{Failure, Flags, Ready, StopSignals, load_config, ports};
+
+/// How long saying goodbye may take. The service manager waits a little longer than this.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Which node: its home and its socket, as far as they were named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `--home`; else the environment says, or the default holds.
+    pub home: Option<PathBuf>,
+    /// `--api`; else it follows from the home.
+    pub api: Option<PathBuf>,
+}
+
+/// The apps that come with the daemon.
+fn bundled_apps() -> Vec<Arc<dyn App>> {
+    vec![Arc::new(Files::new())]
+}
+
+/// Starts a node with the bundled apps and keeps the ports that it got for the next start.
+pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Failure> {
+    let home = default_home(place.home.as_deref()).map_err(Failure::usage)?;
+    let (config, file) = load_config(&home, flags)?;
+    let configured = config.clone();
+    let options = NodeOptions {
+        home: home.clone(),
+        api: place.api.clone(),
+        config,
+        apps: bundled_apps(),
+        bootstrap: flags.bootstrap.clone(),
+    };
+    let node = p2p_node::start(options).await.map_err(|error| {
+        let error = anyhow::Error::new(error).context(format!("cannot start a node in {}", home.display()));
+        Failure::failed(error).with_hint(
+            "if another node runs there, `p2pnode status` shows it and `p2pnode stop` ends it; a second node needs \
+             another --home",
+        )
+    })?;
+    if flags.listen.is_empty() {
+        keep_ports(&configured, &file, &node);
+    }
+    Ok(node)
+}
+
+/// Addresses that stay the same let peers and links find the node again. Without them it works all the same.
+fn keep_ports(configured: &Config, file: &std::path::Path, node: &RunningNode) {
+    let Some(listen) = ports::kept(&configured.transport.listen, &node.listen()) else { return };
+    match set_listen(file, &listen) {
+        Ok(()) => debug!(file = %file.display(), "listen ports kept"),
+        Err(error) => warn!(%error, "the listen ports are not kept, the next start takes others"),
+    }
+}
+
+/// Runs a node until SIGINT, SIGTERM, or until it is asked to stop through its socket. Prints one line, or one JSON
+/// object, when it is ready, and tells the service manager.
+pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready) -> String) -> Result<(), Failure> {
+    let mut signals = StopSignals::listen().map_err(Failure::failed)?;
+    let node = tokio::select! {
+        node = open_node(place, flags) => node?,
+        signal = signals.next() => {
+            info!(?signal, "stopped before it was ready");
+            return Ok(());
+        }
+    };
+    let ready = Ready {
+        peer_id: node.peer_id().to_string(),
+        listen: node.listen(),
+        api: node.socket().to_owned(),
+        gateway: None,
+    };
+    say(&print(&ready));
+    tell(NotifyState::Ready);
+
+    tokio::select! {
+        signal = signals.next() => info!(?signal, "stopping"),
+        () = node.stop_requested() => info!("stopping, as asked through the socket"),
+    }
+    tell(NotifyState::Stopping);
+    tokio::select! {
+        ended = timeout(SHUTDOWN_DEADLINE, node.shutdown()) => match ended {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Failure::failed(anyhow::anyhow!(
+                "the node did not stop within {} s and is ended now; what it acknowledged is on disk",
+                SHUTDOWN_DEADLINE.as_secs()
+            ))),
+        },
+        _ = signals.next() => Err(Failure::failed(anyhow::anyhow!("ended at once, as asked twice"))),
+    }
+}
+
+/// A closed stdout is no reason to stop.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        debug!(%error, "nobody reads stdout");
+    }
+}
+
+/// Without a service manager this does nothing.
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "cannot reach the service manager");
+    }
+}

@@ -1,0 +1,381 @@
+//! Looking at a drive without copying it: open, list, read a range. Nodes and bytes come from here where they are here,
+//! else from peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use p2p_identity::{DriveId, Hints, Link};
+use tokio::sync::mpsc;
+
+use crate::DriveError;
+use crate::blob::{Decoder, Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
+use crate::content::{ContentError, Located, WHOLE_FILE_BYTES, open_unchanged, read_whole};
+use crate::engine::{DriveStatus, Drives, Shared, drive_of};
+use crate::entry::{Entry, Kind, Version};
+use crate::head::HeadEnvelope;
+use crate::index::{Keep, fetch_node};
+use crate::key::PathKey;
+use crate::mirror::{DEFAULT_PATIENCE, first_session};
+use crate::nodes::NodeStore;
+use crate::registry::{Drive, Role};
+use crate::session::{FetchError, Session, read_exact};
+use crate::sources::Sources;
+use crate::tree::{Expected, Listed, Tree, WalkError};
+use crate::wire::{Get, Request};
+
+/// Entries handed on at a time.
+const PAGE: usize = 512;
+/// Bytes of a file that are fetched with one request.
+const READ_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// This path and what is below it; `None` for everything.
+    pub prefix: Option<PathKey>,
+    /// Levels below the prefix; `None` for all.
+    pub depth: Option<u32>,
+}
+
+/// Verified bytes of a file.
+pub struct Content {
+    /// The entry that is read.
+    pub entry: Entry,
+    /// First byte.
+    pub start: u64,
+    /// Number of bytes.
+    pub len: u64,
+    /// The bytes.
+    pub stream: BoxStream<'static, Result<Bytes, DriveError>>,
+}
+
+/// A drive as it is looked at: a version, and perhaps a peer for what is not here.
+#[derive(Clone)]
+struct View {
+    shared: Arc<Shared>,
+    drive: Arc<Drive>,
+    head: HeadEnvelope,
+    peer: Option<(Arc<Session>, Arc<Sources>)>,
+}
+
+impl Drives {
+    /// Finds a drive and its newest version; a drive that is held here answers at once.
+    ///
+    /// # Errors
+    /// Nobody was found that has it.
+    pub async fn open_link(&self, link: &Link, patience: Option<Duration>) -> Result<DriveStatus, DriveError> {
+        let id = drive_of(link)?;
+        let known = self.shared().registry.get(&id).filter(|drive| drive.state().row.active);
+        if let Some(drive) = known.filter(|drive| drive.state().row.role != Role::Reader && drive.head().is_some()) {
+            return Ok(self.status_of(&drive));
+        }
+        let drive = self.shared().registry.remember_reader(id);
+        let (_, _, head) = find(self.shared(), &drive, &link.hints, None, patience).await?;
+        let mut row = drive.state().row;
+        row.files = head.body().files;
+        row.active = true;
+        self.shared().registry.store(&drive, row, Some(head))?;
+        Ok(self.status_of(&drive))
+    }
+
+    /// The entry of a path; `None` if there is none.
+    ///
+    /// # Errors
+    /// The drive is not known (open it first), or nobody was found that has it.
+    pub async fn entry(&self, id: &DriveId, path: &PathKey) -> Result<Option<Entry>, DriveError> {
+        self.view(id, Some(path)).await?.lookup(path).await
+    }
+
+    /// Entries in path order.
+    ///
+    /// # Errors
+    /// The drive is not known (open it first), or the prefix does not exist.
+    pub async fn list_entries(
+        &self,
+        id: &DriveId,
+        listing: Listing,
+    ) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
+        let view = self.view(id, listing.prefix.as_ref()).await?;
+        if let Some(prefix) = &listing.prefix {
+            let entry = view.lookup(prefix).await?;
+            let entry = entry.ok_or_else(|| DriveError::NoSuchPath(prefix.to_path()))?;
+            if entry.shown().kind != Kind::Directory {
+                return Ok(stream::iter([Ok(entry)]).boxed());
+            }
+        }
+        let (tx, rx) = mpsc::channel(PAGE);
+        tokio::spawn(async move {
+            if let Err(error) = view.list(listing, &tx).await {
+                let _ = tx.send(Err(error)).await;
+            }
+        });
+        Ok(stream::unfold(rx, |mut rx| async { rx.recv().await.map(|item| (item, rx)) }).boxed())
+    }
+
+    /// Bytes `start..end` of a file; `end` is cut to its size.
+    ///
+    /// # Errors
+    /// The drive or path is not known, it is no file, or `start` lies beyond its end.
+    pub async fn read_file(
+        &self,
+        id: &DriveId,
+        path: &PathKey,
+        start: u64,
+        end: Option<u64>,
+    ) -> Result<Content, DriveError> {
+        let view = self.view(id, Some(path)).await?;
+        let entry = view.lookup(path).await?.ok_or_else(|| DriveError::NoSuchPath(path.to_path()))?;
+        let version = entry.shown().clone();
+        match version.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(DriveError::WrongKind { path: path.to_path(), is: "a folder" }),
+            Kind::Symlink => return Err(DriveError::WrongKind { path: path.to_path(), is: "a symbolic link" }),
+        }
+        let end = end.unwrap_or(version.size).min(version.size);
+        if start > version.size || start > end {
+            let size = version.size;
+            return Err(DriveError::Invalid(format!("the range begins at byte {start}, the file has {size}")));
+        }
+        let len = end - start;
+        let reader = Reader { view, path: path.to_path(), version, at: start, end };
+        let bytes = stream::unfold(Some(reader), |reader| async {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(None) => None,
+                Ok(Some(bytes)) => Some((Ok(bytes), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Ok(Content { entry, start, len, stream: bytes.boxed() })
+    }
+
+    async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
+        let drive = self.shared().registry.get(id).filter(|drive| drive.state().row.active);
+        let drive = drive.ok_or(DriveError::UnknownDrive(*id))?;
+        let shared = self.shared().clone();
+        if drive.state().row.role != Role::Reader
+            && let Some(head) = drive.head()
+        {
+            return Ok(View { shared, drive, head, peer: None });
+        }
+        let (session, sources, head) = find(&shared, &drive, &Hints::default(), path, None).await?;
+        Ok(View { shared, drive, head, peer: Some((session, sources)) })
+    }
+}
+
+/// Finds a peer and its newest version, and keeps what came along.
+async fn find(
+    shared: &Arc<Shared>,
+    drive: &Arc<Drive>,
+    hints: &Hints,
+    path: Option<&PathKey>,
+    patience: Option<Duration>,
+) -> Result<(Arc<Session>, Arc<Sources>, HeadEnvelope), DriveError> {
+    let path = path.map(|path| path.as_bytes().to_vec());
+    let (sources, mut opened) = Sources::start(shared.clone(), drive.clone(), hints, path);
+    let (session, head) = first_session(drive, &sources, &mut opened, patience.unwrap_or(DEFAULT_PATIENCE)).await?;
+    Ok((session, sources, head))
+}
+
+impl View {
+    async fn lookup(&self, key: &PathKey) -> Result<Option<Entry>, DriveError> {
+        let key = key.clone();
+        self.with_nodes(move |nodes, root| Tree::new(nodes, root).lookup(&key)).await
+    }
+
+    async fn list(&self, listing: Listing, tx: &mpsc::Sender<Result<Entry, DriveError>>) -> Result<(), DriveError> {
+        if listing.depth == Some(0) {
+            return Ok(());
+        }
+        let prefix = listing.prefix.clone();
+        if listing.depth == Some(1) {
+            let found = self.with_nodes(move |nodes, root| {
+                Tree::new(nodes, root).list_dir(prefix.as_ref()).collect::<Result<Vec<_>, _>>()
+            });
+            for listed in found.await? {
+                if let Listed::Entry(entry) = listed
+                    && tx.send(Ok(entry)).await.is_err()
+                {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let base = prefix.as_ref().map_or(0, |prefix| prefix.components().count());
+        let mut from = prefix.as_ref().map(|prefix| prefix.as_bytes().to_vec()).unwrap_or_default();
+        loop {
+            let start = from.clone();
+            let page = self.with_nodes(move |nodes, root| {
+                Tree::new(nodes, root).range(&start).take(PAGE).collect::<Result<Vec<Entry>, _>>()
+            });
+            let page = page.await?;
+            let is_last = page.len() < PAGE;
+            for entry in page {
+                from = [entry.key().as_bytes(), &[0]].concat();
+                if let Some(prefix) = &prefix {
+                    if entry.key() == prefix {
+                        continue;
+                    }
+                    if !entry.key().is_under(prefix) {
+                        return Ok(());
+                    }
+                }
+                let depth = (entry.key().components().count() - base) as u32;
+                if listing.depth.is_none_or(|most| depth <= most) && tx.send(Ok(entry)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs a walk, fetching the nodes it finds missing.
+    async fn with_nodes<T: Send + 'static>(
+        &self,
+        walk: impl Fn(&NodeStore, Expected) -> Result<T, WalkError<DriveError>> + Clone + Send + 'static,
+    ) -> Result<T, DriveError> {
+        let body = self.head.body();
+        let root = Expected::root_with_sums(body.root, body.files, body.bytes);
+        loop {
+            let (nodes, walk, root) = (self.shared.nodes.clone(), walk.clone(), root.clone());
+            let result = tokio::task::spawn_blocking(move || walk(&nodes, root)).await?;
+            match (result, &self.peer) {
+                (Ok(found), _) => return Ok(found),
+                (Err(WalkError::Missing(id)), Some((session, _))) => {
+                    fetch_node(&self.shared, session, id, Keep::ForAWhile).await.map_err(stalled)?;
+                }
+                (Err(error), _) => return Err(crate::content::walk_error(error)),
+            }
+        }
+    }
+}
+
+/// Reads a file piece by piece.
+struct Reader {
+    view: View,
+    path: String,
+    version: Version,
+    at: u64,
+    end: u64,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, DriveError> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        let piece_end = self.end.min((self.at / READ_BYTES + 1) * READ_BYTES);
+        let bytes = match &self.version.inline {
+            Some(inline) => Bytes::copy_from_slice(inline.as_bytes()).slice(self.at as usize..piece_end as usize),
+            None => match self.view.peer.clone() {
+                None => self.read_here(piece_end).await?,
+                Some((session, _)) => self.read_there(&session, piece_end).await.map_err(stalled)?,
+            },
+        };
+        self.at += bytes.len() as u64;
+        Ok(Some(bytes))
+    }
+
+    async fn read_here(&self, end: u64) -> Result<Bytes, DriveError> {
+        let (shared, drive) = (self.view.shared.clone(), self.view.drive.clone());
+        let (path, version, start) = (self.path.clone(), self.version.clone(), self.at);
+        let read = tokio::task::spawn_blocking(move || read_local(&shared, &drive, &path, &version, start, end));
+        read.await?.map_err(|error| match error {
+            ContentError::Failed(error) => error,
+            _ => DriveError::Corrupt(format!("{:?} was changed on disk since this version was made", self.path)),
+        })
+    }
+
+    async fn read_there(&self, session: &Session, end: u64) -> Result<Bytes, FetchError> {
+        let (size, hash) = (self.version.size, self.version.hash);
+        let ranges = GroupRanges::from_bytes_range(self.at..end);
+        let get = Get { hash, ranges: ranges.clone(), grain: Grain::FINE, size_proof: SizeProof::No };
+        let mut stream = session.request(Request::Get(get)).await?;
+        let mut prefix = [0; 8];
+        read_exact(&mut stream, &mut prefix).await?;
+        if u64::from_be_bytes(prefix) != size {
+            return Err(FetchError::Lied("another size".into()));
+        }
+        let lied = |error: crate::ProofError| FetchError::Lied(error.to_string());
+        let mut decoder = Decoder::new(&hash, size, &ranges, Grain::FINE, SizeProof::No);
+        let first = self.at / GROUP_BYTES * GROUP_BYTES;
+        let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
+        let (mut unit_bytes, mut below) = (Vec::new(), Vec::new());
+        while let Some(step) = decoder.step() {
+            match step {
+                Step::Parent(_) => {
+                    let mut pair = [0; PARENT_BYTES as usize];
+                    read_exact(&mut stream, &mut pair).await?;
+                    decoder.on_parent(&pair).map_err(lied)?;
+                }
+                Step::Unit(unit) => {
+                    unit_bytes.resize(unit.len, 0);
+                    read_exact(&mut stream, &mut unit_bytes).await?;
+                    decoder.on_unit(&unit_bytes, &mut below).map_err(lied)?;
+                    bytes.extend_from_slice(&unit_bytes);
+                }
+            }
+        }
+        cut(bytes, first, self.at, end)
+            .ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
+    }
+}
+
+/// Bytes `start..end` of `bytes`, which begin at `first`.
+fn cut(bytes: Vec<u8>, first: u64, start: u64, end: u64) -> Option<Bytes> {
+    let (from, to) = ((start - first) as usize, (end - first) as usize);
+    (to <= bytes.len()).then(|| Bytes::from(bytes).slice(from..to))
+}
+
+/// Bytes of a file in the folder, checked.
+fn read_local(
+    shared: &Shared,
+    drive: &Drive,
+    path: &str,
+    version: &Version,
+    start: u64,
+    end: u64,
+) -> Result<Bytes, ContentError> {
+    let folder = shared.folder_of(drive)?;
+    if version.size <= WHOLE_FILE_BYTES {
+        let at = Located { path: path.to_owned(), kind: version.kind, size: version.size, inline: None };
+        let bytes = read_whole(&folder, &at, &version.hash)?;
+        return cut(bytes, 0, start, end).ok_or(ContentError::Stale);
+    }
+    let file = open_unchanged(&folder, path, version.size)?;
+    let outboard = shared.outboards.open(&version.hash, &file, version.size)?;
+    let ranges = GroupRanges::from_bytes_range(start..end);
+    let mut encoder = Encoder::new(&version.hash, version.size, &ranges, Grain::FINE, SizeProof::No);
+    let first = start / GROUP_BYTES * GROUP_BYTES;
+    let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
+    while let Some(step) = encoder.step() {
+        use crate::blob::ReadAt as _;
+        match step {
+            Step::Parent(parent) => {
+                let mut pair = [0; PARENT_BYTES as usize];
+                outboard.read_exact_at(&mut pair, parent.outboard_offset).map_err(|_| ContentError::Stale)?;
+                encoder.check_parent(&pair).map_err(|_| ContentError::Stale)?;
+            }
+            Step::Unit(unit) => {
+                let from = bytes.len();
+                bytes.resize(from + unit.len, 0);
+                let part = bytes.get_mut(from..).unwrap_or_default();
+                file.read_exact_at(part, unit.start_byte).map_err(|_| ContentError::Stale)?;
+                encoder.check_unit(part).map_err(|_| ContentError::Stale)?;
+            }
+        }
+    }
+    cut(bytes, first, start, end).ok_or(ContentError::Stale)
+}
+
+fn stalled(error: FetchError) -> DriveError {
+    match error {
+        FetchError::Local(error) => error,
+        other => DriveError::Stalled(format!("the peer {other}")),
+    }
+}

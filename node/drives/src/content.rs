@@ -1,0 +1,256 @@
+//! Where the content of a drive lies: from a hash to a file in the folder, checked before it is handed out
+//! (specs/drives.md, 14.1).
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use p2p_identity::ContentId;
+
+use crate::DriveError;
+use crate::blob::{ReadAt, hash_bytes, hash_file_into, outboard_len};
+use crate::entry::{Entry, Kind};
+use crate::folder::{Folder, Found};
+use crate::nodes::NodeStore;
+use crate::registry::Drive;
+use crate::tree::{Expected, Node, NodeId, NodeSource};
+
+/// Files up to this size are read, hashed and sent whole; above, an outboard is kept. One unit of the largest grain,
+/// because up to there hashing the file again costs less than keeping anything (0.3 ms).
+pub(crate) const WHOLE_FILE_BYTES: u64 = 1024 * 1024;
+
+/// All content of one version, sorted by hash: 12 bytes per file. Belongs to the root it was made of.
+pub(crate) struct ContentIndex {
+    root: NodeId,
+    leaves: Vec<NodeId>,
+    files: Vec<(u64, u32)>,
+}
+
+/// A piece of content, and the file it lies in.
+pub(crate) struct Located {
+    pub(crate) path: String,
+    pub(crate) kind: Kind,
+    pub(crate) size: u64,
+    pub(crate) inline: Option<Vec<u8>>,
+}
+
+/// Why content cannot be handed out.
+#[derive(Debug)]
+pub(crate) enum ContentError {
+    /// This version has no such content, or it is not here.
+    NotFound,
+    /// It was changed or removed since this version was made.
+    Stale,
+    /// The disk failed.
+    Failed(DriveError),
+}
+
+impl From<DriveError> for ContentError {
+    fn from(error: DriveError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl ContentIndex {
+    /// The index of a drive's newest version, made now if need be. Blocks.
+    pub(crate) fn of(drive: &Drive, nodes: &NodeStore) -> Result<Arc<Self>, DriveError> {
+        let head = drive.head().ok_or(DriveError::UnknownDrive(drive.id))?;
+        let root = head.body().root;
+        if let Some(known) = &*drive.content.lock().unwrap_or_else(PoisonError::into_inner)
+            && known.root == root
+        {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(Self::make(root, nodes)?);
+        *drive.content.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
+        Ok(made)
+    }
+
+    fn make(root: NodeId, nodes: &NodeStore) -> Result<Self, DriveError> {
+        let mut index = Self { root, leaves: Vec::new(), files: Vec::new() };
+        index.add(&Expected::root(root), nodes)?;
+        index.files.sort_unstable();
+        index.files.shrink_to_fit();
+        Ok(index)
+    }
+
+    /// Recurses once per level, at most 8 deep.
+    fn add(&mut self, expected: &Expected, nodes: &NodeStore) -> Result<(), DriveError> {
+        match load(nodes, expected)? {
+            Node::Leaf(entries) => {
+                let number = self.leaves.len() as u32;
+                self.leaves.push(expected.id);
+                self.files.extend(
+                    entries.iter().filter(|e| e.shown().kind != Kind::Directory).map(|e| (prefix(&e.shown().hash), number)),
+                );
+            }
+            node @ Node::Interior { .. } => {
+                for index in 0..node.item_count() {
+                    if let Some(child) = node.expected_child(index, expected.after.as_ref()) {
+                        self.add(&child, nodes)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Files with this content, as this version has them. Blocks.
+    pub(crate) fn locate(
+        &self,
+        hash: &ContentId,
+        nodes: &NodeStore,
+        leaf: &mut LeafCache,
+    ) -> Result<Vec<Located>, DriveError> {
+        /// Copies of one content that are tried before giving up.
+        const MAX_COPIES: usize = 4;
+        let wanted = prefix(hash);
+        let start = self.files.partition_point(|(known, _)| *known < wanted);
+        let mut found = Vec::new();
+        for (known, number) in self.files.get(start..).unwrap_or_default() {
+            if *known != wanted || found.len() >= MAX_COPIES {
+                break;
+            }
+            let Some(id) = self.leaves.get(*number as usize) else { continue };
+            let entries = leaf.load(id, nodes)?;
+            for entry in entries.iter().filter(|entry| entry.shown().hash == *hash) {
+                if found.len() < MAX_COPIES && entry.shown().kind != Kind::Directory {
+                    found.push(Located {
+                        kind: entry.shown().kind,
+                        path: entry.key().to_path(),
+                        size: entry.shown().size,
+                        inline: entry.shown().inline.as_ref().map(|inline| inline.as_bytes().to_vec()),
+                    });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The leaf used last: requests come in index order.
+#[derive(Default)]
+pub(crate) struct LeafCache(Option<(NodeId, Arc<Vec<Entry>>)>);
+
+impl LeafCache {
+    fn load(&mut self, id: &NodeId, nodes: &NodeStore) -> Result<Arc<Vec<Entry>>, DriveError> {
+        if let Some((known, entries)) = &self.0
+            && known == id
+        {
+            return Ok(entries.clone());
+        }
+        let entries = match load(nodes, &Expected::root(*id))? {
+            Node::Leaf(entries) => Arc::new(entries),
+            Node::Interior { .. } => Arc::default(),
+        };
+        self.0 = Some((*id, entries.clone()));
+        Ok(entries)
+    }
+}
+
+/// A node that must be here.
+pub(crate) fn load(nodes: &NodeStore, expected: &Expected) -> Result<Node, DriveError> {
+    let bytes = nodes
+        .node(&expected.id)?
+        .ok_or_else(|| DriveError::Corrupt(format!("index node {} is missing; import the folder again", expected.id)))?;
+    expected.decode(&bytes).map_err(|error| DriveError::Corrupt(format!("index node {}: {error}", expected.id)))
+}
+
+fn prefix(hash: &ContentId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// A file that is not larger than [`WHOLE_FILE_BYTES`], whole and checked. Blocks.
+pub(crate) fn read_whole(folder: &Folder, at: &Located, hash: &ContentId) -> Result<Vec<u8>, ContentError> {
+    if let Some(inline) = &at.inline {
+        return Ok(inline.clone());
+    }
+    let bytes = if at.kind == Kind::Symlink {
+        folder.read_link(&at.path).map_err(|_| ContentError::Stale)?
+    } else {
+        let file = open_unchanged(folder, &at.path, at.size)?;
+        let mut bytes = vec![0; at.size as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(|_| ContentError::Stale)?;
+        bytes
+    };
+    if hash_bytes(&bytes).0 == *hash { Ok(bytes) } else { Err(ContentError::Stale) }
+}
+
+/// Opens a file of that size; anything else there means that the content is stale.
+pub(crate) fn open_unchanged(folder: &Folder, path: &str, size: u64) -> Result<File, ContentError> {
+    let (file, status) = folder.open_file(path).map_err(|_| ContentError::Stale)?;
+    if status.found != Found::File || status.fingerprint.size != size {
+        return Err(ContentError::Stale);
+    }
+    Ok(file)
+}
+
+/// Outboards of files above [`WHOLE_FILE_BYTES`].
+pub(crate) struct Outboards {
+    directory: PathBuf,
+}
+
+impl Outboards {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self, hash: &ContentId) -> PathBuf {
+        let text = hash.to_string();
+        self.directory.join(&text[..2]).join(&text[2..4]).join(text)
+    }
+
+    /// Hashes a file and keeps its outboard. Not synced: it can be made again. Blocks.
+    pub(crate) fn make(&self, file: &File, size: u64, threads: usize) -> Result<ContentId, crate::ImportError> {
+        let write = crate::ImportError::WriteOutboard;
+        std::fs::create_dir_all(&self.directory).map_err(write)?;
+        let unique = format!("new-{}-{:?}", std::process::id(), std::thread::current().id());
+        let temporary = self.directory.join(unique);
+        let outboard = File::create(&temporary).map_err(write)?;
+        let result = hash_file_into(file, size, threads, &outboard).and_then(|hash| {
+            self.adopt(&temporary, &hash).map_err(write)?;
+            Ok(hash)
+        });
+        if result.is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    /// Takes over a finished outboard by moving it.
+    pub(crate) fn adopt(&self, from: &Path, hash: &ContentId) -> io::Result<()> {
+        let to = self.path(hash);
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::rename(from, to)
+    }
+
+    /// The outboard of a file, made again if it is missing or of the wrong length. Blocks.
+    pub(crate) fn open(&self, hash: &ContentId, file: &File, size: u64) -> Result<File, ContentError> {
+        if let Ok(outboard) = File::open(self.path(hash))
+            && outboard.metadata().is_ok_and(|meta| meta.len() == outboard_len(size))
+        {
+            return Ok(outboard);
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.make(file, size, threads) {
+            Ok(made) if made == *hash => File::open(self.path(hash)).map_err(|_| ContentError::Stale),
+            _ => Err(ContentError::Stale),
+        }
+    }
+
+    pub(crate) fn forget(&self, hash: &ContentId) {
+        let _ = std::fs::remove_file(self.path(hash));
+    }
+}
+
+/// A tree that could not be walked.
+pub(crate) fn walk_error(error: crate::tree::WalkError<DriveError>) -> DriveError {
+    match error {
+        crate::tree::WalkError::Source(error) => error,
+        other => DriveError::Corrupt(other.to_string()),
+    }
+}

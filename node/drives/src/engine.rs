@@ -1,0 +1,562 @@
+//! The service every node runs for drives: what is known, served, imported, copied and looked at.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use p2p_identity::{ContentId, DriveId, Hints, Keystore, Link, MAX_HINT_PEERS, PeerId, SecretKey, SecretKind, Target};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::content::Outboards;
+use crate::folder::Folder;
+use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
+use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Job};
+use crate::network::{Dialer, PeerStream, Providers};
+use crate::nodes::NodeStore;
+use crate::publish::{Import, ImportProgress, LocalPath, Published};
+use crate::registry::{Drive, DriveRow, Registry, Role};
+use crate::serve::{ServeCounters, Server};
+use crate::signed::{Ext, Signed};
+use crate::sources::{accepted_topics, announced_days, today};
+use crate::store::{Cache, CacheOpened, Ledger, Packs};
+use crate::topic::ReadKey;
+use crate::DriveError;
+
+/// How often the set of announced topics is looked at; the day turns within this.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(300);
+/// Most drives served by one node (specs/drives.md, 16.4).
+const MAX_DRIVES: usize = 10_000;
+
+/// What the service needs.
+pub struct DrivesConfig {
+    /// This node.
+    pub me: PeerId,
+    /// The directory `drives/` of the home.
+    pub directory: PathBuf,
+    /// What would be lost for ever.
+    pub ledger: Arc<dyn Ledger>,
+    /// What can be made again.
+    pub cache: Arc<dyn Cache>,
+    /// How the cache was found.
+    pub cache_opened: CacheOpened,
+    /// Keys of drives.
+    pub keystore: Arc<Mutex<Keystore>>,
+    /// Opens streams.
+    pub dialer: Arc<dyn Dialer>,
+    /// Finds peers.
+    pub providers: Arc<dyn Providers>,
+}
+
+/// What all parts of the service share.
+pub(crate) struct Shared {
+    pub(crate) me: PeerId,
+    pub(crate) registry: Registry,
+    pub(crate) nodes: Arc<NodeStore>,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) outboards: Arc<Outboards>,
+    pub(crate) partial_directory: PathBuf,
+    pub(crate) dialer: Arc<dyn Dialer>,
+    pub(crate) providers: Arc<dyn Providers>,
+    keystore: Arc<Mutex<Keystore>>,
+    decoy: ReadKey,
+    changed: tokio::sync::Notify,
+    folders: Mutex<HashMap<DriveId, Arc<Folder>>>,
+}
+
+/// What is known of a drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveStatus {
+    /// The drive.
+    pub id: DriveId,
+    /// Its link, with addresses of this node.
+    pub link: Link,
+    /// The folder it is shared from or copied to.
+    pub folder: Option<PathBuf>,
+    /// What this node does for it.
+    pub role: Role,
+    /// The owner's counter; 0 before the first version.
+    pub version: u64,
+    /// Files in that version.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Peers with a session for it.
+    pub peers: usize,
+    /// Whether all of that version is here.
+    pub complete: bool,
+    /// What the owner calls it.
+    pub title: String,
+}
+
+/// What happened to drives; told to whoever listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveEvent {
+    /// A version stands.
+    Head {
+        /// The drive.
+        drive: DriveId,
+        /// The owner's counter.
+        version: u64,
+    },
+    /// A copy is complete.
+    Copied {
+        /// The drive.
+        drive: DriveId,
+        /// The owner's counter.
+        version: u64,
+    },
+    /// A drive is no longer served here.
+    Removed {
+        /// The drive.
+        drive: DriveId,
+    },
+}
+
+/// The service. Cheap to clone; stops when the last clone is dropped or [`Drives::stop`] was called.
+#[derive(Clone)]
+pub struct Drives {
+    shared: Arc<Shared>,
+    server: Arc<Server>,
+    events: tokio::sync::broadcast::Sender<DriveEvent>,
+    stop: CancellationToken,
+    _announcer: Arc<DropGuard>,
+}
+
+impl Drives {
+    /// Opens the stores and starts announcing. The second value says in sentences what was recovered.
+    ///
+    /// # Errors
+    /// The ledger or the packs cannot be read.
+    pub fn open(config: DrivesConfig) -> Result<(Self, Vec<String>), DriveError> {
+        let DrivesConfig { me, directory, ledger, cache, cache_opened, keystore, dialer, providers } = config;
+        std::fs::create_dir_all(&directory).map_err(DriveError::io(format!("make {}", directory.display())))?;
+        check_version(&directory)?;
+        let (packs, recovery) = Packs::open(&directory.join("packs"))?;
+        let (registry, mut notices) = Registry::open(ledger)?;
+        if recovery.cut_bytes > 0 {
+            notices.push(format!("an unfinished write of {} bytes was cut off", recovery.cut_bytes));
+        }
+        let nodes = Arc::new(NodeStore::new(packs, cache.clone()));
+        if let CacheOpened::Rebuilt { moved_to, reason } = &cache_opened {
+            let count = nodes.rebuild()?;
+            let moved = moved_to.display();
+            notices.push(format!("the cache was damaged ({reason}) and lies in {moved}; {count} index nodes were found again"));
+        }
+        let mut decoy = [0; 32];
+        getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
+        let shared = Arc::new(Shared {
+            me,
+            registry,
+            nodes,
+            cache,
+            outboards: Arc::new(Outboards::new(directory.join("outboards"))),
+            partial_directory: directory.join("partial"),
+            dialer,
+            providers,
+            keystore,
+            decoy: ReadKey::of_public(&DriveId::from(decoy)),
+            changed: tokio::sync::Notify::new(),
+            folders: Mutex::default(),
+        });
+        let server = Arc::new(Server::new(shared.clone()));
+        let stop = CancellationToken::new();
+        let guard = stop.child_token();
+        tokio::spawn(announce(shared.clone(), guard.clone()));
+        let (events, _) = tokio::sync::broadcast::channel(256);
+        let drives = Self { shared, server, events, stop, _announcer: Arc::new(guard.drop_guard()) };
+        Ok((drives, notices))
+    }
+
+    /// Stops announcing and serving.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> tokio::sync::broadcast::Receiver<DriveEvent> {
+        self.events.subscribe()
+    }
+
+    /// Counters of the serving side.
+    pub fn counters(&self) -> &ServeCounters {
+        &self.server.counters
+    }
+
+    /// Serves a stream that a peer opened, to its end.
+    pub async fn serve(&self, peer: PeerId, stream: PeerStream) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.server.serve(peer, stream) => {}
+        }
+    }
+
+    /// Drives that are shared, mirrored or looked at.
+    pub fn list(&self) -> Vec<DriveStatus> {
+        let mut all: Vec<DriveStatus> = self
+            .shared
+            .registry
+            .all()
+            .into_iter()
+            .filter(|drive| drive.state().row.active)
+            .map(|drive| self.status_of(&drive))
+            .collect();
+        all.sort_by(|a, b| (a.folder.as_ref(), a.id).cmp(&(b.folder.as_ref(), b.id)));
+        all
+    }
+
+    /// One drive.
+    ///
+    /// # Errors
+    /// It is not known here.
+    pub fn status(&self, id: &DriveId) -> Result<DriveStatus, DriveError> {
+        let drive = self.known(id)?;
+        Ok(self.status_of(&drive))
+    }
+
+    /// Makes a drive for a folder, or finds the one it has: the same folder always gives the same drive. On disk when
+    /// this returns. Blocks.
+    ///
+    /// # Errors
+    /// The folder belongs to a copy of another drive, or the disk failed.
+    pub fn create(&self, folder: Option<&Path>, title: &str) -> Result<DriveStatus, DriveError> {
+        if let Some(drive) = folder.and_then(|folder| self.shared.registry.of_folder(folder)) {
+            let state = drive.state();
+            if state.row.role != Role::Owner {
+                let path = folder.map(Path::to_owned).unwrap_or_default();
+                return Err(DriveError::FolderTaken { path, drive: drive.id });
+            }
+            if !state.row.active {
+                let row = DriveRow { active: true, ..state.row };
+                self.shared.registry.store(&drive, row, state.head)?;
+                self.shared.changed.notify_waiters();
+            }
+            return Ok(self.status_of(&drive));
+        }
+        if self.shared.registry.all().len() >= MAX_DRIVES {
+            return Err(DriveError::Invalid(format!("this node has {MAX_DRIVES} drives, its limit")));
+        }
+        let mut title = title.to_owned();
+        while title.len() > MAX_TITLE_BYTES {
+            title.pop();
+        }
+        let key = SecretKey::generate();
+        let id = DriveId::from(key.public());
+        let created_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+        let header = Header {
+            drive: id,
+            visibility: Visibility::Public,
+            title: title.clone(),
+            created_ms,
+            ext: Ext::default(),
+        };
+        let header = Signed::sign(&header, &key).map_err(|error| DriveError::Corrupt(error.to_string()))?;
+        // The key first: a row without a key would be a drive that nobody can write to.
+        lock(&self.shared.keystore).insert(SecretKind::DRIVE, id.as_bytes(), &key)?;
+        let mut row = DriveRow::new(Role::Owner, folder, title);
+        row.header = header.as_bytes().to_vec();
+        row.complete = true;
+        let drive = self.shared.registry.insert(id, row)?;
+        Ok(self.status_of(&drive))
+    }
+
+    /// Stops sharing, mirroring or remembering a drive. Its folder and its key stay.
+    ///
+    /// # Errors
+    /// It is not known here.
+    pub fn remove(&self, id: &DriveId) -> Result<Option<PathBuf>, DriveError> {
+        let drive = self.known(id)?;
+        let state = drive.state();
+        let folder = state.row.folder_path();
+        let row = DriveRow { active: false, ..state.row };
+        self.shared.registry.store(&drive, row, state.head)?;
+        lock(&self.shared.folders).remove(id);
+        self.shared.changed.notify_waiters();
+        let _ = self.events.send(DriveEvent::Removed { drive: *id });
+        Ok(folder)
+    }
+
+    /// Makes a new version of an owned drive from its folder. `paths` name everything there is, in index order. Durable
+    /// when this returns. Dropped midway, nothing is published.
+    ///
+    /// # Errors
+    /// The drive is not owned here, is being imported already, or the disk failed.
+    pub async fn import(
+        &self,
+        id: &DriveId,
+        mut paths: BoxStream<'static, Result<LocalPath, DriveError>>,
+        message: String,
+        progress: Arc<ImportProgress>,
+    ) -> Result<Published, DriveError> {
+        let drive = self.known(id)?;
+        let state = drive.state();
+        let key = lock(&self.shared.keystore).get(SecretKind::DRIVE, id.as_bytes());
+        let (Role::Owner, Some(key)) = (state.row.role, key) else {
+            return Err(DriveError::Invalid("only the owner of a drive can import into it".into()));
+        };
+        let work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
+        let path = state.row.folder_path().ok_or_else(|| DriveError::Invalid("this drive has no folder".into()))?;
+        let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
+        let import = Import {
+            drive: *id,
+            key,
+            folder: Arc::new(folder),
+            nodes: self.shared.nodes.clone(),
+            cache: self.shared.cache.clone(),
+            outboards: self.shared.outboards.clone(),
+            old: state.head.clone(),
+            header: ContentId::of(&state.row.header),
+            message,
+            progress,
+        };
+        let (tx, mut rx) = mpsc::channel::<Vec<LocalPath>>(4);
+        let build = tokio::task::spawn_blocking(move || {
+            let built = import.run(|| rx.blocking_recv());
+            drop(work);
+            built
+        });
+        let feed = feed(&mut paths, tx).await;
+        let built = build.await??;
+        feed?;
+        let version = match &built.head {
+            Some(head) => head.body().counter,
+            None => state.head.as_ref().map_or(0, |head| head.body().counter),
+        };
+        let published = Published {
+            version,
+            files: built.files,
+            bytes: built.bytes,
+            changed: built.head.is_some(),
+            left_out: built.left_out,
+        };
+        if let Some(head) = built.head {
+            let (shared, drive) = (self.shared.clone(), drive.clone());
+            tokio::task::spawn_blocking(move || {
+                let row = DriveRow { files: built.files, complete: true, ..drive.state().row };
+                shared.registry.store(&drive, row, Some(head))
+            })
+            .await??;
+        }
+        self.shared.changed.notify_waiters();
+        let _ = self.events.send(DriveEvent::Head { drive: *id, version });
+        Ok(published)
+    }
+
+    /// Copies the newest version that can be had into a folder, and serves it from then on. Durable when this returns.
+    /// Dropped midway, the same call goes on where it was.
+    ///
+    /// # Errors
+    /// Nobody has the drive, the folder is in the way, or the disk failed.
+    pub async fn copy(
+        &self,
+        link: &Link,
+        target: &Path,
+        links: ExternalLinks,
+        patience: Option<Duration>,
+        progress: Arc<CopyProgress>,
+    ) -> Result<Copied, DriveError> {
+        let id = drive_of(link)?;
+        let (this, path) = (self.clone(), target.to_owned());
+        let (drive, folder) = tokio::task::spawn_blocking(move || this.prepare_copy(id, &path)).await??;
+        let _work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
+        let patience = patience.unwrap_or(DEFAULT_PATIENCE);
+        let job = Job::run(self.shared.clone(), drive.clone(), folder, &link.hints, links, patience, progress);
+        let copied = job.await?;
+        self.shared.changed.notify_waiters();
+        let _ = self.events.send(DriveEvent::Copied { drive: id, version: copied.version });
+        Ok(copied)
+    }
+
+    fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<(Arc<Drive>, Arc<Folder>), DriveError> {
+        if let Some(other) = self.shared.registry.of_folder(target).filter(|drive| drive.id != id) {
+            if other.state().row.active {
+                return Err(DriveError::FolderTaken { path: target.to_owned(), drive: other.id });
+            }
+        }
+        let known = self.shared.registry.get(&id);
+        if let Some(drive) = &known {
+            let row = drive.state().row;
+            if row.role == Role::Owner && row.folder_path().as_deref() == Some(target) {
+                return Err(DriveError::Invalid("this folder is where the drive is shared from".into()));
+            }
+        }
+        let folder = Folder::create(target).map_err(DriveError::io(format!("make {}", target.display())))?;
+        let is_ours = known.as_ref().is_some_and(|drive| drive.state().row.folder_path().as_deref() == Some(target));
+        if !is_ours && !folder.is_empty().map_err(DriveError::io(format!("list {}", target.display())))? {
+            return Err(DriveError::TargetNotEmpty(target.to_owned()));
+        }
+        let drive = match known {
+            // The owner's drive is copied elsewhere without a row of its own: it stays the owner's.
+            Some(drive) if drive.state().row.role == Role::Owner => {
+                return Ok((Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)), Arc::new(folder)));
+            }
+            Some(drive) if is_ours => {
+                let state = drive.state();
+                let row = DriveRow { active: true, complete: false, ..state.row };
+                self.shared.registry.store(&drive, row, state.head)?;
+                drive
+            }
+            Some(drive) => {
+                let title = drive.state().row.title;
+                self.shared.registry.store(&drive, DriveRow::new(Role::Mirror, Some(target), title), None)?;
+                drive
+            }
+            None => self.shared.registry.insert(id, DriveRow::new(Role::Mirror, Some(target), String::new()))?,
+        };
+        lock(&self.shared.folders).remove(&id);
+        Ok((drive, Arc::new(folder)))
+    }
+
+    fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
+        let drive = self.shared.registry.get(id).filter(|drive| drive.state().row.active);
+        drive.ok_or(DriveError::UnknownDrive(*id))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn status_of(&self, drive: &Drive) -> DriveStatus {
+        let state = drive.state();
+        let (version, bytes) = state.head.as_ref().map_or((0, 0), |head| (head.body().counter, head.body().bytes));
+        let mut link = Link::to(Target::Drive(drive.id));
+        link.hints = self.hints();
+        DriveStatus {
+            id: drive.id,
+            link,
+            folder: state.row.folder_path(),
+            role: state.row.role,
+            version,
+            files: state.row.files,
+            bytes,
+            peers: self.server.peers_of(&drive.id),
+            complete: state.row.complete && state.head.is_some(),
+            title: state.row.title,
+        }
+    }
+
+    fn hints(&self) -> Hints {
+        let mut peers = self.shared.dialer.own_addresses();
+        peers.truncate(MAX_HINT_PEERS);
+        Hints { peers, relay: None }
+    }
+}
+
+impl Shared {
+    /// A drive that is served: active, with a version and a folder or nodes.
+    pub(crate) fn served(&self, id: &DriveId) -> Option<Arc<Drive>> {
+        self.registry.get(id).filter(|drive| is_served(drive))
+    }
+
+    /// The served drive that a topic of these days belongs to.
+    pub(crate) fn drive_of_topic(&self, topic: &[u8; 32]) -> Option<Arc<Drive>> {
+        let has_it = |drive: &Arc<Drive>| accepted_topics(drive).iter().any(|known| known.as_bytes() == topic);
+        self.registry.all().into_iter().filter(|drive| is_served(drive)).find(has_it)
+    }
+
+    /// A key that belongs to nothing; see [`Server`].
+    pub(crate) fn decoy_key(&self) -> ReadKey {
+        self.decoy.clone()
+    }
+
+    /// The folder of a drive, opened once.
+    pub(crate) fn folder_of(&self, drive: &Drive) -> Result<Arc<Folder>, DriveError> {
+        if let Some(folder) = lock(&self.folders).get(&drive.id) {
+            return Ok(folder.clone());
+        }
+        let path = drive.state().row.folder_path().ok_or(DriveError::UnknownDrive(drive.id))?;
+        let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
+        let folder = Arc::new(folder);
+        lock(&self.folders).insert(drive.id, folder.clone());
+        Ok(folder)
+    }
+}
+
+fn is_served(drive: &Drive) -> bool {
+    let state = drive.state();
+    state.row.active && state.row.role != Role::Reader && state.head.is_some()
+}
+
+/// The drive a link is to.
+pub(crate) fn drive_of(link: &Link) -> Result<DriveId, DriveError> {
+    match link.target {
+        Target::Drive(id) => Ok(id),
+        Target::Snapshot(_) | Target::Blob(_) | Target::WriterInvitation(_) => {
+            Err(DriveError::Unsupported("links to snapshots, blobs and invitations come with a later version".into()))
+        }
+    }
+}
+
+/// Hands paths over in batches; stops when the import has failed.
+async fn feed(
+    paths: &mut BoxStream<'static, Result<LocalPath, DriveError>>,
+    tx: mpsc::Sender<Vec<LocalPath>>,
+) -> Result<(), DriveError> {
+    /// Paths handed over together.
+    const BATCH: usize = 2_048;
+    let mut batch = Vec::new();
+    while let Some(path) = paths.next().await {
+        batch.push(path?);
+        if batch.len() == BATCH && tx.send(std::mem::take(&mut batch)).await.is_err() {
+            return Ok(());
+        }
+    }
+    if !batch.is_empty() {
+        let _ = tx.send(batch).await;
+    }
+    Ok(())
+}
+
+/// Announces the topics of the drives that are served, and withdraws what is no longer due.
+async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
+    let spread = u64::from_be_bytes(shared.decoy.topic(0).as_bytes()[..8].try_into().unwrap_or_default());
+    let mut announced: HashSet<[u8; 32]> = HashSet::new();
+    loop {
+        let changed = shared.changed.notified();
+        let (day, seconds) = today();
+        let mut wanted = HashSet::new();
+        for drive in shared.registry.all().into_iter().filter(|drive| is_served(drive)) {
+            wanted.extend(announced_days(day, seconds, spread).into_iter().map(|d| *drive.read_key.topic(d).as_bytes()));
+        }
+        for gone in announced.difference(&wanted) {
+            shared.providers.withdraw(*gone).await;
+        }
+        for new in wanted.difference(&announced) {
+            shared.providers.announce(*new).await;
+        }
+        announced = wanted;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = changed => {}
+            () = tokio::time::sleep(ANNOUNCE_EVERY) => {}
+        }
+    }
+}
+
+/// The format of `drives/`; a newer one is refused.
+fn check_version(directory: &Path) -> Result<(), DriveError> {
+    /// What this program writes.
+    const VERSION: u32 = 1;
+    let path = directory.join("VERSION");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse::<u32>() {
+            Ok(found) if found <= VERSION => Ok(()),
+            Ok(found) => Err(DriveError::Unsupported(format!(
+                "{} has format {found}, this program knows {VERSION}: update p2pnode",
+                directory.display()
+            ))),
+            Err(_) => Err(DriveError::Corrupt(format!("{} holds no format number", path.display()))),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::write(&path, format!("{VERSION}\n")).map_err(DriveError::io(format!("write {}", path.display())))
+        }
+        Err(error) => Err(DriveError::io(format!("read {}", path.display()))(error)),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,531 @@
+//! From a drive to a folder: plan what is missing, fetch it from all peers there are, place it, make it durable
+//! (specs/drives.md, sections 3 and 7).
+//!
+//! A planner walks the index in order and puts pieces of work into a bounded queue; every session takes from it with a
+//! few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
+
+mod large;
+mod plan;
+mod small;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use p2p_identity::Hints;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use self::large::Partial;
+use self::plan::Plan;
+use self::small::SmallFile;
+use crate::DriveError;
+use crate::engine::Shared;
+use crate::folder::Folder;
+use crate::head::HeadEnvelope;
+use crate::index::{Keep, fetch_tree};
+use crate::publish::LeftOut;
+use crate::registry::Drive;
+use crate::session::{FetchError, Opened, Session};
+use crate::sources::Sources;
+use crate::tree::Expected;
+
+/// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once.
+const REQUESTS_PER_PEER: usize = 3;
+/// Work planned ahead. Small, so that the plan takes no memory.
+const QUEUE: usize = 32;
+/// How long a request that a peer could not answer waits before it is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// How long to go on without any progress, unless the caller says otherwise.
+pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a newer version is taken up when the old one can no longer be had.
+const MAX_RESTARTS: usize = 5;
+
+/// Whether symlinks that leave the folder are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalLinks {
+    /// They are left out and reported.
+    LeaveOut,
+    /// They are made.
+    Make,
+}
+
+/// How far a copy is. Read while it runs.
+#[derive(Debug, Default)]
+pub struct CopyProgress {
+    /// Files in the version.
+    pub files_total: AtomicU64,
+    /// Their bytes.
+    pub bytes_total: AtomicU64,
+    /// Files in place.
+    pub files: AtomicU64,
+    /// Bytes in place or proven.
+    pub bytes: AtomicU64,
+    /// Content bytes that travelled.
+    pub fetched: AtomicU64,
+    /// Peers with a session.
+    pub peers: AtomicUsize,
+    /// Peers that sent content.
+    pub senders: AtomicUsize,
+}
+
+/// A finished copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// The owner's counter.
+    pub version: u64,
+    /// Files in the version.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Content bytes that travelled.
+    pub bytes_fetched: u64,
+    /// Peers that sent content.
+    pub peers: usize,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A piece of work.
+#[derive(Clone)]
+pub(crate) enum Work {
+    /// Small files, whole, in one request.
+    Small(Vec<SmallFile>),
+    /// A stretch of a large file.
+    Large(Arc<Partial>, crate::GroupRanges),
+}
+
+/// What a copy works with.
+pub(crate) struct Job {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) drive: Arc<Drive>,
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) links: ExternalLinks,
+    pub(crate) progress: Arc<CopyProgress>,
+    pub(crate) left_out: Mutex<Vec<LeftOut>>,
+    queue: Queue,
+    failure: Mutex<Option<DriveError>>,
+    last_error: Mutex<Option<String>>,
+    stale: AtomicBool,
+}
+
+/// Work that waits, and how much is under way.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    ready: VecDeque<Work>,
+    /// Nothing more will be planned.
+    closed: bool,
+    under_way: usize,
+}
+
+impl Job {
+    /// Copies the newest version that can be had. The drive's work lock is the caller's.
+    pub(crate) async fn run(
+        shared: Arc<Shared>,
+        drive: Arc<Drive>,
+        folder: Arc<Folder>,
+        hints: &Hints,
+        links: ExternalLinks,
+        patience: Duration,
+        progress: Arc<CopyProgress>,
+    ) -> Result<Copied, DriveError> {
+        let (sources, mut opened) = Sources::start(shared.clone(), drive.clone(), hints, None);
+        let mut first = first_session(&drive, &sources, &mut opened, patience).await?;
+        for _ in 0..MAX_RESTARTS {
+            let job = Arc::new(Self {
+                shared: shared.clone(),
+                drive: drive.clone(),
+                folder: folder.clone(),
+                links,
+                progress: progress.clone(),
+                left_out: Mutex::default(),
+                queue: Queue::default(),
+                failure: Mutex::default(),
+                last_error: Mutex::default(),
+                stale: AtomicBool::new(false),
+            });
+            match job.clone().copy(&sources, &mut opened, first, patience).await? {
+                Outcome::Done(copied) => return Ok(copied),
+                Outcome::Newer(again) => first = again,
+            }
+            reset(&progress);
+        }
+        Err(DriveError::Stalled("the drive changes faster than it can be copied".into()))
+    }
+
+    async fn copy(
+        self: Arc<Self>,
+        sources: &Arc<Sources>,
+        opened: &mut mpsc::Receiver<Opened>,
+        first: (Arc<Session>, HeadEnvelope),
+        patience: Duration,
+    ) -> Result<Outcome, DriveError> {
+        let (session, head) = first;
+        let session = self.fetch_index(sources, opened, session, &head, patience).await?;
+        // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
+        let _close = CloseOnDrop(self.clone());
+        let plan = Arc::new(Plan::new(self.clone(), head.clone()));
+        let (files, bytes) = on_disk_thread({
+            let plan = plan.clone();
+            move || plan.totals()
+        })
+        .await?;
+        self.progress.files_total.store(files, Ordering::Relaxed);
+        self.progress.bytes_total.store(bytes, Ordering::Relaxed);
+        let planner = tokio::task::spawn_blocking({
+            let plan = plan.clone();
+            move || plan.run()
+        });
+        let outcome = self.clone().fetch_all(sources, opened, session, &head, patience).await;
+        self.queue.close();
+        let planned = planner.await?;
+        match outcome? {
+            Some(newer) => return Ok(Outcome::Newer(newer)),
+            None => planned?,
+        }
+        if let Some(error) = lock(&self.failure).take() {
+            return Err(error);
+        }
+        on_disk_thread(move || plan.finish()).await?;
+        let job = self.clone();
+        on_disk_thread(move || {
+            job.folder.sync().map_err(DriveError::io("sync the folder"))?;
+            job.shared.nodes.sync()?;
+            let mut row = job.drive.state().row;
+            row.files = files;
+            row.complete = true;
+            job.shared.registry.store(&job.drive, row, Some(head.clone()))?;
+            Ok(Outcome::Done(Copied {
+                version: head.body().counter,
+                files,
+                bytes,
+                bytes_fetched: job.progress.fetched.load(Ordering::Relaxed),
+                peers: job.progress.senders.load(Ordering::Relaxed),
+                left_out: std::mem::take(&mut *lock(&job.left_out)),
+            }))
+        })
+        .await
+    }
+
+    /// Gets the whole index, from the next peer where one fails.
+    async fn fetch_index(
+        &self,
+        sources: &Sources,
+        opened: &mut mpsc::Receiver<Opened>,
+        mut session: Arc<Session>,
+        head: &HeadEnvelope,
+        patience: Duration,
+    ) -> Result<Arc<Session>, DriveError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let body = head.body();
+            let root = Expected::root_with_sums(body.root, body.files, body.bytes);
+            match fetch_tree(&self.shared, &session, root, Keep::OnDisk).await {
+                Ok(()) => return Ok(session),
+                Err(FetchError::Local(error)) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(peer = %session.peer, %error, "index not fetched");
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let fault = error.is_fault();
+                    if fault { sources.ban(session.peer) } else { sources.on_ended(session.peer) }
+                    match tokio::time::timeout(left, opened.recv()).await {
+                        Ok(Some(next)) => session = next.session,
+                        _ => return Err(DriveError::NoPeers(format!("{}; last: {error}", sources.report()))),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets every session work until nothing is left. Returns a newer head if the content of this one is gone.
+    async fn fetch_all(
+        self: Arc<Self>,
+        sources: &Arc<Sources>,
+        opened: &mut mpsc::Receiver<Opened>,
+        first: Arc<Session>,
+        head: &HeadEnvelope,
+        patience: Duration,
+    ) -> Result<Option<(Arc<Session>, HeadEnvelope)>, DriveError> {
+        let mut workers: JoinSet<Arc<Session>> = JoinSet::new();
+        let mut sessions = vec![first.clone()];
+        self.start_workers(&mut workers, sources, first);
+        let mut seen = (self.moved(), Instant::now());
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            if self.queue.is_done() || lock(&self.failure).is_some() {
+                break;
+            }
+            tokio::select! {
+                () = self.queue.changed.notified() => {}
+                Some(next) = opened.recv() => {
+                    sessions.push(next.session.clone());
+                    self.start_workers(&mut workers, sources, next.session);
+                }
+                Some(ended) = workers.join_next(), if !workers.is_empty() => {
+                    if let Ok(session) = ended {
+                        sessions.retain(|known| !Arc::ptr_eq(known, &session));
+                    }
+                }
+                _ = tick.tick() => {
+                    self.progress.peers.store(sessions.len(), Ordering::Relaxed);
+                    if self.stale.swap(false, Ordering::Relaxed)
+                        && let Some(newer) = newer_head(&self.drive, &sessions, head).await
+                    {
+                        return Ok(Some(newer));
+                    }
+                    if self.moved() != seen.0 {
+                        seen = (self.moved(), Instant::now());
+                    } else if seen.1.elapsed() > patience {
+                        let last = lock(&self.last_error).clone().unwrap_or_default();
+                        return Err(DriveError::Stalled(format!("{}; {last}", sources.report())));
+                    }
+                }
+            }
+        }
+        let senders = sessions.iter().filter(|s| s.received.load(Ordering::Relaxed) > 0).count();
+        self.progress.senders.fetch_max(senders, Ordering::Relaxed);
+        workers.shutdown().await;
+        Ok(None)
+    }
+
+    fn start_workers(self: &Arc<Self>, workers: &mut JoinSet<Arc<Session>>, sources: &Arc<Sources>, session: Arc<Session>) {
+        for _ in 0..REQUESTS_PER_PEER {
+            workers.spawn(self.clone().work(sources.clone(), session.clone()));
+        }
+    }
+
+    /// Takes work until there is none or the session ends.
+    async fn work(self: Arc<Self>, sources: Arc<Sources>, session: Arc<Session>) -> Arc<Session> {
+        while let Some(work) = self.queue.take().await {
+            if session.is_ended() {
+                self.queue.give_back(work);
+                break;
+            }
+            let guard = GiveBack { queue: &self.queue, work: Some(work) };
+            let result = match guard.work.clone() {
+                Some(Work::Small(files)) => small::fetch(&self, &session, files).await.map(Work::Small),
+                Some(Work::Large(partial, ranges)) => {
+                    let left = large::fetch(&self, &session, partial.clone(), ranges).await;
+                    left.map(|left| Work::Large(partial, left))
+                }
+                None => break,
+            };
+            match result {
+                Ok(left) => {
+                    guard.done(left);
+                }
+                Err((left, error)) => {
+                    guard.done(left);
+                    *lock(&self.last_error) = Some(format!("{} {error}", session.peer.fmt_short()));
+                    if !self.on_error(&sources, &session, error).await {
+                        break;
+                    }
+                }
+            }
+        }
+        session
+    }
+
+    /// Whether the session is worth going on with.
+    async fn on_error(&self, sources: &Sources, session: &Session, error: FetchError) -> bool {
+        tracing::debug!(peer = %session.peer, %error, "request failed");
+        match error {
+            FetchError::Local(error) => {
+                lock(&self.failure).get_or_insert(error);
+                self.queue.changed.notify_waiters();
+                false
+            }
+            FetchError::Lied(_) => {
+                sources.ban(session.peer);
+                false
+            }
+            FetchError::NotFound | FetchError::Stale | FetchError::Busy => {
+                self.stale.store(true, Ordering::Relaxed);
+                tokio::time::sleep(RETRY_DELAY).await;
+                true
+            }
+            FetchError::Unreachable(_) | FetchError::Refused | FetchError::Broken(_) | FetchError::Stalled => {
+                sources.on_ended(session.peer);
+                false
+            }
+        }
+    }
+
+    fn moved(&self) -> (u64, u64) {
+        (self.progress.bytes.load(Ordering::Relaxed), self.progress.files.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn leave_out(&self, path: &str, reason: impl Into<String>) {
+        lock(&self.left_out).push(LeftOut { path: path.to_owned(), reason: reason.into() });
+    }
+}
+
+struct CloseOnDrop(Arc<Job>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.queue.close();
+    }
+}
+
+enum Outcome {
+    Done(Copied),
+    Newer((Arc<Session>, HeadEnvelope)),
+}
+
+/// Work that goes back to the queue if its worker is stopped midway.
+struct GiveBack<'a> {
+    queue: &'a Queue,
+    work: Option<Work>,
+}
+
+impl GiveBack<'_> {
+    /// The work is over but for what is left of it.
+    fn done(mut self, left: Work) {
+        self.work = None;
+        let is_left = match &left {
+            Work::Small(files) => !files.is_empty(),
+            Work::Large(_, ranges) => !ranges.is_empty(),
+        };
+        if is_left { self.queue.give_back(left) } else { self.queue.finish() }
+    }
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.queue.give_back(work);
+        }
+    }
+}
+
+impl Queue {
+    /// Adds work; waits while enough is planned. False when nobody wants it any more. Blocks.
+    fn push(&self, work: Work) -> bool {
+        loop {
+            {
+                let mut waiting = lock(&self.waiting);
+                if waiting.closed {
+                    return false;
+                }
+                if waiting.ready.len() < QUEUE {
+                    waiting.ready.push_back(work);
+                    break;
+                }
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// No more work will be pushed.
+    fn close(&self) {
+        lock(&self.waiting).closed = true;
+        self.changed.notify_waiters();
+    }
+
+    fn is_done(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        waiting.closed && waiting.ready.is_empty() && waiting.under_way == 0
+    }
+
+    /// The next piece of work; `None` when there will be none.
+    async fn take(&self) -> Option<Work> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut waiting = lock(&self.waiting);
+                if let Some(work) = waiting.ready.pop_front() {
+                    waiting.under_way += 1;
+                    return Some(work);
+                }
+                if waiting.closed && waiting.under_way == 0 {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn give_back(&self, work: Work) {
+        lock(&self.waiting).ready.push_front(work);
+        self.finish();
+    }
+
+    fn finish(&self) {
+        lock(&self.waiting).under_way -= 1;
+        self.changed.notify_waiters();
+    }
+}
+
+/// Waits for the first peer that has a version.
+pub(crate) async fn first_session(
+    drive: &Drive,
+    sources: &Sources,
+    opened: &mut mpsc::Receiver<Opened>,
+    patience: Duration,
+) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        match tokio::time::timeout_at(deadline, opened.recv()).await {
+            Ok(Some(opened)) => match newest(drive, opened.heads) {
+                Some(head) => return Ok((opened.session, head)),
+                None => sources.ban(opened.session.peer),
+            },
+            Ok(None) => return Err(DriveError::Stopped),
+            Err(_) => return Err(DriveError::NoPeers(sources.report())),
+        }
+    }
+}
+
+/// The owner's newest head among those that a peer sent: signed by the drive's key, and for this drive. Never older
+/// than one that is known here.
+pub(crate) fn newest(drive: &Drive, heads: Vec<HeadEnvelope>) -> Option<HeadEnvelope> {
+    let good = heads.into_iter().filter(|head| head.body().drive == drive.id && head.body().is_by_owner());
+    let theirs = good.max_by_key(|head| head.body().counter);
+    match (theirs, drive.head()) {
+        (Some(theirs), Some(ours)) if ours.body().counter > theirs.body().counter => None,
+        (theirs, _) => theirs,
+    }
+}
+
+async fn newer_head(
+    drive: &Drive,
+    sessions: &[Arc<Session>],
+    head: &HeadEnvelope,
+) -> Option<(Arc<Session>, HeadEnvelope)> {
+    for session in sessions {
+        if let Ok(heads) = session.heads().await
+            && let Some(newer) = newest(drive, heads)
+            && newer.body().counter > head.body().counter
+        {
+            return Some((session.clone(), newer));
+        }
+    }
+    None
+}
+
+fn reset(progress: &CopyProgress) {
+    progress.files.store(0, Ordering::Relaxed);
+    progress.bytes.store(0, Ordering::Relaxed);
+}
+
+async fn on_disk_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DriveError> + Send + 'static,
+) -> Result<T, DriveError> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,379 @@
+//! What a copy has to do: walks the index in order, makes folders, finds what is there, queues what is missing; and at
+//! the end links, times and modes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use p2p_identity::ContentId;
+
+use super::large::Partial;
+use super::small::SmallFile;
+use super::{ExternalLinks, Job, Work};
+use crate::DriveError;
+use crate::content::{WHOLE_FILE_BYTES, walk_error};
+use crate::entry::{Entry, Kind, Version};
+use crate::folder::{Found, Meta, is_temporary_name, temporary_name};
+use crate::head::HeadEnvelope;
+use crate::tree::{Change, Expected, Tree};
+use crate::wire::{MAX_FILE_BYTES_PER_REQUEST, MAX_FILES_PER_REQUEST};
+
+/// The plan of one copy.
+pub(super) struct Plan {
+    job: Arc<Job>,
+    head: HeadEnvelope,
+    /// The version that is in the folder already.
+    old: Option<HeadEnvelope>,
+    /// Nothing was in the folder at the start, so nothing need be looked for.
+    fresh: bool,
+}
+
+impl Plan {
+    pub(super) fn new(job: Arc<Job>, head: HeadEnvelope) -> Self {
+        let old = job.drive.head();
+        let fresh = job.folder.is_empty().unwrap_or(false);
+        Self { job, head, old, fresh }
+    }
+
+    /// Files in the version, and their bytes. Blocks.
+    pub(super) fn totals(&self) -> Result<(u64, u64), DriveError> {
+        let mut files = 0;
+        for entry in self.tree(&self.head).range(&[]) {
+            files += u64::from(entry.map_err(walk_error)?.shown().kind == Kind::File);
+        }
+        Ok((files, self.head.body().bytes))
+    }
+
+    /// Queues everything that is missing, then closes the queue. Blocks.
+    pub(super) fn run(&self) -> Result<(), DriveError> {
+        let result = self.queue_all();
+        self.job.queue.close();
+        result
+    }
+
+    fn queue_all(&self) -> Result<(), DriveError> {
+        let mut batch = Batch::default();
+        let mut blocked: Option<String> = None;
+        for entry in self.tree(&self.head).range(&[]) {
+            let entry = entry.map_err(walk_error)?;
+            let path = entry.key().to_path();
+            if blocked.as_ref().is_some_and(|prefix| is_below(&path, prefix)) {
+                self.job.leave_out(&path, "the folder it belongs in could not be made");
+                continue;
+            }
+            if is_temporary_name(entry.key().name()) {
+                self.job.leave_out(&path, "this name is kept for files that are being written");
+                continue;
+            }
+            let version = entry.shown();
+            match version.kind {
+                // Short targets lie in the index and come last; long ones are content.
+                Kind::Symlink if version.inline.is_some() => {}
+                Kind::Symlink if version.size > MAX_TARGET_BYTES => {
+                    self.job.leave_out(&path, "the target of the link is too long");
+                }
+                Kind::Symlink => {
+                    if !self.queue_small(&path, version, &mut batch) {
+                        return Ok(());
+                    }
+                }
+                Kind::Directory => {
+                    if let Err(error) = self.make_directory(&path) {
+                        self.job.leave_out(&path, format!("the folder cannot be made: {error}"));
+                        blocked = Some(path);
+                    }
+                }
+                Kind::File => {
+                    if !self.queue_file(&path, version, &mut batch)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.flush(&mut batch);
+        Ok(())
+    }
+
+    /// False when nobody works any more.
+    fn queue_file(&self, path: &str, version: &Version, batch: &mut Batch) -> Result<bool, DriveError> {
+        let meta = meta_of(version);
+        match self.is_in_place(path, version, meta) {
+            Ok(true) => {
+                self.count(version);
+                return Ok(true);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                self.job.leave_out(path, format!("cannot be placed: {error}"));
+                return Ok(true);
+            }
+        }
+        if let Some(inline) = &version.inline {
+            let placed = self.job.folder.place_bytes(path, &temporary_name(path.as_bytes()), inline.as_bytes(), meta);
+            placed.map_err(DriveError::io(format!("write {path:?}")))?;
+            self.count(version);
+            return Ok(true);
+        }
+        if version.size <= WHOLE_FILE_BYTES {
+            return Ok(self.queue_small(path, version, batch));
+        }
+        if !self.flush(batch) {
+            return Ok(false);
+        }
+        let partial = Arc::new(Partial::open(&self.job, path, version.hash, version.size, meta)?);
+        let missing = partial.missing();
+        if missing.is_empty() && partial.place_if_complete()? {
+            self.job.progress.files.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(missing.into_iter().all(|ranges| self.job.queue.push(Work::Large(partial.clone(), ranges))))
+    }
+
+    fn queue_small(&self, path: &str, version: &Version, batch: &mut Batch) -> bool {
+        if batch.is_full(version.size) && !self.flush(batch) {
+            return false;
+        }
+        let (hash, size) = (version.hash, version.size);
+        batch.add(SmallFile { path: path.to_owned(), kind: version.kind, hash, size, meta: meta_of(version) });
+        true
+    }
+
+    fn flush(&self, batch: &mut Batch) -> bool {
+        let files = std::mem::take(batch).files;
+        files.is_empty() || self.job.queue.push(Work::Small(files))
+    }
+
+    /// Whether the right file stands at a path. What else stands there is moved aside if it is somebody's work.
+    fn is_in_place(&self, path: &str, version: &Version, meta: Meta) -> io::Result<bool> {
+        if self.fresh {
+            return Ok(false);
+        }
+        let folder = &self.job.folder;
+        let status = match folder.status(path) {
+            Ok(status) => status,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if status.found == Found::File {
+            let content = self.content_at(path)?;
+            if content == Some(version.hash) {
+                if (status.mode, status.fingerprint.mtime_ns) != (meta.mode, meta.mtime_ns) {
+                    folder.set_meta(path, meta)?;
+                }
+                return Ok(true);
+            }
+            // The content of the version before may be replaced; anything else is somebody's work.
+            let before = self.old_entry(path);
+            if content.is_some() && before.is_some_and(|entry| Some(entry.shown().hash) == content) {
+                return Ok(false);
+            }
+        }
+        self.job.move_aside(path)?;
+        Ok(false)
+    }
+
+    fn content_at(&self, path: &str) -> io::Result<Option<ContentId>> {
+        let (file, status) = self.job.folder.open_file(path)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let size = status.fingerprint.size;
+        let hash = if size > WHOLE_FILE_BYTES {
+            self.job.shared.outboards.make(&file, size, threads).ok()
+        } else {
+            crate::hash_file(&file, size, 1).ok().map(|(hash, _)| hash)
+        };
+        Ok(hash)
+    }
+
+    fn old_entry(&self, path: &str) -> Option<Entry> {
+        let old = self.old.as_ref()?;
+        let key = crate::key::PathKey::from_path(path).ok()?;
+        self.tree(old).lookup(&key).ok()?
+    }
+
+    fn make_directory(&self, path: &str) -> io::Result<()> {
+        match self.job.folder.make_directory(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.job.move_aside(path)?;
+                self.job.folder.make_directory(path)
+            }
+            result => result,
+        }
+    }
+
+    /// The last pass, when all content is in place. Blocks.
+    pub(super) fn finish(&self) -> Result<(), DriveError> {
+        self.remove_old()?;
+        let mut directories = Vec::new();
+        for entry in self.tree(&self.head).range(&[]) {
+            let entry = entry.map_err(walk_error)?;
+            let version = entry.shown();
+            match version.kind {
+                Kind::File => {}
+                Kind::Symlink => {
+                    if let Some(target) = &version.inline {
+                        self.job.place_symlink(&entry.key().to_path(), target.as_bytes(), version.mtime_ns);
+                    }
+                }
+                Kind::Directory => directories.push((entry.key().to_path(), meta_of(version))),
+            }
+        }
+        let folder = &self.job.folder;
+        // Deepest first: a folder's time must not change any more after it was set.
+        for (path, meta) in directories.into_iter().rev() {
+            let _ = folder.sweep_temporaries(&path, |_| false);
+            if let Err(error) = folder.set_meta(&path, meta) {
+                self.job.leave_out(&path, format!("mode and time of the folder cannot be set: {error}"));
+            }
+        }
+        let _ = folder.sweep_temporaries("", |_| false);
+        Ok(())
+    }
+
+    /// Removes what the version before had and this one has not, if nobody changed it.
+    fn remove_old(&self) -> Result<(), DriveError> {
+        let Some(old) = self.old.as_ref().filter(|old| old.body().root != self.head.body().root) else {
+            return Ok(());
+        };
+        let mut removed = Vec::new();
+        let (before, after) = (self.tree(old), self.tree(&self.head));
+        for change in before.diff(&after).map_err(walk_error)? {
+            if let Change::Removed(entry) = change.map_err(walk_error)? {
+                removed.push(entry);
+            }
+        }
+        for entry in removed.iter().rev() {
+            let path = entry.key().to_path();
+            let unchanged = match entry.shown().kind {
+                Kind::File => self.content_at(&path).is_ok_and(|content| content == Some(entry.shown().hash)),
+                Kind::Symlink => self.job.folder.read_link(&path).is_ok(),
+                Kind::Directory => {
+                    let _ = self.job.folder.remove_directory(&path);
+                    continue;
+                }
+            };
+            if unchanged {
+                let _ = self.job.folder.remove_file(&path);
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(&self, head: &HeadEnvelope) -> Tree<'_, crate::nodes::NodeStore> {
+        let body = head.body();
+        Tree::new(&self.job.shared.nodes, Expected::root_with_sums(body.root, body.files, body.bytes))
+    }
+
+    fn count(&self, version: &Version) {
+        self.job.progress.files.fetch_add(1, Ordering::Relaxed);
+        self.job.progress.bytes.fetch_add(version.size, Ordering::Relaxed);
+    }
+}
+
+/// Longest target of a symlink, in bytes: what Linux allows.
+const MAX_TARGET_BYTES: u64 = 4_096;
+
+impl Job {
+    /// Makes a link, or reports why not.
+    pub(super) fn place_symlink(&self, path: &str, target: &[u8], mtime_ns: i64) {
+        if self.links == ExternalLinks::LeaveOut && !stays_inside(path, target) {
+            let target = String::from_utf8_lossy(target).into_owned();
+            self.leave_out(path, format!("a link that leaves the folder, to {target:?}"));
+            return;
+        }
+        let folder = &self.folder;
+        if folder.read_link(path).is_ok_and(|there| there == target) {
+            return;
+        }
+        let in_the_way = folder.status(path).is_ok_and(|status| status.found != Found::Symlink);
+        let free = if in_the_way { self.move_aside(path) } else { Ok(()) };
+        let temporary = temporary_name(path.as_bytes());
+        let placed = free.and_then(|()| folder.place_symlink(path, &temporary, target, mtime_ns));
+        if let Err(error) = placed {
+            self.leave_out(path, format!("the link cannot be made: {error}"));
+        }
+    }
+
+    /// Gives what stands at a path, and was changed here, another name.
+    fn move_aside(&self, path: &str) -> io::Result<()> {
+        /// Names tried before giving up.
+        const MAX_NAMES: usize = 1_000;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let parent = path.strip_suffix(name).unwrap_or_default();
+        for number in 1..MAX_NAMES {
+            let aside = format!("{name} (local {number})");
+            match self.folder.status(&format!("{parent}{aside}")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.folder.move_aside(path, &aside)?;
+                    self.leave_out(path, format!("what stood there was changed here and is kept as {aside:?}"));
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name to move the local file to"))
+    }
+}
+
+fn meta_of(version: &Version) -> Meta {
+    Meta { mode: version.mode, mtime_ns: version.mtime_ns }
+}
+
+/// Small files of one request.
+#[derive(Default)]
+struct Batch {
+    files: Vec<SmallFile>,
+    bytes: u64,
+}
+
+impl Batch {
+    fn is_full(&self, next: u64) -> bool {
+        self.files.len() >= MAX_FILES_PER_REQUEST || self.bytes + next > MAX_FILE_BYTES_PER_REQUEST
+    }
+
+    fn add(&mut self, file: SmallFile) {
+        self.bytes += file.size;
+        self.files.push(file);
+    }
+}
+
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a link at `path` points into the folder: relative, `..` only at the front and no more of them than the link
+/// is deep (specs/drives.md, 14.3).
+fn stays_inside(path: &str, target: &[u8]) -> bool {
+    let Ok(target) = std::str::from_utf8(target) else { return false };
+    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
+        return false;
+    }
+    let depth = path.matches('/').count();
+    let mut components = target.split('/').filter(|component| !component.is_empty() && *component != ".").peekable();
+    let mut ups = 0;
+    while components.next_if(|component| *component == "..").is_some() {
+        ups += 1;
+    }
+    ups <= depth && components.all(|component| component != "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_judged_by_where_they_point() {
+        for (path, target, inside) in [
+            ("a", "b", true),
+            ("a", "../b", false),
+            ("d/a", "../b", true),
+            ("d/a", "../../b", false),
+            ("d/e/a", "../../b", true),
+            ("a", "/etc/passwd", false),
+            ("d/a", "x/../../../etc", false),
+            ("d/a", "./../b", true),
+            ("a", "", false),
+            ("a", "b/./c", true),
+        ] {
+            assert_eq!(stays_inside(path, target.as_bytes()), inside, "{path} -> {target}");
+        }
+    }
+}

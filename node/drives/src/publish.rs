@@ -1,0 +1,420 @@
+//! From a folder to a signed version: read what changed, build the index, sign, store
+//! (specs/drives.md, sections 2, 4 and 14).
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use p2p_identity::{DriveId, SecretKey, WriterKey};
+
+use crate::blob::ImportError;
+use crate::content::{Outboards, WHOLE_FILE_BYTES, load};
+use crate::entry::{Dot, Entry, Kind, Version};
+use crate::folder::{Fingerprint, Folder, Found, Status};
+use crate::head::{Head, HeadEnvelope, VersionVector};
+use crate::key::PathKey;
+use crate::nodes::NodeStore;
+use crate::signed::Ext;
+use crate::store::{Batch, Cache, CacheTable};
+use crate::tree::{BuildError, BuiltNode, Expected, Node, NodeId, TreeBuilder};
+use crate::{DriveError, MAX_MESSAGE_BYTES};
+
+/// Lines taken together: read by all cores at once, then built in order.
+const BATCH_LINES: usize = 2_048;
+/// Files above this size are hashed by all cores one after the other, not side by side.
+const LARGE_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Nodes written to the packs together.
+const BATCH_NODES: usize = 64;
+/// How often a file that changes while it is read is tried.
+const TRIES: usize = 3;
+
+/// One path to import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalPath {
+    /// The path in the drive.
+    pub key: PathKey,
+    /// The path below the folder, where it differs.
+    pub at: Option<String>,
+}
+
+/// A path that was left out, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The path in the drive.
+    pub path: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// How far an import is. Read while it runs.
+#[derive(Debug, Default)]
+pub struct ImportProgress {
+    /// Files read or found unchanged.
+    pub files: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+}
+
+/// A finished import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The owner's counter.
+    pub version: u64,
+    /// Files in the version.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether a new version was made.
+    pub changed: bool,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What an import works with.
+pub(crate) struct Import {
+    pub(crate) drive: DriveId,
+    pub(crate) key: SecretKey,
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) nodes: Arc<NodeStore>,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) outboards: Arc<Outboards>,
+    pub(crate) old: Option<HeadEnvelope>,
+    pub(crate) header: p2p_identity::ContentId,
+    pub(crate) message: String,
+    pub(crate) progress: Arc<ImportProgress>,
+}
+
+/// The new version, before it is committed.
+pub(crate) struct Built {
+    /// `None` if nothing changed.
+    pub(crate) head: Option<HeadEnvelope>,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// What a path became.
+enum Read {
+    Entry(Entry, Fingerprint),
+    LeftOut(LeftOut),
+}
+
+impl Import {
+    /// Takes batches of paths in key order until there are no more. Nodes and rows are on disk when this returns;
+    /// committing the head is the caller's. Blocks.
+    pub(crate) fn run(&self, mut next: impl FnMut() -> Option<Vec<LocalPath>>) -> Result<Built, DriveError> {
+        let counter = self.old.as_ref().map_or(0, |head| head.body().counter) + 1;
+        let writer = WriterKey::from(*self.drive.as_bytes());
+        let hlc = next_hlc(self.old.as_ref().map_or(0, |head| head.body().hlc));
+        let stamp = Stamp { dot: Dot { writer: writer.prefix(), counter }, hlc };
+        let mut old = OldVersion::new(self)?;
+        let sink = Sink { import: self, nodes: Vec::new(), rows: Batch::new(), fingerprints: VecDeque::new() };
+        let sink = std::cell::RefCell::new(sink);
+        let mut builder = TreeBuilder::new(|node: BuiltNode| sink.borrow_mut().on_node(node));
+        let mut left_out = Vec::new();
+        let mut files = 0;
+        while let Some(paths) = next() {
+            for paths in paths.chunks(BATCH_LINES) {
+                for read in self.read_batch(paths, &mut old, stamp)? {
+                    match read {
+                        Read::LeftOut(path) => left_out.push(path),
+                        Read::Entry(entry, fingerprint) => {
+                            files += u64::from(entry.shown().kind == Kind::File);
+                            sink.borrow_mut().fingerprints.push_back(fingerprint);
+                            builder.push(entry).map_err(build_error)?;
+                        }
+                    }
+                }
+            }
+        }
+        let root = builder.finish().map_err(build_error)?;
+        sink.into_inner().finish()?;
+        if self.old.as_ref().is_some_and(|head| head.body().root == root.id) {
+            return Ok(Built { head: None, files, bytes: root.bytes, left_out });
+        }
+        let mut message = self.message.clone();
+        while message.len() > MAX_MESSAGE_BYTES {
+            message.pop();
+        }
+        let head = Head {
+            drive: self.drive,
+            writer,
+            counter,
+            vv: VersionVector::new(vec![(writer, counter)]).map_err(|e| DriveError::Corrupt(e.to_string()))?,
+            root: root.id,
+            header: self.header,
+            writer_set: None,
+            epoch: 0,
+            files: root.entries,
+            bytes: root.bytes,
+            prev: self.old.iter().map(|head| head.hash()).collect(),
+            change_list: None,
+            hlc,
+            message,
+            ext: Ext::default(),
+        };
+        let head = HeadEnvelope::sign(&head, &self.key).map_err(|error| DriveError::Corrupt(error.to_string()))?;
+        self.nodes.sync()?;
+        Ok(Built { head: Some(head), files, bytes: root.bytes, left_out })
+    }
+
+    /// Reads a batch with all cores: small files side by side, large ones one after the other.
+    fn read_batch(&self, paths: &[LocalPath], old: &mut OldVersion<'_>, stamp: Stamp) -> Result<Vec<Read>, DriveError> {
+        let known: Vec<Option<(Entry, Option<Fingerprint>)>> =
+            paths.iter().map(|path| old.find(&path.key)).collect::<Result<_, _>>()?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let (Some(path), Some(known)) = (paths.get(index), known.get(index)) else { break };
+                done.push((index, self.read(path, known.as_ref(), stamp, 1)));
+            }
+            done
+        };
+        let mut done = if paths.len() < 8 {
+            work()
+        } else {
+            std::thread::scope(|scope| {
+                let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+                let mut done = work();
+                for helper in helpers {
+                    match helper.join() {
+                        Ok(part) => done.extend(part),
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    }
+                }
+                done
+            })
+        };
+        done.sort_unstable_by_key(|(index, _)| *index);
+        let mut results = Vec::with_capacity(done.len());
+        for (index, read) in done {
+            let read = match (read, paths.get(index), known.get(index)) {
+                (None, Some(path), Some(known)) => self.read(path, known.as_ref(), stamp, threads),
+                (read, ..) => read,
+            };
+            results.extend(read);
+        }
+        Ok(results)
+    }
+
+    /// Reads one path. `None` if it is a large file and only one thread is offered.
+    fn read(
+        &self,
+        path: &LocalPath,
+        known: Option<&(Entry, Option<Fingerprint>)>,
+        stamp: Stamp,
+        threads: usize,
+    ) -> Option<Read> {
+        let at = path.at.clone().unwrap_or_else(|| path.key.to_path());
+        let left_out = |reason: String| Some(Read::LeftOut(LeftOut { path: path.key.to_path(), reason }));
+        let status = match self.folder.status(&at) {
+            Ok(status) => status,
+            Err(error) => return left_out(format!("cannot be looked at: {error}")),
+        };
+        if let Some((entry, Some(fingerprint))) = known
+            && *fingerprint == status.fingerprint
+            && entry.shown().mode == status.mode
+        {
+            self.count(entry.shown());
+            return Some(Read::Entry(entry.clone(), *fingerprint));
+        }
+        let made = match status.found {
+            Found::Special(what) => return left_out(format!("{what} cannot be shared")),
+            Found::Directory => {
+                Ok((Version::directory(stamp.dot, status.mode, status.fingerprint.mtime_ns, stamp.hlc), status))
+            }
+            Found::Symlink => self.folder.read_link(&at).map(|target| {
+                let mtime = status.fingerprint.mtime_ns;
+                (Version::with_content(stamp.dot, Kind::Symlink, status.mode, mtime, stamp.hlc, &target), status)
+            }),
+            Found::File if status.fingerprint.size > LARGE_FILE_BYTES && threads == 1 => return None,
+            Found::File => self.read_file(&at, stamp, threads),
+        };
+        let (version, status) = match made {
+            Ok(made) => made,
+            Err(error) => return left_out(format!("cannot be read: {error}")),
+        };
+        if version.kind == Kind::Symlink && version.inline.is_none() && version.size > u64::from(u16::MAX) {
+            return left_out("the target of the link is too long".into());
+        }
+        self.count(&version);
+        // The same again keeps its dot: nothing changed.
+        let version = match known.map(|(entry, _)| entry.shown()) {
+            Some(old) if old.same_value(&version) && old.mtime_ns == version.mtime_ns => old.clone(),
+            _ => version,
+        };
+        match Entry::new(path.key.clone(), vec![version]) {
+            Ok(entry) => Some(Read::Entry(entry, status.fingerprint)),
+            Err(error) => left_out(error.to_string()),
+        }
+    }
+
+    fn read_file(&self, at: &str, stamp: Stamp, threads: usize) -> io::Result<(Version, Status)> {
+        for _ in 0..TRIES {
+            let (file, status) = self.folder.open_file(at)?;
+            let size = status.fingerprint.size;
+            let (mtime, mode) = (status.fingerprint.mtime_ns, status.mode);
+            let version = if size > WHOLE_FILE_BYTES {
+                match self.outboards.make(&file, size, threads) {
+                    Ok(hash) => Version::blob(stamp.dot, Kind::File, mode, mtime, stamp.hlc, size, hash),
+                    Err(ImportError::ChangedWhileReading { .. }) => continue,
+                    Err(ImportError::Read(error) | ImportError::WriteOutboard(error)) => return Err(error),
+                }
+            } else {
+                let mut bytes = Vec::with_capacity(size as usize + 1);
+                read_to_end(&file, &mut bytes)?;
+                if bytes.len() as u64 != size {
+                    continue;
+                }
+                Version::with_content(stamp.dot, Kind::File, mode, mtime, stamp.hlc, &bytes)
+            };
+            if self.folder.status(at)?.fingerprint == status.fingerprint {
+                return Ok((version, status));
+            }
+        }
+        Err(io::Error::other("it changes while it is read"))
+    }
+
+    fn count(&self, version: &Version) {
+        if version.kind == Kind::File {
+            self.progress.files.fetch_add(1, Ordering::Relaxed);
+            self.progress.bytes.fetch_add(version.size, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reads a small file, but never more than one byte beyond what is small.
+fn read_to_end(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
+    use std::io::Read as _;
+    file.take(WHOLE_FILE_BYTES + 1).read_to_end(bytes).map(drop)
+}
+
+/// What every new version of this import carries.
+#[derive(Clone, Copy)]
+struct Stamp {
+    dot: Dot,
+    hlc: u64,
+}
+
+/// The next value of the hybrid logical clock: 48 bits of milliseconds, 16 of counter.
+fn next_hlc(last: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64) << 16;
+    now.max(last.saturating_add(1))
+}
+
+fn build_error(error: BuildError<DriveError>) -> DriveError {
+    match error {
+        BuildError::Sink(error) => error,
+        BuildError::Unsorted => DriveError::Invalid("paths must come in index order, each once".into()),
+        other => DriveError::Invalid(other.to_string()),
+    }
+}
+
+/// Where finished nodes go, with the fingerprints of the leaves' paths.
+struct Sink<'a> {
+    import: &'a Import,
+    nodes: Vec<(NodeId, Bytes)>,
+    rows: Batch<CacheTable>,
+    fingerprints: VecDeque<Fingerprint>,
+}
+
+impl Sink<'_> {
+    fn on_node(&mut self, node: BuiltNode) -> Result<(), DriveError> {
+        if node.level == 0
+            && let Some(last_key) = &node.last_key
+        {
+            let mut fingerprints = Vec::with_capacity(node.items);
+            fingerprints.extend(self.fingerprints.drain(..node.items.min(self.fingerprints.len())));
+            let row = LeafRow { leaf: node.id, fingerprints };
+            if let Ok(value) = postcard::to_stdvec(&row)
+                && value.len() <= CacheTable::Leaf.max_value_bytes()
+            {
+                self.rows.put(CacheTable::Leaf, leaf_key(&self.import.drive, last_key), value);
+            }
+        }
+        self.nodes.push((node.id, node.encoded));
+        if self.nodes.len() >= BATCH_NODES { self.write() } else { Ok(()) }
+    }
+
+    fn finish(mut self) -> Result<(), DriveError> {
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), DriveError> {
+        self.import.nodes.keep(&std::mem::take(&mut self.nodes))?;
+        Ok(self.import.cache.apply(&std::mem::take(&mut self.rows))?)
+    }
+}
+
+/// Fingerprints of the paths of one leaf, in order.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct LeafRow {
+    leaf: NodeId,
+    fingerprints: Vec<Fingerprint>,
+}
+
+fn leaf_key(drive: &DriveId, last_key: &PathKey) -> Vec<u8> {
+    let hash = blake3::hash(last_key.as_bytes());
+    [drive.as_bytes().as_slice(), &hash.as_bytes()[..8]].concat()
+}
+
+/// The version before, read alongside: one leaf in memory.
+struct OldVersion<'a> {
+    import: &'a Import,
+    /// Nodes still to be read, the next one last.
+    stack: Vec<Expected>,
+    leaf: VecDeque<(Entry, Option<Fingerprint>)>,
+}
+
+impl<'a> OldVersion<'a> {
+    fn new(import: &'a Import) -> Result<Self, DriveError> {
+        let stack = import.old.iter().map(|head| Expected::root(head.body().root)).collect();
+        Ok(Self { import, stack, leaf: VecDeque::new() })
+    }
+
+    /// The old entry of a key; keys must come in order. Nodes that are gone are as if there had been nothing.
+    fn find(&mut self, key: &PathKey) -> Result<Option<(Entry, Option<Fingerprint>)>, DriveError> {
+        loop {
+            while let Some((entry, _)) = self.leaf.front() {
+                match entry.key().cmp(key) {
+                    std::cmp::Ordering::Less => drop(self.leaf.pop_front()),
+                    std::cmp::Ordering::Equal => return Ok(self.leaf.pop_front()),
+                    std::cmp::Ordering::Greater => return Ok(None),
+                }
+            }
+            let Some(expected) = self.stack.pop() else { return Ok(None) };
+            if expected.last_key.as_ref().is_some_and(|last| last < key) {
+                continue;
+            }
+            match load(&self.import.nodes, &expected) {
+                Ok(Node::Leaf(entries)) => self.open_leaf(&expected, entries)?,
+                Ok(node @ Node::Interior { .. }) => {
+                    let children = (0..node.item_count()).rev();
+                    self.stack.extend(children.filter_map(|i| node.expected_child(i, expected.after.as_ref())));
+                }
+                Err(DriveError::Corrupt(reason)) => tracing::debug!(%reason, "part of the version before is gone"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn open_leaf(&mut self, expected: &Expected, entries: Vec<Entry>) -> Result<(), DriveError> {
+        let row = match entries.last() {
+            None => None,
+            Some(last) => self.import.cache.get(CacheTable::Leaf, &leaf_key(&self.import.drive, last.key()))?,
+        };
+        let row = row.and_then(|bytes| postcard::from_bytes::<LeafRow>(&bytes).ok());
+        let fingerprints = row.filter(|row| row.leaf == expected.id && row.fingerprints.len() == entries.len());
+        let mut fingerprints = fingerprints.map(|row| row.fingerprints.into_iter());
+        self.leaf =
+            entries.into_iter().map(|entry| (entry, fingerprints.as_mut().and_then(Iterator::next))).collect();
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! What the ledger says of each drive, and the same in memory.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use p2p_identity::{ContentId, DriveId};
+use serde::{Deserialize, Serialize};
+
+use crate::DriveError;
+use crate::content::ContentIndex;
+use crate::head::HeadEnvelope;
+use crate::signed::Signed;
+use crate::store::{Batch, Ledger, LedgerTable};
+use crate::topic::ReadKey;
+
+/// First byte of a row: its format.
+const ROW_FORMAT: u8 = 1;
+/// Rows read from the ledger at a time.
+const SCAN_ROWS: usize = 256;
+
+/// What this node does for a drive. The numbers are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Holds the drive's key.
+    Owner,
+    /// Holds a copy in a folder.
+    Mirror,
+    /// Only looks at it; never in the ledger.
+    Reader,
+}
+
+/// What is known of a drive; as it lies in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DriveRow {
+    pub(crate) role: Role,
+    /// Whether it is served and listed. A stopped drive keeps its row, so the same folder gives the same link again.
+    pub(crate) active: bool,
+    pub(crate) folder: Option<Vec<u8>>,
+    pub(crate) title: String,
+    /// The signed header as received; empty until it is known.
+    pub(crate) header: Vec<u8>,
+    /// Hash of the newest head; the envelope lies in its own row.
+    pub(crate) head: Option<ContentId>,
+    /// Files in that version.
+    pub(crate) files: u64,
+    /// Whether all of that version is in the folder.
+    pub(crate) complete: bool,
+}
+
+impl DriveRow {
+    pub(crate) fn new(role: Role, folder: Option<&Path>, title: String) -> Self {
+        let folder = folder.map(|path| path.as_os_str().as_bytes().to_vec());
+        Self { role, active: true, folder, title, header: Vec::new(), head: None, files: 0, complete: false }
+    }
+
+    pub(crate) fn folder_path(&self) -> Option<PathBuf> {
+        let bytes = self.folder.clone()?;
+        Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+    }
+}
+
+/// A drive in memory.
+pub(crate) struct Drive {
+    pub(crate) id: DriveId,
+    pub(crate) read_key: ReadKey,
+    state: Mutex<DriveState>,
+    /// Held while the drive is imported or copied.
+    pub(crate) work: Arc<tokio::sync::Mutex<()>>,
+    /// Where content of the newest version lies; made when it is first asked for.
+    pub(crate) content: Mutex<Option<Arc<ContentIndex>>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct DriveState {
+    pub(crate) row: DriveRow,
+    pub(crate) head: Option<HeadEnvelope>,
+}
+
+impl Drive {
+    pub(crate) fn new(id: DriveId, row: DriveRow, head: Option<HeadEnvelope>) -> Self {
+        Self {
+            id,
+            read_key: ReadKey::of_public(&id),
+            state: Mutex::new(DriveState { row, head }),
+            work: Arc::default(),
+            content: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> DriveState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn head(&self) -> Option<HeadEnvelope> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).head.clone()
+    }
+}
+
+/// All drives this node knows.
+pub(crate) struct Registry {
+    ledger: Arc<dyn Ledger>,
+    drives: Mutex<HashMap<DriveId, Arc<Drive>>>,
+}
+
+impl Registry {
+    /// Reads the ledger. A row that cannot be read is left alone and reported.
+    pub(crate) fn open(ledger: Arc<dyn Ledger>) -> Result<(Self, Vec<String>), DriveError> {
+        let mut drives = HashMap::new();
+        let mut notices = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = ledger.scan(LedgerTable::Drive, &[], after.as_deref(), SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            for (key, value) in rows {
+                match read_drive(&*ledger, &key, &value)? {
+                    Some(drive) => drop(drives.insert(drive.id, Arc::new(drive))),
+                    None => notices.push("a drive in the ledger cannot be read and was left out".to_owned()),
+                }
+            }
+        }
+        Ok((Self { ledger, drives: Mutex::new(drives) }, notices))
+    }
+
+    pub(crate) fn get(&self, id: &DriveId) -> Option<Arc<Drive>> {
+        self.lock().get(id).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Drive>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// The drive that a folder belongs to, also one that is stopped.
+    pub(crate) fn of_folder(&self, folder: &Path) -> Option<Arc<Drive>> {
+        self.all().into_iter().find(|drive| drive.state().row.folder_path().as_deref() == Some(folder))
+    }
+
+    /// Takes in a drive that is only looked at.
+    pub(crate) fn remember_reader(&self, id: DriveId) -> Arc<Drive> {
+        let mut drives = self.lock();
+        drives
+            .entry(id)
+            .or_insert_with(|| Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)))
+            .clone()
+    }
+
+    /// Takes in a new drive, or gives an existing one a new row. On disk when this returns.
+    pub(crate) fn insert(&self, id: DriveId, row: DriveRow) -> Result<Arc<Drive>, DriveError> {
+        let drive = match self.get(&id) {
+            Some(drive) => drive,
+            None => Arc::new(Drive::new(id, row.clone(), None)),
+        };
+        let head = drive.head();
+        self.store(&drive, row, head)?;
+        self.lock().insert(id, drive.clone());
+        Ok(drive)
+    }
+
+    /// Changes what is known of a drive. On disk when this returns, unless the drive is only looked at.
+    pub(crate) fn store(&self, drive: &Drive, row: DriveRow, head: Option<HeadEnvelope>) -> Result<(), DriveError> {
+        let mut row = row;
+        row.head = head.as_ref().map(Signed::hash);
+        if row.role != Role::Reader {
+            let mut value = vec![ROW_FORMAT];
+            value.extend(postcard::to_stdvec(&row).map_err(|error| DriveError::Corrupt(error.to_string()))?);
+            let mut batch = Batch::new();
+            batch.put(LedgerTable::Drive, *drive.id.as_bytes(), value);
+            if let Some(head) = &head {
+                batch.put(LedgerTable::Head, head_key(&drive.id, &head.hash()), head.as_bytes().to_vec());
+            }
+            self.ledger.commit(&batch)?;
+        }
+        *drive.state.lock().unwrap_or_else(PoisonError::into_inner) = DriveState { row, head };
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DriveId, Arc<Drive>>> {
+        self.drives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_drive(ledger: &dyn Ledger, key: &[u8], value: &[u8]) -> Result<Option<Drive>, DriveError> {
+    let Ok(id) = <[u8; 32]>::try_from(key) else { return Ok(None) };
+    let id = DriveId::from(id);
+    let Some((&ROW_FORMAT, bytes)) = value.split_first() else { return Ok(None) };
+    let Ok(row) = postcard::from_bytes::<DriveRow>(bytes) else { return Ok(None) };
+    let head = match row.head {
+        None => None,
+        Some(hash) => match ledger.get(LedgerTable::Head, &head_key(&id, &hash))? {
+            None => return Ok(None),
+            Some(bytes) => match HeadEnvelope::decode(Bytes::from(bytes)) {
+                Ok(head) => Some(head),
+                Err(_) => return Ok(None),
+            },
+        },
+    };
+    Ok(Some(Drive::new(id, row, head)))
+}
+
+fn head_key(drive: &DriveId, head: &ContentId) -> Vec<u8> {
+    [drive.as_bytes().as_slice(), head.as_bytes()].concat()
+}

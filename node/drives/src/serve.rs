@@ -1,0 +1,535 @@
+//! The acceptor's side of the exchange: prove, then answer what is asked (specs/drives.md, section 16).
+//!
+//! A stream's first frame tells what it is: `Hello` begins with its number, 1; a request begins with a session number,
+//! and those are given out from 128 upwards, so their first byte is never below 128.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use p2p_identity::{ContentId, DriveId, PeerId};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+
+use crate::DriveError;
+use crate::blob::Encoder;
+use crate::codec::{Message, encode_node_len};
+use crate::content::{ContentError, ContentIndex, LeafCache, WHOLE_FILE_BYTES, open_unchanged, read_whole};
+use crate::engine::Shared;
+use crate::frame::{FrameError, read_frame, read_message, write_message};
+use crate::network::PeerStream;
+use crate::registry::Drive;
+use crate::topic::{Proof, Session as ProofSession, Side};
+use crate::tree::NodeSource;
+use crate::wire::{
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Hello, Item, MAX_BUFFER_BYTES,
+    MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION, MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes,
+    NonceProof, Open, Presence, Prove, Request, RequestFrame, Status, Summary, VectorEntry, VectorList,
+};
+
+/// First session number; see the head of this file.
+const FIRST_SESSION: u32 = 128;
+/// Sessions at a time; the oldest ends for a new one.
+const MAX_SESSIONS: usize = 4_096;
+/// A peer that takes no byte for this long is let go.
+const WRITE_IDLE: Duration = Duration::from_secs(30);
+/// A control stream without a word for this long is let go; pings keep the connection itself alive.
+const CONTROL_IDLE: Duration = Duration::from_secs(3_600);
+/// Memory one bulk answer may hold: one unit on its way out, one being read, and their parents.
+const BULK_BUFFER_BYTES: usize = 2 * 1024 * 1024 + 64 * 1024;
+
+/// Counters of the service. Only ever grow.
+#[derive(Debug, Default)]
+pub struct ServeCounters {
+    /// Sessions opened by peers.
+    pub sessions: AtomicU64,
+    /// Proofs that were wrong, or topics nobody has.
+    pub refused_proofs: AtomicU64,
+    /// Streams refused because a peer had too many.
+    pub refused_streams: AtomicU64,
+    /// Requests answered.
+    pub requests: AtomicU64,
+    /// Content bytes sent.
+    pub bytes_sent: AtomicU64,
+    /// Requests that found content changed on disk.
+    pub stale: AtomicU64,
+}
+
+/// The acceptor.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    sessions: Mutex<HashMap<u32, (PeerId, DriveId)>>,
+    next_session: AtomicU32,
+    peers: Mutex<HashMap<PeerId, PeerLoad>>,
+    buffers: Arc<Semaphore>,
+    pub(crate) counters: Arc<ServeCounters>,
+}
+
+/// What one peer has open.
+#[derive(Default)]
+struct PeerLoad {
+    streams: usize,
+    unproven: usize,
+    unproven_since: Option<Instant>,
+    unproven_count: usize,
+}
+
+/// Why an exchange ended early. Never our failure: the peer's stream is dropped.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("frame: {0}")]
+    Frame(#[from] FrameError),
+    #[error("stream: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("too slow")]
+    TooSlow,
+    #[error("broke the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("drive: {0}")]
+    Drive(#[from] DriveError),
+}
+
+impl Server {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            sessions: Mutex::default(),
+            next_session: AtomicU32::new(FIRST_SESSION),
+            peers: Mutex::default(),
+            buffers: Arc::new(Semaphore::new(MAX_BUFFER_BYTES / BULK_BUFFER_BYTES)),
+            counters: Arc::default(),
+        }
+    }
+
+    /// Serves one stream that a peer opened, to its end.
+    pub(crate) async fn serve(&self, peer: PeerId, mut stream: PeerStream) {
+        let Some(_load) = self.enter(peer) else {
+            self.counters.refused_streams.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if let Err(error) = self.exchange(peer, &mut stream).await {
+            tracing::debug!(peer = %peer, %error, "exchange ended");
+        }
+    }
+
+    /// Peers with an open session for a drive.
+    pub(crate) fn peers_of(&self, drive: &DriveId) -> usize {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut peers: Vec<PeerId> = sessions.values().filter(|(_, d)| d == drive).map(|(peer, _)| *peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers.len()
+    }
+
+    async fn exchange(&self, peer: PeerId, stream: &mut PeerStream) -> Result<(), ServeError> {
+        let first = timed(FIRST_BYTE_TIMEOUT, read_frame(stream)).await??;
+        match first.first() {
+            Some(1) => {
+                let Ok(Control::Hello(hello)) = Control::decode(&first) else {
+                    return Err(ServeError::Protocol("undecodable Hello"));
+                };
+                self.control(peer, stream, hello).await
+            }
+            Some(128..) => {
+                let Ok(frame) = RequestFrame::decode(&first) else {
+                    return Ok(write_message(stream, &Status::BadRequest).await?);
+                };
+                self.request_stream(peer, stream, frame).await
+            }
+            _ => Err(ServeError::Protocol("neither Hello nor a request")),
+        }
+    }
+
+    async fn request_stream(&self, peer: PeerId, stream: &mut PeerStream, frame: RequestFrame) -> Result<(), ServeError> {
+        let session = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(&frame.session).copied();
+        let drive = session.filter(|(owner, _)| *owner == peer).and_then(|(_, id)| self.shared.served(&id));
+        match drive {
+            Some(drive) => self.answer(stream, &drive, frame.request).await?,
+            None => write_message(stream, &Status::Refused).await?,
+        }
+        timed(WRITE_IDLE, stream.shutdown()).await??;
+        Ok(())
+    }
+
+    /// A control stream: both prove that they may read the drive, then it stays open.
+    async fn control(&self, peer: PeerId, stream: &mut PeerStream, hello: Hello) -> Result<(), ServeError> {
+        let unproven = self.enter_unproven(peer).ok_or(ServeError::Protocol("too many unproven streams"))?;
+        let drive = self.shared.drive_of_topic(&hello.topic);
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|_| ServeError::Protocol("no randomness"))?;
+        let proof_session = ProofSession {
+            opener_nonce: hello.nonce,
+            acceptor_nonce: nonce,
+            opener: peer,
+            acceptor: self.shared.me,
+            topic: hello.topic.into(),
+        };
+        // The same work for an unknown topic, so that probing tells nothing.
+        let decoy = self.shared.decoy_key();
+        let key = drive.as_ref().map_or(&decoy, |drive| &drive.read_key);
+        let proof = *key.proof(Side::Acceptor, &proof_session).as_bytes();
+        let expected = key.proof(Side::Opener, &proof_session);
+        write_message(stream, &Control::Nonce(NonceProof { nonce, proof })).await?;
+        stream.flush().await?;
+        let Control::Prove(prove) = timed(FIRST_BYTE_TIMEOUT, read_message::<Control>(stream)).await?? else {
+            return Err(ServeError::Protocol("no Prove"));
+        };
+        let drive = drive.filter(|_| Proof::from(prove.proof) == expected);
+        let Some(drive) = drive else {
+            self.counters.refused_proofs.fetch_add(1, Ordering::Relaxed);
+            write_message(stream, &Control::Refused).await?;
+            stream.shutdown().await?;
+            return Ok(());
+        };
+        drop(unproven);
+        let number = self.open_session(peer, drive.id);
+        let result = self.run_session(stream, &drive, number, prove).await;
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        result
+    }
+
+    async fn run_session(
+        &self,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        number: u32,
+        prove: Prove,
+    ) -> Result<(), ServeError> {
+        let summary = summary_of(drive).ok_or(ServeError::Protocol("the drive has no version yet"))?;
+        write_message(stream, &Control::Accept(Accept { session: number, summary })).await?;
+        for request in prove.requests.into_vec() {
+            self.answer(stream, drive, request).await?;
+        }
+        stream.flush().await?;
+        loop {
+            match tokio::time::timeout(CONTROL_IDLE, read_message::<Control>(stream)).await {
+                Ok(Ok(Control::Bye(_)) | Err(FrameError::Closed)) | Err(_) => break,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error.into()),
+            }
+        }
+        let _ = timed(WRITE_IDLE, stream.shutdown()).await;
+        Ok(())
+    }
+
+    fn open_session(&self, peer: PeerId, drive: DriveId) -> u32 {
+        self.counters.sessions.fetch_add(1, Ordering::Relaxed);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= MAX_SESSIONS
+            && let Some(oldest) = sessions.keys().min().copied()
+        {
+            sessions.remove(&oldest);
+        }
+        let number = self.next_session.fetch_add(1, Ordering::Relaxed).max(FIRST_SESSION);
+        sessions.insert(number, (peer, drive));
+        number
+    }
+
+    async fn answer(&self, stream: &mut PeerStream, drive: &Arc<Drive>, request: Request) -> Result<(), ServeError> {
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        match request {
+            Request::Open(open) => self.answer_open(stream, drive, open).await,
+            Request::Heads(_) => self.answer_heads(stream, drive).await,
+            Request::Nodes(nodes) => self.answer_nodes(stream, drive, nodes).await,
+            Request::Get(get) => self.answer_get(stream, drive, get).await,
+            Request::GetMany(many) => self.answer_many(stream, drive, many).await,
+            // The change log comes with following; the asker then compares trees.
+            Request::Changes(_) => Ok(write_message(stream, &Status::NotFound).await?),
+            Request::Unknown(_) => Ok(write_message(stream, &Status::BadRequest).await?),
+        }
+    }
+
+    async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
+        let Some(head) = drive.head().filter(|head| open.head.is_none_or(|wanted| wanted == head.hash())) else {
+            return Ok(write_message(stream, &Status::NotFound).await?);
+        };
+        let path = open.path.map(|path| path.into_vec());
+        let shared = self.shared.clone();
+        let root = head.body().root;
+        let nodes = tokio::task::spawn_blocking(move || nodes_on_path(&shared, root, path.as_deref()))
+            .await
+            .map_err(DriveError::from)??;
+        write_message(stream, &Status::Ok).await?;
+        write_message(stream, &Item::Head(envelope(&head)?)).await?;
+        for node in nodes {
+            write_message(stream, &Item::Node { len: node.len() as u32 }).await?;
+            stream.write_all(&node).await?;
+        }
+        Ok(write_message(stream, &Item::End).await?)
+    }
+
+    async fn answer_heads(&self, stream: &mut PeerStream, drive: &Arc<Drive>) -> Result<(), ServeError> {
+        write_message(stream, &Status::Ok).await?;
+        if let Some(head) = drive.head() {
+            write_message(stream, &Item::Head(envelope(&head)?)).await?;
+        }
+        Ok(write_message(stream, &Item::End).await?)
+    }
+
+    async fn answer_nodes(&self, stream: &mut PeerStream, drive: &Arc<Drive>, asked: Nodes) -> Result<(), ServeError> {
+        let state = drive.state();
+        write_message(stream, &Status::Ok).await?;
+        for hash in asked.hashes.iter().copied() {
+            let header = (ContentId::of(&state.row.header) == hash).then(|| state.row.header.clone().into());
+            let bytes = match header {
+                Some(header) => Some(header),
+                None => {
+                    let shared = self.shared.clone();
+                    tokio::task::spawn_blocking(move || shared.nodes.node(&(*hash.as_bytes()).into()))
+                        .await
+                        .map_err(DriveError::from)??
+                }
+            };
+            let len = encode_node_len(bytes.as_ref().map(|b: &bytes::Bytes| b.len()))
+                .map_err(|_| ServeError::Protocol("node too large"))?;
+            stream.write_all(&len).await?;
+            if let Some(bytes) = bytes {
+                timed(WRITE_IDLE, stream.write_all(&bytes)).await??;
+            }
+        }
+        Ok(stream.flush().await?)
+    }
+
+    async fn answer_many(&self, stream: &mut PeerStream, drive: &Arc<Drive>, many: GetMany) -> Result<(), ServeError> {
+        let _buffer = self.buffers.acquire().await.map_err(|_| ServeError::Protocol("stopping"))?;
+        let (shared, drive) = (self.shared.clone(), drive.clone());
+        let read = tokio::task::spawn_blocking(move || read_many(&shared, &drive, &many));
+        let (presence, body, stale) = read.await.map_err(DriveError::from)??;
+        self.counters.stale.fetch_add(stale, Ordering::Relaxed);
+        self.counters.bytes_sent.fetch_add(body.len() as u64, Ordering::Relaxed);
+        write_message(stream, &Status::Ok).await?;
+        stream.write_all(&presence.encode()).await?;
+        self.write_body(stream, &body).await?;
+        Ok(stream.flush().await?)
+    }
+
+    async fn answer_get(&self, stream: &mut PeerStream, drive: &Arc<Drive>, get: Get) -> Result<(), ServeError> {
+        let _buffer = self.buffers.acquire().await.map_err(|_| ServeError::Protocol("stopping"))?;
+        let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
+        let source = tokio::task::spawn_blocking(move || open_blob(&shared, &of_drive, &hash));
+        let source = match source.await.map_err(DriveError::from)? {
+            Ok(source) => source,
+            Err(ContentError::NotFound) => return Ok(write_message(stream, &Status::NotFound).await?),
+            Err(ContentError::Stale) => {
+                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+                return Ok(write_message(stream, &Status::Stale).await?);
+            }
+            Err(ContentError::Failed(error)) => return Err(error.into()),
+        };
+        let encoder = Encoder::new(&get.hash, source.size, &get.ranges, get.grain, get.size_proof);
+        let prefix = encoder.size_prefix();
+        let source = Arc::new(source);
+        // The first unit is checked before anything is promised.
+        let (mut encoder, mut unit) = match encode_next(encoder, source.clone(), Vec::new()).await? {
+            Some(first) => first,
+            None => {
+                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+                self.shared.outboards.forget(&get.hash);
+                return Ok(write_message(stream, &Status::Stale).await?);
+            }
+        };
+        write_message(stream, &Status::Ok).await?;
+        stream.write_all(&prefix).await?;
+        let mut spare = Vec::new();
+        while !unit.is_empty() {
+            self.counters.bytes_sent.fetch_add(unit.len() as u64, Ordering::Relaxed);
+            let next = encode_next(encoder, source.clone(), spare);
+            let (written, next) = tokio::join!(self.write_body(stream, &unit), next);
+            written?;
+            let Some((after, bytes)) = next? else {
+                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+                return Err(ServeError::Protocol("content changed while it was sent"));
+            };
+            encoder = after;
+            spare = std::mem::replace(&mut unit, bytes);
+        }
+        Ok(stream.flush().await?)
+    }
+
+    /// Writes in pieces, so that a slow peer is told from a dead one.
+    async fn write_body(&self, stream: &mut PeerStream, bytes: &[u8]) -> Result<(), ServeError> {
+        for piece in bytes.chunks(256 * 1024) {
+            timed(WRITE_IDLE, stream.write_all(piece)).await??;
+        }
+        Ok(())
+    }
+
+    fn enter(&self, peer: PeerId) -> Option<Entered<'_>> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = peers.entry(peer).or_default();
+        if load.streams >= MAX_STREAMS_PER_PEER {
+            return None;
+        }
+        load.streams += 1;
+        Some(Entered { server: self, peer, unproven: false })
+    }
+
+    fn enter_unproven(&self, peer: PeerId) -> Option<Entered<'_>> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = peers.entry(peer).or_default();
+        let now = Instant::now();
+        if load.unproven_since.is_none_or(|since| now.duration_since(since) > Duration::from_secs(60)) {
+            load.unproven_since = Some(now);
+            load.unproven_count = 0;
+        }
+        if load.unproven >= MAX_UNPROVEN_STREAMS_PER_CONNECTION
+            || load.unproven_count >= MAX_UNPROVEN_STREAMS_PER_MINUTE
+        {
+            self.counters.refused_streams.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        load.unproven += 1;
+        load.unproven_count += 1;
+        Some(Entered { server: self, peer, unproven: true })
+    }
+}
+
+/// A stream that counts towards a peer's limits until it is dropped.
+struct Entered<'a> {
+    server: &'a Server,
+    peer: PeerId,
+    unproven: bool,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let mut peers = self.server.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(load) = peers.get_mut(&self.peer) else { return };
+        if self.unproven {
+            load.unproven = load.unproven.saturating_sub(1);
+        } else {
+            load.streams = load.streams.saturating_sub(1);
+        }
+        let recent = load.unproven_since.is_some_and(|since| since.elapsed() < Duration::from_secs(60));
+        if load.streams == 0 && load.unproven == 0 && (!recent || peers.len() > MAX_SESSIONS) {
+            peers.remove(&self.peer);
+        }
+    }
+}
+
+/// What this node holds of a drive; `None` before the first version.
+pub(crate) fn summary_of(drive: &Drive) -> Option<Summary> {
+    let state = drive.state();
+    let head = state.head?;
+    let entries =
+        head.body().vv.counters().iter().map(|(writer, counter)| VectorEntry { writer: *writer, counter: *counter });
+    Some(Summary {
+        root: ContentId::from(*head.body().root.as_bytes()),
+        vector: VectorList::new(entries.collect())?,
+        complete: state.row.complete,
+    })
+}
+
+fn envelope(head: &crate::HeadEnvelope) -> Result<Envelope, ServeError> {
+    head.as_bytes().to_vec().try_into().map_err(|_| ServeError::Protocol("head too large"))
+}
+
+/// The nodes from the root to a path, as far as they are here; only the root without a path. Blocks.
+fn nodes_on_path(
+    shared: &Shared,
+    root: crate::NodeId,
+    path: Option<&[u8]>,
+) -> Result<Vec<bytes::Bytes>, DriveError> {
+    let mut nodes = Vec::new();
+    let mut expected = crate::tree::Expected::root(root);
+    while let Some(bytes) = shared.nodes.node(&expected.id)? {
+        let Ok(node) = expected.decode(&bytes) else { break };
+        nodes.push(bytes);
+        let Some(path) = path else { break };
+        let child = node.child_index_for(path).and_then(|i| node.expected_child(i, expected.after.as_ref()));
+        let Some(child) = child else { break };
+        expected = child;
+    }
+    Ok(nodes)
+}
+
+fn read_many(shared: &Shared, drive: &Drive, many: &GetMany) -> Result<(Presence, Vec<u8>, u64), DriveError> {
+    let index = ContentIndex::of(drive, &shared.nodes)?;
+    let folder = shared.folder_of(drive)?;
+    let mut leaf = LeafCache::default();
+    let (mut present, mut body, mut stale) = (Vec::new(), Vec::new(), 0);
+    for file in many.files.iter() {
+        let mut found = None;
+        for at in index.locate(&file.hash, &shared.nodes, &mut leaf)? {
+            if at.size != file.size {
+                continue;
+            }
+            match read_whole(&folder, &at, &file.hash) {
+                Ok(bytes) => {
+                    found = Some(bytes);
+                    break;
+                }
+                Err(ContentError::Failed(error)) => return Err(error),
+                Err(_) => stale += 1,
+            }
+        }
+        present.push(found.is_some());
+        body.extend(found.unwrap_or_default());
+    }
+    Ok((Presence::new(present), body, stale))
+}
+
+/// A blob ready to be sent.
+struct Blob {
+    data: Data,
+    outboard: Option<std::fs::File>,
+    size: u64,
+}
+
+enum Data {
+    File(std::fs::File),
+    /// Small: read whole and checked.
+    Whole(Vec<u8>, Vec<u8>),
+}
+
+fn open_blob(shared: &Shared, drive: &Drive, hash: &ContentId) -> Result<Blob, ContentError> {
+    let index = ContentIndex::of(drive, &shared.nodes)?;
+    let folder = shared.folder_of(drive)?;
+    let mut result = Err(ContentError::NotFound);
+    for at in index.locate(hash, &shared.nodes, &mut LeafCache::default())? {
+        result = if at.size <= WHOLE_FILE_BYTES {
+            read_whole(&folder, &at, hash).map(|bytes| {
+                let outboard = crate::hash_bytes(&bytes).1.unwrap_or_default();
+                Blob { size: at.size, data: Data::Whole(bytes, outboard), outboard: None }
+            })
+        } else {
+            open_unchanged(&folder, &at.path, at.size).and_then(|file| {
+                let outboard = shared.outboards.open(hash, &file, at.size)?;
+                Ok(Blob { size: at.size, data: Data::File(file), outboard: Some(outboard) })
+            })
+        };
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// The next unit with the parents before it, checked; empty at the end; `None` if the content is stale.
+async fn encode_next(
+    mut encoder: Encoder,
+    blob: Arc<Blob>,
+    mut out: Vec<u8>,
+) -> Result<Option<(Encoder, Vec<u8>)>, ServeError> {
+    let done = tokio::task::spawn_blocking(move || {
+        out.clear();
+        let result = match (&blob.data, &blob.outboard) {
+            (Data::Whole(bytes, outboard), _) => encoder.encode_unit(bytes, outboard, &mut out),
+            (Data::File(file), Some(outboard)) => encoder.encode_unit(file, outboard, &mut out),
+            (Data::File(file), None) => encoder.encode_unit(file, &Vec::new(), &mut out),
+        };
+        match result {
+            Ok(_) => Some((encoder, out)),
+            Err(error) => {
+                tracing::debug!(%error, "content is stale");
+                None
+            }
+        }
+    });
+    Ok(done.await.map_err(DriveError::from)?)
+}
+
+async fn timed<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, ServeError> {
+    tokio::time::timeout(limit, work).await.map_err(|_| ServeError::TooSlow)
+}

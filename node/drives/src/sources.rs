@@ -1,0 +1,283 @@
+//! Finding peers that have a drive, and opening sessions with them: link hints, neighbours and the DHT all start at
+//! once, the first that proves itself wins (specs/drives.md, 8.7).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures::stream::{self, BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
+use p2p_identity::{Hints, PeerId};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::engine::Shared;
+use crate::registry::Drive;
+use crate::session::{FetchError, Opened, Session};
+use crate::topic::{Topic, day_of};
+
+/// Most peers used for one drive at a time (specs/drives.md, 19).
+const MAX_ACTIVE: usize = 8;
+/// Most peers remembered as candidates.
+const MAX_KNOWN: usize = 32;
+/// How often neighbours are looked at again while there is nobody.
+const NEIGHBOURS_EVERY: Duration = Duration::from_millis(250);
+/// How often the DHT is asked again.
+const DHT_EVERY: Duration = Duration::from_secs(5);
+/// How long a peer that could not be reached, or had nothing, is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(3);
+/// How long after midnight yesterday's topic is looked up as well.
+const YESTERDAY_SECONDS: u64 = 2 * 3_600;
+
+/// The search for peers of one drive. Stops when dropped.
+pub(crate) struct Sources {
+    known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
+    _task: DropGuard,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    state: State,
+    last_try: Option<Instant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    Trying,
+    Active,
+    Failed(&'static str),
+    Banned,
+}
+
+impl Sources {
+    /// Starts looking; sessions come through the receiver, each with what the peer told.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        drive: Arc<Drive>,
+        hints: &Hints,
+        path: Option<Vec<u8>>,
+    ) -> (Arc<Self>, mpsc::Receiver<Opened>) {
+        let (tx, rx) = mpsc::channel(MAX_ACTIVE);
+        let known = Arc::new(Mutex::new(HashMap::new()));
+        let token = CancellationToken::new();
+        let search = Search { shared, drive, path, known: known.clone(), tx, hints: hints.clone() };
+        let stop = token.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = search.run() => {}
+            }
+        });
+        (Arc::new(Self { known, _task: token.drop_guard() }), rx)
+    }
+
+    /// A session ended: the peer may be tried again.
+    pub(crate) fn on_ended(&self, peer: PeerId) {
+        self.set(peer, State::Failed("went away"));
+    }
+
+    /// The peer sent something wrong: it is not asked again for this drive while this search runs.
+    pub(crate) fn ban(&self, peer: PeerId) {
+        tracing::debug!(peer = %peer, "banned for this drive");
+        self.set(peer, State::Banned);
+    }
+
+    /// What became of the peers that were tried, in words.
+    pub(crate) fn report(&self) -> String {
+        let known = lock(&self.known);
+        if known.is_empty() {
+            return "no peer was found through the link, the local network or the DHT".into();
+        }
+        let mut counts: HashMap<&'static str, usize> = HashMap::new();
+        for candidate in known.values() {
+            let word = match candidate.state {
+                State::New | State::Trying => "being tried",
+                State::Active => "connected",
+                State::Failed(word) => word,
+                State::Banned => "sent something wrong",
+            };
+            *counts.entry(word).or_default() += 1;
+        }
+        let mut words: Vec<String> = counts.into_iter().map(|(word, count)| format!("{count} {word}")).collect();
+        words.sort();
+        format!("peers asked: {}", words.join(", "))
+    }
+
+    fn set(&self, peer: PeerId, state: State) {
+        if let Some(candidate) = lock(&self.known).get_mut(&peer) {
+            candidate.state = state;
+            candidate.last_try = Some(Instant::now());
+        }
+    }
+}
+
+struct Search {
+    shared: Arc<Shared>,
+    drive: Arc<Drive>,
+    path: Option<Vec<u8>>,
+    known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
+    tx: mpsc::Sender<Opened>,
+    hints: Hints,
+}
+
+impl Search {
+    async fn run(self) {
+        for address in self.hints.peers.iter().chain(&self.hints.relay) {
+            self.shared.dialer.remember(*address).await;
+            self.add(address.peer);
+        }
+        let mut found: BoxStream<'static, PeerId> = self.ask_dht();
+        let mut next_dht = tokio::time::Instant::now() + DHT_EVERY;
+        let mut tick = tokio::time::interval(NEIGHBOURS_EVERY);
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            for peer in self.due() {
+                attempts.push(self.attempt(peer).map(move |result| (peer, result)));
+            }
+            tokio::select! {
+                peer = found.next() => match peer {
+                    Some(peer) => self.add(peer),
+                    None => found = stream::pending().boxed(),
+                },
+                Some((peer, result)) = attempts.next(), if !attempts.is_empty() => {
+                    self.on_attempt(peer, result).await;
+                }
+                _ = tick.tick() => {
+                    for peer in self.shared.providers.neighbours() {
+                        self.add(peer);
+                    }
+                    if tokio::time::Instant::now() >= next_dht {
+                        next_dht = tokio::time::Instant::now() + DHT_EVERY;
+                        if self.active() == 0 {
+                            found = self.ask_dht();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, peer: PeerId) -> Result<Opened, FetchError> {
+        let topic = self.drive.read_key.topic(today().0);
+        let (dialer, key) = (self.shared.dialer.clone(), &self.drive.read_key);
+        Session::open(dialer, self.shared.me, peer, key, topic, self.path.as_deref()).await
+    }
+
+    async fn on_attempt(&self, peer: PeerId, result: Result<Opened, FetchError>) {
+        let state = match &result {
+            Ok(_) => State::Active,
+            Err(error) if error.is_fault() => State::Banned,
+            Err(FetchError::Unreachable(_)) => State::Failed("cannot be reached"),
+            Err(FetchError::Refused | FetchError::NotFound) => State::Failed("does not have the drive"),
+            Err(_) => State::Failed("broke off"),
+        };
+        if let Err(error) = &result {
+            tracing::debug!(%peer, %error, "no session");
+        }
+        if let Some(candidate) = lock(&self.known).get_mut(&peer) {
+            candidate.state = state;
+            candidate.last_try = Some(Instant::now());
+        }
+        if let Ok(opened) = result {
+            // They came unasked by hash, so they wait in memory until a parent or a head vouches for them.
+            for (id, bytes) in &opened.nodes {
+                self.shared.nodes.browse(*id, bytes.clone());
+            }
+            let _ = self.tx.send(opened).await;
+        }
+    }
+
+    /// Peers to try now.
+    fn due(&self) -> Vec<PeerId> {
+        let mut known = lock(&self.known);
+        let mut room = MAX_ACTIVE
+            .saturating_sub(known.values().filter(|c| matches!(c.state, State::Trying | State::Active)).count());
+        let mut due = Vec::new();
+        for (peer, candidate) in known.iter_mut() {
+            let rested = candidate.last_try.is_none_or(|at| at.elapsed() >= RETRY_AFTER);
+            let wanted = match candidate.state {
+                State::New => true,
+                State::Failed(_) => rested,
+                State::Trying | State::Active | State::Banned => false,
+            };
+            if wanted && room > 0 {
+                room -= 1;
+                candidate.state = State::Trying;
+                candidate.last_try = Some(Instant::now());
+                due.push(*peer);
+            }
+        }
+        due
+    }
+
+    fn active(&self) -> usize {
+        lock(&self.known).values().filter(|candidate| candidate.state == State::Active).count()
+    }
+
+    fn add(&self, peer: PeerId) {
+        let mut known = lock(&self.known);
+        if peer == self.shared.me || known.contains_key(&peer) {
+            return;
+        }
+        if known.len() >= MAX_KNOWN {
+            let spent = known.iter().find(|(_, c)| matches!(c.state, State::Failed(_))).map(|(peer, _)| *peer);
+            let Some(spent) = spent else { return };
+            known.remove(&spent);
+        }
+        known.insert(peer, Candidate { state: State::New, last_try: None });
+    }
+
+    fn ask_dht(&self) -> BoxStream<'static, PeerId> {
+        let (day, seconds) = today();
+        let topic = |day| *self.drive.read_key.topic(day).as_bytes();
+        let found = self.shared.providers.find(topic(day));
+        if seconds >= YESTERDAY_SECONDS {
+            return found;
+        }
+        stream::select(found, self.shared.providers.find(topic(day.saturating_sub(1)))).boxed()
+    }
+}
+
+/// The day, as topics count it, and the seconds since it began.
+pub(crate) fn today() -> (u32, u64) {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    (day_of(seconds), seconds % 86_400)
+}
+
+/// The topics under which a drive is announced now: today's, yesterday's for two hours, tomorrow's for the last two,
+/// from a moment that `spread` (0..7200) chooses (specs/drives.md, 8.3).
+pub(crate) fn announced_days(day: u32, seconds: u64, spread: u64) -> HashSet<u32> {
+    let mut days = HashSet::from([day]);
+    if seconds < YESTERDAY_SECONDS {
+        days.insert(day.saturating_sub(1));
+    }
+    if seconds >= 86_400 - YESTERDAY_SECONDS + spread % YESTERDAY_SECONDS {
+        days.insert(day.saturating_add(1));
+    }
+    days
+}
+
+/// The topics that a session accepts: the day's and its neighbours'.
+pub(crate) fn accepted_topics(drive: &Drive) -> [Topic; 3] {
+    let (day, _) = today();
+    [day, day.saturating_sub(1), day.saturating_add(1)].map(|day| drive.read_key.topic(day))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_overlap_around_midnight() {
+        assert_eq!(announced_days(10, 0, 0), HashSet::from([9, 10]));
+        assert_eq!(announced_days(10, 7_200, 0), HashSet::from([10]));
+        assert_eq!(announced_days(10, 79_200, 0), HashSet::from([10, 11]));
+        assert_eq!(announced_days(10, 79_200, 600), HashSet::from([10]));
+        assert_eq!(announced_days(10, 86_399, 7_199), HashSet::from([10, 11]));
+    }
+}

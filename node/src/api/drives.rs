@@ -1,0 +1,67 @@
+//! Handlers of drives, but not of the bytes in them.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use futures::{StreamExt, stream};
+use http::Uri;
+use p2p_api::{Follow, Import, NewDrive, Open, TreeQuery};
+use serde::Deserialize;
+
+use super::body::{At, JsonBody, id, json, json_lines, query};
+use super::problem::Refusal;
+use super::router::Server;
+use super::upload::Upload;
+
+type Answer = Result<Response, Refusal>;
+
+pub(super) async fn list(State(server): State<Server>) -> Answer {
+    json(&server.node.drives().list().await?)
+}
+
+pub(super) async fn create(State(server): State<Server>, JsonBody(new): JsonBody<NewDrive>) -> Answer {
+    json(&server.node.drives().create(new).await?)
+}
+
+pub(super) async fn open(State(server): State<Server>, JsonBody(open): JsonBody<Open>) -> Answer {
+    json(&server.node.drives().open(open).await?)
+}
+
+pub(super) async fn get(State(server): State<Server>, At(drive): At<String>) -> Answer {
+    json(&server.node.drives().get(id(&drive)?).await?)
+}
+
+pub(super) async fn remove(State(server): State<Server>, At(drive): At<String>) -> Answer {
+    json(&server.node.drives().remove(id(&drive)?).await?)
+}
+
+pub(super) async fn follow(State(server): State<Server>, JsonBody(follow): JsonBody<Follow>) -> Answer {
+    Ok(json_lines(server.node.drives().follow(follow).await?))
+}
+
+pub(super) async fn import(State(server): State<Server>, At(drive): At<String>, request: Request) -> Answer {
+    let drive = id(&drive)?;
+    let how: Import = query(request.uri())?;
+    let upload = Upload::new(request.into_body());
+    match server.node.drives().import(drive, how, upload.changes()).await {
+        Ok(events) => {
+            let rest = stream::once(upload.drain()).filter_map(|()| async { None });
+            Ok(json_lines(events.chain(rest).boxed()))
+        }
+        Err(error) => {
+            upload.drain().await;
+            Err(error.into())
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct TreeParameters {
+    #[serde(default)]
+    prefix: String,
+    depth: Option<u32>,
+}
+
+pub(super) async fn tree(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
+    let TreeParameters { prefix, depth } = query(&uri)?;
+    Ok(json_lines(server.node.drives().tree(id(&drive)?, TreeQuery { prefix, depth }).await?))
+}

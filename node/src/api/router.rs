@@ -1,0 +1,70 @@
+//! Which path leads where.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::routing::{any, get, post, put};
+use http::StatusCode;
+use p2p_api::{ApiError, App, ErrorKind, Node, routes};
+
+use super::problem::Refusal;
+use super::{apps, drives, events, files, network};
+
+/// What every handler can reach.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) node: Node,
+    pub(super) apps: Arc<BTreeMap<&'static str, Arc<dyn App>>>,
+}
+
+/// The routes of [`p2p_api::routes`].
+pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
+    let apps = apps.into_iter().map(|app| (app.name(), app)).collect();
+    Router::new()
+        .route(routes::PING, get(network::ping_api))
+        .route(routes::NODE, get(network::info))
+        .route(routes::STOP, post(network::stop))
+        .route(routes::OPENAPI, get(network::openapi))
+        .route(routes::METRICS, get(network::metrics))
+        .route(routes::EVENTS, get(events::stream))
+        .route(routes::PEERS, get(network::peers))
+        .route(routes::DIAL, post(network::dial))
+        .route(routes::PEER_PING, post(network::ping))
+        .route(
+            routes::PROVIDERS,
+            put(network::provide).get(network::find_providers).delete(network::stop_providing),
+        )
+        .route(routes::DRIVES, get(drives::list).post(drives::create))
+        .route(routes::OPEN, post(drives::open))
+        .route(routes::FOLLOW, post(drives::follow))
+        .route(routes::DRIVE, get(drives::get).delete(drives::remove))
+        .route(routes::IMPORT, post(drives::import))
+        .route(routes::TREE, get(drives::tree))
+        .route(routes::FILE, get(files::read))
+        .route(routes::APPS, any(apps::handle))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(Server { node, apps: Arc::new(apps) })
+}
+
+/// Answers everybody who is not this node's user.
+pub(super) fn refusing_router() -> Router {
+    Router::new().fallback(async || -> Refusal {
+        ApiError::new(ErrorKind::NotAllowed, "this node serves only the user it runs as")
+            .with_hint("run the command as that user, or start a node of your own")
+            .into()
+    })
+}
+
+async fn no_such_path(uri: Uri) -> Refusal {
+    ApiError::not_found(format!("the API has no {:?}", uri.path()))
+        .with_hint(format!("GET {} lists what there is", routes::OPENAPI))
+        .into()
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Refusal {
+    let error = ApiError::invalid(format!("{:?} does not answer {method}", uri.path()));
+    Refusal::with_status(StatusCode::METHOD_NOT_ALLOWED, error)
+}

@@ -1,0 +1,113 @@
+//! Accepting connections, and ending them.
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use p2p_api::wire::MAX_HEADER_BYTES;
+use p2p_api::{App, Node};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use super::router::{refusing_router, router};
+
+/// Open connections; more wait in the listener's queue. 1,000 readers of events and room for calls (overlay.md 10).
+const MAX_CONNECTIONS: usize = 2048;
+/// Most header lines of a request.
+const MAX_HEADERS: usize = 100;
+/// How long a client may take to send a request's headers.
+const HEADER_TIME: Duration = Duration::from_secs(30);
+/// How long answers may go on after the end was asked for.
+const GOODBYE_TIME: Duration = Duration::from_secs(2);
+/// Pause after a failed accept: most often there are no file descriptors left, and trying at once would only spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves the API on `listener` until `shutdown`; then finishes answers for at most two seconds and cuts what is left.
+///
+/// Only the user of this process is served; all others get status 403. When this returns, nothing of it runs any more;
+/// dropped midway it cuts all connections.
+pub async fn serve(
+    listener: UnixListener,
+    node: Node,
+    apps: Vec<Arc<dyn App>>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (ours, refusing) = (router(node, apps), refusing_router());
+    let me = rustix::process::getuid().as_raw();
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let stopping = CancellationToken::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => {
+                log_panic(ended);
+                continue;
+            }
+            accepted = accept(&listener, &permits) => accepted,
+        };
+        let (stream, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept a connection on the local socket");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let is_ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == me);
+        let router = if is_ours { ours.clone() } else { refusing.clone() };
+        connections.spawn(connection(stream, router, stopping.clone(), permit));
+    }
+    drop(listener);
+    stopping.cancel();
+    let goodbye = async {
+        while let Some(ended) = connections.join_next().await {
+            log_panic(ended);
+        }
+    };
+    if tokio::time::timeout(GOODBYE_TIME, goodbye).await.is_err() {
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+async fn accept(listener: &UnixListener, permits: &Arc<Semaphore>) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+async fn connection(stream: UnixStream, router: Router, stopping: CancellationToken, _permit: OwnedSemaphorePermit) {
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_header_size(MAX_HEADER_BYTES).max_headers(MAX_HEADERS);
+    let mut answering = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let ended = tokio::select! {
+        ended = &mut answering => ended,
+        () = stopping.cancelled() => {
+            answering.as_mut().graceful_shutdown();
+            answering.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection on the local socket broke off");
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(%error, "a handler of the local API panicked; please report this");
+    }
+}

@@ -1,0 +1,98 @@
+//! A server at a socket of its own, and raw bytes to and from it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use p2p_api::{App, Node};
+use p2p_client::Client;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{SocketGuard, bind, serve};
+
+pub(super) struct Scene {
+    _folder: TempDir,
+    guard: SocketGuard,
+    stop: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Scene {
+    pub(super) fn new(node: Node, apps: Vec<Arc<dyn App>>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (listener, guard) = bind(&folder.path().join("api.sock")).expect("bind");
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, node, apps, stop.clone().cancelled_owned()));
+        Self { _folder: folder, guard, stop, server }
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.guard.path().to_owned()
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        Client::connect(self.guard.path()).await.expect("a server answers")
+    }
+
+    /// Sends bytes as they are and reads until the server closes.
+    pub(super) async fn by_hand(&self, request: &[u8]) -> String {
+        let mut stream = UnixStream::connect(self.socket()).await.expect("connect");
+        // A server that has enough may close before it has read all.
+        let _ = stream.write_all(request).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).expect("a text")
+    }
+
+    /// A request with `Connection: close`.
+    pub(super) async fn ask(&self, request_line: &str, headers: &[&str], body: &str) -> Answer {
+        let mut request = format!("{request_line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        for header in headers {
+            request.push_str(header);
+            request.push_str("\r\n");
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        request.push_str("\r\n");
+        request.push_str(body);
+        Answer::new(&self.by_hand(request.as_bytes()).await)
+    }
+
+    /// Stops the server; it ends by itself.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        self.server.await.expect("no panic").expect("no error");
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    head: String,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn new(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let line = self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim)
+    }
+
+    /// The body as a problem document: its `code`.
+    pub(super) fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem: serde_json::Value = serde_json::from_str(&self.body).expect("JSON");
+        assert_eq!(problem["status"], self.status, "the document tells the status again");
+        problem["code"].as_str().expect("a code").to_owned()
+    }
+}

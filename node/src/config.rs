@@ -1,0 +1,170 @@
+//! What can be set about a node: the sum of its parts' settings, and the file they are kept in.
+
+mod edit;
+mod print;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use self::edit::set_listen;
+
+/// Largest configuration file, in bytes; every value with its comment is a hundredth of it.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Longest name of a network, in bytes: it is a part of every protocol's name.
+const MAX_NETWORK_BYTES: usize = 32;
+
+/// Settings of a node. [`Config::to_commented_toml`] prints them all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of the overlay network, `main` by default: 1 to 32 of `a-z`, `0-9`, `-`. Nodes of different networks never
+    /// meet.
+    pub network: String,
+    /// Memory for the store of what can be fetched or computed again, in MiB; 8 by default. More makes large drives
+    /// faster and the process larger.
+    pub cache_mib: u64,
+    /// Addresses and limits of connections.
+    pub transport: p2p_transport::Config,
+    /// The distributed hash table.
+    pub dht: p2p_dht::Config,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            network: "main".to_owned(),
+            cache_mib: 8,
+            transport: p2p_transport::Config::default(),
+            dht: p2p_dht::Config::default(),
+        }
+    }
+}
+
+/// Why settings cannot be used or kept.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is there and cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// More than a megabyte.
+    #[error("the configuration {} is larger than {MAX_FILE_BYTES} bytes; is it the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is written there makes no sense.
+    #[error(
+        "{}, line {line}: {message}; correct or remove that line (`p2pnode config` prints every value with its comment)",
+        path.display()
+    )]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A value is out of range.
+    #[error("{key} = {value} cannot be: {reason}")]
+    Value {
+        /// Which setting, as in the file.
+        key: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What it has to be.
+        reason: String,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the configuration {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file says it in a way that cannot be changed without touching other values.
+    #[error("cannot put the listen addresses into {}; add this to its part [transport] by hand: listen = {listen}", path.display())]
+    Edit {
+        /// The file.
+        path: PathBuf,
+        /// The value that was to be written.
+        listen: String,
+    },
+}
+
+impl Config {
+    /// Reads a TOML file. What it does not name has its default; a missing file is all defaults.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        match read(path)? {
+            Some(text) => Self::parse(path, &text),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+            // The parser may say it in several lines.
+            let message = error.message().trim().replace('\n', ", ");
+            ConfigError::Parse { path: path.to_owned(), line, message }
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether the values can be used; flags may have changed them since they were read.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let name = &self.network;
+        let is_name_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > MAX_NETWORK_BYTES || !name.bytes().all(is_name_byte) {
+            return Err(ConfigError::Value {
+                key: "network",
+                value: format!("{name:?}"),
+                reason: format!("a network's name is 1 to {MAX_NETWORK_BYTES} of a-z, 0-9 and -"),
+            });
+        }
+        if !(1..=1024 * 1024).contains(&self.cache_mib) {
+            return Err(ConfigError::Value {
+                key: "cache_mib",
+                value: self.cache_mib.to_string(),
+                reason: "it is 1 to 1048576 MiB".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The settings as a TOML file, each value with what it does. Reading it gives the same settings.
+    pub fn to_commented_toml(&self) -> String {
+        print::commented(self)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = String::new();
+    let len = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if len as u64 > MAX_FILE_BYTES {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    Ok(Some(text))
+}

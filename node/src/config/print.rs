@@ -1,0 +1,136 @@
+//! The settings as text, with what each of them does.
+
+use serde::Serialize;
+
+use super::Config;
+
+pub(super) fn commented(config: &Config) -> String {
+    let mut page = Page::default();
+    page.note("Settings of a p2pnode. What is left out has its default; unknown names are refused.");
+    page.value(
+        "network",
+        &config.network,
+        "Name of the overlay network: 1 to 32 of a-z, 0-9 and -. Nodes of different networks never meet.",
+    );
+    page.value(
+        "cache_mib",
+        &config.cache_mib,
+        "Memory in MiB for the store of what can be fetched or computed again. More makes large drives faster.",
+    );
+    transport(&mut page, &config.transport);
+    dht(&mut page, &config.dht);
+    page.text
+}
+
+fn transport(page: &mut Page, config: &p2p_transport::Config) {
+    page.section("transport", "How other nodes are reached.");
+    page.value(
+        "listen",
+        &config.listen,
+        "Multiaddrs to listen on. Port 0 takes a free port; the first start writes the ports it got into this file.",
+    );
+    page.value("mdns", &config.mdns, "Look for nodes in the local network by mDNS. This announces the peer id there.");
+    page.value(
+        "idle_timeout_s",
+        &config.idle_timeout_s,
+        "Connections without any stream close after this many seconds. Longer keeps more sockets, shorter dials again.",
+    );
+
+    let limits = &config.limits;
+    page.section(
+        "transport.limits",
+        "Bounds of what strangers can make grow. Rules by address count global addresses only.",
+    );
+    page.value("established_in", &limits.established_in, "Established inbound connections.");
+    page.value("established_out", &limits.established_out, "Established outbound connections.");
+    page.value("established", &limits.established, "Established connections in all.");
+    page.value("pending_in", &limits.pending_in, "Inbound connections that are still being negotiated.");
+    page.value("pending_out", &limits.pending_out, "Dials under way.");
+    page.value("per_peer", &limits.per_peer, "Connections to one peer.");
+    page.value("per_ipv4", &limits.per_ipv4, "Inbound connections from one IPv4 address.");
+    page.value("per_ipv6_56", &limits.per_ipv6_56, "Inbound connections from one IPv6 /56.");
+    page.value("per_ipv6_48", &limits.per_ipv6_48, "Inbound connections from one IPv6 /48.");
+    page.value(
+        "new_per_second",
+        &limits.new_per_second,
+        "New inbound connections a second; the burst is five times that.",
+    );
+    page.value(
+        "new_per_second_per_ip",
+        &limits.new_per_second_per_ip,
+        "New inbound connections a second from one address group; the burst is eight times that.",
+    );
+    page.value(
+        "memory_mib",
+        &limits.memory_mib,
+        "Above this many resident MiB new inbound connections are refused. 0 = 80 % of the smaller of 256 MiB and an \
+         eighth of the memory.",
+    );
+    page.value(
+        "trusted_peers",
+        &limits.trusted_peers,
+        "Peer ids that meet no limit up to the total, e.g. your other nodes.",
+    );
+}
+
+fn dht(page: &mut Page, config: &p2p_dht::Config) {
+    page.section("dht", "The table by which nodes find each other and who has what.");
+    page.value(
+        "mode",
+        &config.mode,
+        "Whether this node answers queries: \"server\", \"client\", or \"auto\": while no server at a global address is \
+         connected, and once strangers are known to reach it.",
+    );
+    page.value("bootstrap", &config.bootstrap, "Multiaddrs, ending in /p2p/<peer id>, of nodes to start from.");
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// Widest line of a comment, in characters.
+    const WIDTH: usize = 100;
+
+    fn section(&mut self, name: &str, comment: &str) {
+        self.text.push('\n');
+        self.note(comment);
+        self.text.push_str(&format!("[{name}]\n"));
+    }
+
+    fn value(&mut self, key: &str, value: &impl Serialize, comment: &str) {
+        if !self.text.ends_with("]\n") || self.text.ends_with("\n]\n") {
+            self.text.push('\n');
+        }
+        self.note(comment);
+        self.text.push_str(&format!("{key} = {}\n", toml_value(value)));
+    }
+
+    fn note(&mut self, comment: &str) {
+        let mut line = String::from("#");
+        for word in comment.split_whitespace() {
+            if line.len() + 1 + word.len() > Self::WIDTH {
+                self.text.push_str(&line);
+                self.text.push('\n');
+                line = String::from("#");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.text.push_str(&line);
+        self.text.push('\n');
+    }
+}
+
+/// A value as TOML writes it; lists of several items take a line each.
+pub(super) fn toml_value(value: &impl Serialize) -> String {
+    let value = toml::Value::try_from(value).expect("settings are numbers, texts, truth values and lists of texts");
+    match value {
+        toml::Value::Array(items) if items.len() > 1 => {
+            let lines: String = items.iter().map(|item| format!("    {item},\n")).collect();
+            format!("[\n{lines}]")
+        }
+        value => value.to_string(),
+    }
+}

@@ -1,0 +1,391 @@
+//! The contract of an app, served by the engine in this process.
+
+mod convert;
+mod metrics;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream;
+use p2p_api::{
+    ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow, Import,
+    ImportEvent, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, Reachability, ReadRange, Removed,
+    Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+};
+use p2p_drives::{CopyProgress, DriveError, Drives, ExternalLinks, ImportProgress, Listing, LocalPath, PathKey};
+use p2p_identity::{DriveId, Link, PeerId};
+use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
+use tokio_util::sync::CancellationToken;
+
+use self::convert::{api_error, drive_info, left_out, parse_link, tree_entry};
+use crate::events::EventLog;
+use crate::network::Network;
+
+/// How often a long job reports.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// Time over which rates are averaged.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// The engine as an app sees it.
+pub(crate) struct LocalNode {
+    pub(crate) me: PeerId,
+    pub(crate) network_name: String,
+    pub(crate) network: Network,
+    pub(crate) drives: Drives,
+    pub(crate) events: EventLog,
+    pub(crate) started: Instant,
+    pub(crate) notices: Vec<String>,
+    pub(crate) stop_requested: CancellationToken,
+}
+
+#[async_trait]
+impl Contract for LocalNode {
+    async fn info(&self) -> Result<NodeInfo> {
+        let snapshot = self.network.snapshot();
+        let reachability = if snapshot.reached { Reachability::Public } else { Reachability::Unknown };
+        Ok(NodeInfo {
+            peer_id: self.me,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            network: self.network_name.clone(),
+            uptime_s: self.started.elapsed().as_secs(),
+            listen: snapshot.listen.iter().map(ToString::to_string).collect(),
+            external: snapshot.external.iter().map(ToString::to_string).collect(),
+            reachability,
+            peers: self.peer_list().len() as u32,
+            dht_peers: snapshot.dht_peers as u32,
+            dht_mode: if snapshot.is_server { DhtMode::Server } else { DhtMode::Client },
+            relays: Vec::new(),
+            rss_bytes: metrics::resident_bytes(),
+            drives: self.drives.list().len() as u32,
+            gateway: None,
+            notices: self.notices.clone(),
+        })
+    }
+
+    async fn stop(&self) -> Result<()> {
+        self.stop_requested.cancel();
+        Ok(())
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<EventStream> {
+        Ok(self.events.stream(query))
+    }
+
+    async fn metrics(&self) -> Result<String> {
+        metrics::encode(&self.network.snapshot(), &self.drives, self.started.elapsed())
+    }
+
+    async fn peers(&self) -> Result<Vec<PeerInfo>> {
+        Ok(self.peer_list())
+    }
+
+    async fn dial(&self, target: &str, timeout: Duration) -> Result<Dialed> {
+        use crate::network::DialTarget;
+        let target_of = || {
+            if let Ok(peer) = target.parse::<PeerId>() {
+                return libp2p_peer_id(&peer).map(DialTarget::Peer);
+            }
+            target.parse().ok().map(DialTarget::Address)
+        };
+        let wanted = target_of().ok_or_else(|| {
+            ApiError::invalid(format!("{target:?} is neither a multiaddr nor a peer id"))
+                .with_hint("a multiaddr looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…, a peer id like 12D3Koo…")
+        })?;
+        match tokio::time::timeout(timeout, self.network.dial(wanted)).await {
+            Ok(Ok((peer, address))) => {
+                let peer = our_peer_id(&peer).ok_or_else(|| ApiError::invalid("the peer has no Ed25519 key"))?;
+                Ok(Dialed { peer, address: address.to_string() })
+            }
+            Ok(Err(reason)) => Err(ApiError::new(ErrorKind::NotFound, format!("cannot reach {target}: {reason}"))
+                .with_hint("check that the other node runs and that the address is right")),
+            Err(_) => Err(ApiError::new(ErrorKind::TimedOut, format!("{target} did not answer within {timeout:?}"))),
+        }
+    }
+
+    async fn ping(&self, peer: PeerId, timeout: Duration) -> Result<Ping> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        self.dial(&peer.to_string(), timeout).await?;
+        // The first measurement starts with the connection, further ones follow every 15 s.
+        loop {
+            let measured = self.peer_list().into_iter().find(|known| known.peer == peer && known.rtt_ms.is_some());
+            if let Some(PeerInfo { kind, rtt_ms: Some(rtt_ms), .. }) = measured {
+                return Ok(Ping { peer, rtt_ms, kind });
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(ApiError::new(ErrorKind::TimedOut, format!("no answer from {peer} within {timeout:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn find_providers(&self, key: [u8; 32], timeout: Duration) -> Result<Vec<Provider>> {
+        let mut found = self.network.find_with_addresses(key);
+        let mut providers: Vec<Provider> = Vec::new();
+        let deadline = tokio::time::Instant::now() + timeout;
+        while let Ok(Some((peer, addresses))) = tokio::time::timeout_at(deadline, found.next()).await {
+            let Some(peer) = our_peer_id(&peer) else { continue };
+            if !providers.iter().any(|known| known.peer == peer) {
+                providers.push(Provider { peer, addresses: addresses.iter().map(ToString::to_string).collect() });
+            }
+        }
+        Ok(providers)
+    }
+
+    async fn provide(&self, key: [u8; 32]) -> Result<()> {
+        self.network.provide(key).await.map_err(|_| ApiError::stopped())
+    }
+
+    async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
+        self.network.stop_providing(key).await.map_err(|_| ApiError::stopped())
+    }
+
+    async fn drives(&self) -> Result<Vec<DriveInfo>> {
+        Ok(self.drives.list().into_iter().map(drive_info).collect())
+    }
+
+    async fn create_drive(&self, new: NewDrive) -> Result<DriveInfo> {
+        let drives = self.drives.clone();
+        if let Some(path) = &new.path {
+            check_folder(path)?;
+        }
+        let made = tokio::task::spawn_blocking(move || drives.create(new.path.as_deref(), &new.title));
+        let made = made.await.map_err(|error| api_error(error.into()))?;
+        made.map(drive_info).map_err(api_error)
+    }
+
+    async fn drive(&self, drive: DriveId) -> Result<DriveInfo> {
+        self.drives.status(&drive).map(drive_info).map_err(api_error)
+    }
+
+    async fn open_drive(&self, open: Open) -> Result<DriveInfo> {
+        let link = parse_link(&open.link)?;
+        self.drives.open_link(&link, open.timeout).await.map(drive_info).map_err(api_error)
+    }
+
+    async fn remove_drive(&self, drive: DriveId) -> Result<Removed> {
+        let drives = self.drives.clone();
+        let removed = tokio::task::spawn_blocking(move || drives.remove(&drive)).await;
+        let path = removed.map_err(|error| api_error(error.into()))?.map_err(api_error)?;
+        Ok(Removed { drive, path })
+    }
+
+    async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
+        self.drives.status(&drive).map_err(api_error)?;
+        let progress = Arc::new(ImportProgress::default());
+        let paths = changes.map(|change| local_path(change.map_err(|error| DriveError::Invalid(error.message))?)).boxed();
+        let (drives, counted) = (self.drives.clone(), progress.clone());
+        let job: BoxFuture<'static, Result<ImportEvent>> = Box::pin(async move {
+            let published = drives.import(&drive, paths, how.message, counted).await.map_err(api_error)?;
+            Ok(ImportEvent::Published {
+                version: published.version,
+                files: published.files,
+                bytes: published.bytes,
+                changed: published.changed,
+                skipped: left_out(published.left_out),
+            })
+        });
+        Ok(reported(job, move |rate| {
+            use std::sync::atomic::Ordering::Relaxed;
+            let (files, bytes) = (progress.files.load(Relaxed), progress.bytes.load(Relaxed));
+            ImportEvent::Progress(Progress {
+                files_done: files,
+                files_total: files,
+                bytes_done: bytes,
+                bytes_total: bytes,
+                bytes_per_second: rate.update(bytes),
+                peers: 0,
+            })
+        }))
+    }
+
+    async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
+        let prefix = path_key(&query.prefix)?;
+        let listing = Listing { prefix: prefix.clone(), depth: query.depth };
+        let own = match &prefix {
+            None => None,
+            Some(prefix) => match self.drives.entry(&drive, prefix).await.map_err(api_error)? {
+                None => return Ok(stream::empty().boxed()),
+                Some(entry) if entry.shown().kind != p2p_drives::Kind::Directory => {
+                    return Ok(stream::iter([Ok(tree_entry(&entry))]).boxed());
+                }
+                Some(entry) => Some(Ok(tree_entry(&entry))),
+            },
+        };
+        let entries = self.drives.list_entries(&drive, listing).await.map_err(api_error)?;
+        let below = entries.map(|entry| entry.map(|entry| tree_entry(&entry)).map_err(api_error));
+        Ok(stream::iter(own).chain(below).boxed())
+    }
+
+    async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
+        let key = path_key(path)?.ok_or_else(|| ApiError::invalid("the drive's root is a folder"))?;
+        let content = self.drives.read_file(&drive, &key, range.start, range.end).await.map_err(api_error)?;
+        Ok(Content {
+            entry: tree_entry(&content.entry),
+            start: content.start,
+            len: content.len,
+            stream: content.stream.map(|bytes| bytes.map_err(api_error)).boxed(),
+        })
+    }
+
+    async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
+        let link = parse_link(&follow.link)?;
+        if !follow.target.is_absolute() {
+            return Err(ApiError::invalid(format!("{} is not an absolute path", follow.target.display())));
+        }
+        let links = if follow.allow_external_links { ExternalLinks::Make } else { ExternalLinks::LeaveOut };
+        let progress = Arc::new(CopyProgress::default());
+        let (drives, counted) = (self.drives.clone(), progress.clone());
+        let job: BoxFuture<'static, Result<TransferEvent>> =
+            Box::pin(async move { copy(drives, link, follow.target, links, follow.timeout, counted).await });
+        Ok(reported(job, move |rate| {
+            use std::sync::atomic::Ordering::Relaxed;
+            let bytes = progress.bytes.load(Relaxed);
+            TransferEvent::Progress(Progress {
+                files_done: progress.files.load(Relaxed),
+                files_total: progress.files_total.load(Relaxed),
+                bytes_done: bytes,
+                bytes_total: progress.bytes_total.load(Relaxed),
+                bytes_per_second: rate.update(bytes),
+                peers: progress.peers.load(Relaxed) as u32,
+            })
+        }))
+    }
+}
+
+async fn copy(
+    drives: Drives,
+    link: Link,
+    target: PathBuf,
+    links: ExternalLinks,
+    patience: Option<Duration>,
+    progress: Arc<CopyProgress>,
+) -> Result<TransferEvent> {
+    let drive = match link.target {
+        p2p_identity::Target::Drive(id) => id,
+        _ => return Err(ApiError::new(ErrorKind::Unsupported, "only links to drives can be copied")),
+    };
+    let copied = drives.copy(&link, &target, links, patience, progress).await.map_err(api_error)?;
+    Ok(TransferEvent::Done {
+        drive,
+        version: copied.version,
+        files: copied.files,
+        bytes: copied.bytes,
+        bytes_fetched: copied.bytes_fetched,
+        peers: copied.peers as u32,
+        skipped: left_out(copied.left_out),
+    })
+}
+
+impl LocalNode {
+    /// One line per peer: its best connection.
+    fn peer_list(&self) -> Vec<PeerInfo> {
+        let snapshot = self.network.snapshot();
+        let mut peers: Vec<PeerInfo> = Vec::new();
+        let mut connections: Vec<_> = snapshot.connections.values().collect();
+        connections.sort_by_key(|c| (p2p_transport::path_kind(&c.address), transport_kind(&c.address)));
+        for connection in connections {
+            let Some(peer) = our_peer_id(&connection.peer) else { continue };
+            if let Some(known) = peers.iter_mut().find(|known| known.peer == peer) {
+                known.connections += 1;
+                known.rtt_ms = known.rtt_ms.or(connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0));
+                continue;
+            }
+            peers.push(PeerInfo {
+                peer,
+                address: connection.address.to_string(),
+                kind: match p2p_transport::path_kind(&connection.address) {
+                    p2p_transport::PathKind::Lan => PathKind::Lan,
+                    p2p_transport::PathKind::Direct => PathKind::Direct,
+                    p2p_transport::PathKind::Relayed => PathKind::Relayed,
+                },
+                transport: transport_kind(&connection.address).as_str().to_owned(),
+                rtt_ms: connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+                agent: snapshot.agents.get(&connection.peer).cloned(),
+                outbound: connection.outbound,
+                connections: 1,
+            });
+        }
+        peers.sort_by_key(|peer| peer.peer);
+        peers
+    }
+}
+
+/// Bytes a second over the last moments.
+struct Rate {
+    since: Instant,
+    bytes: u64,
+    per_second: f64,
+}
+
+impl Rate {
+    fn update(&mut self, bytes: u64) -> f64 {
+        let elapsed = self.since.elapsed();
+        if elapsed >= RATE_WINDOW || self.per_second == 0.0 && elapsed >= REPORT_EVERY {
+            self.per_second = bytes.saturating_sub(self.bytes) as f64 / elapsed.as_secs_f64();
+            self.since = Instant::now();
+            self.bytes = bytes;
+        }
+        self.per_second
+    }
+}
+
+/// A job's reports, and its result as the last value. Dropping the stream drops the job.
+fn reported<T: Send + 'static>(
+    job: BoxFuture<'static, Result<T>>,
+    mut report: impl FnMut(&mut Rate) -> T + Send + 'static,
+) -> Stream<T> {
+    let tick = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
+    let reports = stream::unfold((Some(job), tick), |(job, mut tick)| async move {
+        let mut job = job?;
+        tokio::select! {
+            biased;
+            result = &mut job => Some((Step::End(result), (None, tick))),
+            _ = tick.tick() => Some((Step::Report, (Some(job), tick))),
+        }
+    });
+    let mut rate = Rate { since: Instant::now(), bytes: 0, per_second: 0.0 };
+    reports.map(move |step| match step {
+        Step::End(result) => result,
+        Step::Report => Ok(report(&mut rate)),
+    })
+    .boxed()
+}
+
+enum Step<T> {
+    Report,
+    End(Result<T>),
+}
+
+fn check_folder(path: &std::path::Path) -> Result<()> {
+    if !path.is_absolute() {
+        return Err(ApiError::invalid(format!("{} is not an absolute path", path.display())));
+    }
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(ApiError::invalid(format!("{} is not a folder", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ApiError::not_found(format!("there is no folder {}", path.display())))
+        }
+        Err(error) => Err(ApiError::new(ErrorKind::Io, format!("cannot look at {}: {error}", path.display()))),
+    }
+}
+
+fn local_path(change: Change) -> std::result::Result<LocalPath, DriveError> {
+    let key = PathKey::from_path(&change.path)
+        .map_err(|error| DriveError::Invalid(format!("{:?} cannot be a path of a drive: {error}", change.path)))?;
+    let at = change.at.map(|at| at.to_str().map(str::to_owned).ok_or_else(|| DriveError::Invalid("`at` is not UTF-8".into())));
+    Ok(LocalPath { key, at: at.transpose()? })
+}
+
+fn path_key(path: &str) -> Result<Option<PathKey>> {
+    let path = path.trim_matches('/');
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let key = PathKey::from_path(path);
+    key.map(Some).map_err(|error| ApiError::invalid(format!("{path:?} is not a path of a drive: {error}")))
+}

@@ -1,0 +1,9 @@
+//! The swarm loop: one task that owns the network, and the handle through which everybody else asks it. It never
+//! blocks: hashing and disk run elsewhere.
+
+mod addresses;
+mod handle;
+mod swarm;
+
+pub(crate) use handle::{DialTarget, Network, Snapshot, peer_stream};
+pub(crate) use swarm::{NetworkConfig, spawn};

@@ -1,0 +1,160 @@
+//! The handle of the swarm loop, and what drives need of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use libp2p::{Multiaddr, StreamProtocol};
+use p2p_drives::{DialError, Dialer, PeerStream, Providers};
+use p2p_identity::{PeerAddr, PeerId};
+use p2p_transport::{PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
+
+use super::addresses::for_links;
+
+/// How long opening a stream may take, dial included.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Providers told at a time.
+const PROVIDERS_QUEUE: usize = 32;
+
+/// What can be asked of the loop.
+pub(crate) enum Command {
+    Dial { target: DialTarget, reply: oneshot::Sender<Result<(libp2p::PeerId, Multiaddr), String>> },
+    Find { key: [u8; 32], found: mpsc::Sender<(libp2p::PeerId, Vec<Multiaddr>)> },
+    Provide([u8; 32]),
+    StopProviding([u8; 32]),
+}
+
+pub(crate) enum DialTarget {
+    Address(Multiaddr),
+    Peer(libp2p::PeerId),
+}
+
+/// One connection as it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) peer: libp2p::PeerId,
+    pub(crate) address: Multiaddr,
+    pub(crate) outbound: bool,
+    pub(crate) rtt: Option<Duration>,
+}
+
+/// What the loop last knew. Read by anybody, written by the loop.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) external: Vec<Multiaddr>,
+    pub(crate) connections: HashMap<libp2p::swarm::ConnectionId, ConnectionInfo>,
+    pub(crate) agents: HashMap<libp2p::PeerId, String>,
+    pub(crate) dht_peers: usize,
+    pub(crate) is_server: bool,
+    /// A peer at a global address dialled us.
+    pub(crate) reached: bool,
+    pub(crate) counters: Vec<(String, u64)>,
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(super) me: PeerId,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) streams: StreamControl,
+    pub(super) snapshot: Arc<Mutex<Snapshot>>,
+}
+
+/// The node is stopping.
+pub(crate) const STOPPING: &str = "the node is stopping";
+
+impl Network {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) async fn dial(&self, target: DialTarget) -> Result<(libp2p::PeerId, Multiaddr), String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Dial { target, reply }).await?;
+        answer.await.map_err(|_| STOPPING.to_owned())?
+    }
+
+    /// Providers of a key, as they are found.
+    pub(crate) fn find_with_addresses(&self, key: [u8; 32]) -> BoxStream<'static, (libp2p::PeerId, Vec<Multiaddr>)> {
+        let (found, rx) = mpsc::channel(PROVIDERS_QUEUE);
+        let commands = self.commands.clone();
+        let start = async move {
+            let _ = commands.send(Command::Find { key, found }).await;
+            rx
+        };
+        stream::once(start)
+            .flat_map(|rx| stream::unfold(rx, |mut rx| async { rx.recv().await.map(|item| (item, rx)) }))
+            .boxed()
+    }
+
+    pub(crate) async fn provide(&self, key: [u8; 32]) -> Result<(), String> {
+        self.send(Command::Provide(key)).await
+    }
+
+    pub(crate) async fn stop_providing(&self, key: [u8; 32]) -> Result<(), String> {
+        self.send(Command::StopProviding(key)).await
+    }
+
+    async fn send(&self, command: Command) -> Result<(), String> {
+        self.commands.send(command).await.map_err(|_| STOPPING.to_owned())
+    }
+}
+
+/// A stream as drives want it.
+pub(crate) fn peer_stream(stream: p2p_transport::ByteStream) -> PeerStream {
+    Box::new(stream.compat())
+}
+
+#[async_trait]
+impl Dialer for Network {
+    async fn open(&self, peer: PeerId) -> Result<PeerStream, DialError> {
+        let peer = libp2p_peer_id(&peer).ok_or_else(|| DialError("not a peer id".into()))?;
+        let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
+        let opened = self.streams.open(peer, protocol, Preference::Bulk, OPEN_TIMEOUT).await;
+        opened.map(|opened| peer_stream(opened.stream)).map_err(|error| DialError(error.to_string()))
+    }
+
+    async fn remember(&self, address: PeerAddr) {
+        if let (Some(peer), Ok(multiaddr)) = (libp2p_peer_id(&address.peer), address.to_multiaddr_string().parse()) {
+            let _ = self.streams.add_address(peer, multiaddr).await;
+        }
+    }
+
+    fn own_addresses(&self) -> Vec<PeerAddr> {
+        let snapshot = self.snapshot();
+        let mut addresses = snapshot.external;
+        addresses.extend(snapshot.listen);
+        for_links(self.me, &addresses)
+    }
+}
+
+#[async_trait]
+impl Providers for Network {
+    fn find(&self, topic: [u8; 32]) -> BoxStream<'static, PeerId> {
+        self.find_with_addresses(topic).filter_map(|(peer, _)| async move { our_peer_id(&peer) }).boxed()
+    }
+
+    async fn announce(&self, topic: [u8; 32]) {
+        let _ = self.provide(topic).await;
+    }
+
+    async fn withdraw(&self, topic: [u8; 32]) {
+        let _ = self.stop_providing(topic).await;
+    }
+
+    fn neighbours(&self) -> Vec<PeerId> {
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let near = |c: &&ConnectionInfo| p2p_transport::path_kind(&c.address) == PathKind::Lan;
+        let mut peers: Vec<PeerId> =
+            snapshot.connections.values().filter(near).filter_map(|c| our_peer_id(&c.peer)).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+}

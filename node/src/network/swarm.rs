@@ -1,0 +1,480 @@
+//! The loop itself.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libp2p::core::ConnectedPoint;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns};
+use p2p_dht::{Dht, IdentifiedPeer, Mode};
+use p2p_drives::Cache;
+use p2p_transport::{AddressScope, IncomingStream, PathKind, dialable_from, path_kind, scope, with_peer};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::handle::{Command, ConnectionInfo, DialTarget, Network, Snapshot};
+use crate::Config;
+use crate::events::EventLog;
+use crate::rows::{DhtRows, MAX_REMEMBERED, load_peers, save_peers};
+
+/// Commands waiting for the loop.
+const COMMANDS: usize = 256;
+/// Inbound drive streams waiting to be taken; the taker only spawns, so more than this is a flood.
+const ACCEPT_QUEUE: usize = 128;
+/// How often the snapshot's slow parts are refreshed, bootstrap peers are redialled and so on. Long, so that an idle
+/// node sleeps.
+const TICK: Duration = Duration::from_secs(15);
+/// How often peers are remembered for the next start.
+const SAVE_EVERY: Duration = Duration::from_secs(300);
+/// Remembered peers dialled at the start.
+const DIAL_REMEMBERED: usize = 8;
+/// LAN peers dialled unasked.
+const MAX_LAN_PEERS: usize = 32;
+
+/// What the loop needs.
+pub(crate) struct NetworkConfig {
+    pub(crate) keypair: Keypair,
+    pub(crate) config: Config,
+    pub(crate) bootstrap: Vec<String>,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) events: EventLog,
+    pub(crate) stop: CancellationToken,
+}
+
+#[allow(missing_docs, reason = "the derive makes an event type whose variants are named after the fields")]
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    transport: p2p_transport::Behaviour,
+    dht: Dht,
+}
+
+struct Actor {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    events: EventLog,
+    cache: Arc<dyn Cache>,
+    stop: CancellationToken,
+    network: String,
+    bootstrap: Vec<Multiaddr>,
+    searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
+    dials: HashMap<ConnectionId, oneshot::Sender<Result<(PeerId, Multiaddr), String>>>,
+    save_at: Instant,
+}
+
+/// Starts the loop. The receiver yields the streams that peers open.
+pub(crate) async fn spawn(
+    config: NetworkConfig,
+) -> Result<(Network, mpsc::Receiver<IncomingStream>, tokio::task::JoinHandle<()>), String> {
+    let NetworkConfig { keypair, config, bootstrap, cache, events, stop } = config;
+    let me = keypair.public().to_peer_id();
+    let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
+    let (transport, streams, mut incoming) = p2p_transport::Behaviour::new(
+        &keypair,
+        &config.transport,
+        &config.network,
+        [(protocol.clone(), ACCEPT_QUEUE)],
+    );
+    let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
+    let dht = Dht::new(me, &config.network, &config.dht, Vec::new(), Box::new(rows), dialable_from);
+    let swarm = p2p_transport::build_swarm(keypair, &config.transport, Behaviour { transport, dht })
+        .map_err(|error| error.to_string())?;
+    let (tx, commands) = mpsc::channel(COMMANDS);
+    let snapshot = Arc::new(Mutex::new(Snapshot { is_server: true, ..Snapshot::default() }));
+    let texts = config.dht.bootstrap.iter().chain(&bootstrap);
+    let mut addresses = Vec::new();
+    for text in texts {
+        match text.parse::<Multiaddr>() {
+            Ok(address) => addresses.push(address),
+            Err(error) => return Err(format!("{text:?} is not a multiaddr to start from: {error}")),
+        }
+    }
+    let mut actor = Actor {
+        swarm,
+        commands,
+        snapshot: snapshot.clone(),
+        events,
+        cache,
+        stop,
+        network: config.network.clone(),
+        bootstrap: addresses,
+        searches: HashMap::new(),
+        dials: HashMap::new(),
+        save_at: Instant::now() + SAVE_EVERY,
+    };
+    actor.listen(&config.transport.listen)?;
+    actor.first_addresses().await;
+    actor.dial_start();
+    let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
+    let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
+    let task = tokio::spawn(actor.run());
+    Ok((Network { me, commands: tx, streams, snapshot }, incoming, task))
+}
+
+impl Actor {
+    /// A taken port is a warning: another one is picked. A family that the machine has not got is not worth a word.
+    fn listen(&mut self, addresses: &[String]) -> Result<(), String> {
+        let mut last = None;
+        let mut listening = false;
+        for text in addresses {
+            let address: Multiaddr =
+                text.parse().map_err(|error| format!("{text:?} is not a multiaddr to listen on: {error}"))?;
+            match self.swarm.listen_on(address.clone()) {
+                Ok(_) => listening = true,
+                Err(error) => {
+                    let other = any_port(&address);
+                    let again = (other != address).then(|| self.swarm.listen_on(other));
+                    match again {
+                        Some(Ok(_)) => {
+                            tracing::warn!(%address, "cannot listen here, another port is used this time");
+                            listening = true;
+                        }
+                        _ => {
+                            tracing::debug!(%address, %error, "cannot listen");
+                            last = Some(format!("{address}: {error}"));
+                        }
+                    }
+                }
+            }
+        }
+        match last {
+            Some(error) if !listening => Err(format!("cannot listen anywhere; last tried {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the listeners come up, so that links carry addresses from the beginning.
+    async fn first_addresses(&mut self) {
+        /// An address comes within microseconds; this only bounds the wait where there is none.
+        const WAIT: Duration = Duration::from_millis(100);
+        let deadline = tokio::time::Instant::now() + WAIT;
+        let quiet = Duration::from_millis(5);
+        while let Ok(event) = tokio::time::timeout_at(deadline.min(tokio::time::Instant::now() + quiet), self.swarm.select_next_some()).await {
+            self.on_event(event);
+        }
+        self.refresh();
+    }
+
+    fn dial_start(&mut self) {
+        for address in self.bootstrap.clone() {
+            self.dial_address(address);
+        }
+        for (peer, addresses) in load_peers(&*self.cache).into_iter().take(DIAL_REMEMBERED) {
+            for address in addresses {
+                self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
+            }
+            let _ = self.swarm.dial(peer);
+        }
+    }
+
+    fn dial_address(&mut self, address: Multiaddr) {
+        if let Some(Protocol::P2p(peer)) = address.iter().last() {
+            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
+        }
+        if let Err(error) = self.swarm.dial(address.clone()) {
+            tracing::debug!(%address, %error, "not dialled");
+        }
+    }
+
+    async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                event = self.swarm.select_next_some() => self.on_event(event),
+                _ = tick.tick() => self.on_tick(),
+            }
+        }
+        self.save_peers().await;
+    }
+
+    fn on_tick(&mut self) {
+        self.searches.retain(|_, found| !found.is_closed());
+        let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
+        for address in self.bootstrap.clone() {
+            let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
+            let alone = connected.is_empty();
+            if !known && (alone || matches!(address.iter().last(), Some(Protocol::P2p(_)))) {
+                self.dial_address(address);
+            }
+        }
+        if Instant::now() >= self.save_at {
+            self.save_at = Instant::now() + SAVE_EVERY;
+            let peers = self.known_peers();
+            let cache = self.cache.clone();
+            tokio::task::spawn_blocking(move || save_peers(&*cache, &peers));
+        }
+        self.refresh();
+    }
+
+    async fn save_peers(&mut self) {
+        let peers = self.known_peers();
+        let cache = self.cache.clone();
+        let _ = tokio::task::spawn_blocking(move || save_peers(&*cache, &peers)).await;
+    }
+
+    fn known_peers(&mut self) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        self.swarm.behaviour_mut().dht.table(MAX_REMEMBERED)
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Dial { target, reply } => self.dial(target, reply),
+            Command::Find { key, found } => {
+                let query = self.swarm.behaviour_mut().dht.find_providers(&key);
+                self.searches.insert(query, found);
+            }
+            Command::Provide(key) => self.swarm.behaviour_mut().dht.provide(&key),
+            Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
+        }
+    }
+
+    fn dial(&mut self, target: DialTarget, reply: oneshot::Sender<Result<(PeerId, Multiaddr), String>>) {
+        let opts: DialOpts = match target {
+            DialTarget::Address(address) => {
+                if let Some(Protocol::P2p(peer)) = address.iter().last() {
+                    self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
+                }
+                address.into()
+            }
+            DialTarget::Peer(peer) => {
+                let connected = self.with_snapshot(|snapshot| {
+                    snapshot.connections.values().find(|c| c.peer == peer).map(|c| c.address.clone())
+                });
+                if let Some(address) = connected {
+                    let _ = reply.send(Ok((peer, address)));
+                    return;
+                }
+                peer.into()
+            }
+        };
+        let id = opts.connection_id();
+        match self.swarm.dial(opts) {
+            Ok(()) => drop(self.dials.insert(id, reply)),
+            Err(error) => drop(reply.send(Err(error.to_string()))),
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.on_dht(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Transport(event)) => self.on_transport(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.on_connected(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.with_snapshot(|snapshot| {
+                    snapshot.connections.remove(&connection_id);
+                    if num_established == 0 {
+                        snapshot.agents.remove(&peer_id);
+                    }
+                });
+                if num_established == 0 {
+                    self.event("peer.disconnected", &peer_id, serde_json::Value::Null);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(reply) = self.dials.remove(&connection_id) {
+                    let _ = reply.send(Err(error.to_string()));
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::debug!(%address, "listening");
+                self.refresh();
+                self.events.push("network", "listen.changed", serde_json::json!({ "address": address.to_string() }));
+            }
+            SwarmEvent::ExpiredListenAddr { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. } => self.refresh(),
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let address = endpoint.get_remote_address().clone();
+        if let Some(reply) = self.dials.remove(&id) {
+            let _ = reply.send(Ok((peer, address.clone())));
+        }
+        if let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint
+            && scope(local_addr) == AddressScope::Global
+            && path_kind(send_back_addr) == PathKind::Direct
+        {
+            self.swarm.behaviour_mut().dht.on_reached(local_addr.clone());
+            self.with_snapshot(|snapshot| snapshot.reached = true);
+        }
+        let is_new = self.with_snapshot(|snapshot| {
+            let is_new = !snapshot.connections.values().any(|known| known.peer == peer);
+            let outbound = endpoint.is_dialer();
+            snapshot.connections.insert(id, ConnectionInfo { peer, address: address.clone(), outbound, rtt: None });
+            is_new
+        });
+        if is_new {
+            self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
+        }
+    }
+
+    fn on_dht(&mut self, event: p2p_dht::Event) {
+        match event {
+            p2p_dht::Event::Providers { query, providers } => {
+                let me = *self.swarm.local_peer_id();
+                for peer in providers.into_iter().filter(|peer| *peer != me) {
+                    // Their addresses are known only while the query runs.
+                    if !self.swarm.is_connected(&peer) {
+                        let _ = self.swarm.dial(peer);
+                    }
+                    let addresses = self.swarm.behaviour_mut().transport.streams.book().of(&peer).to_vec();
+                    let Some(found) = self.searches.get(&query) else { continue };
+                    if found.try_send((peer, addresses)).is_err() && found.is_closed() {
+                        self.searches.remove(&query);
+                        self.swarm.behaviour_mut().dht.stop_search(query);
+                        break;
+                    }
+                }
+            }
+            p2p_dht::Event::ProvidersDone { query } => drop(self.searches.remove(&query)),
+            p2p_dht::Event::Announced { ok, .. } => tracing::debug!(ok, "announced"),
+            p2p_dht::Event::ModeChanged(mode) => {
+                self.with_snapshot(|snapshot| snapshot.is_server = mode == Mode::Server);
+            }
+        }
+    }
+
+    fn on_transport(&mut self, event: p2p_transport::BehaviourEvent) {
+        use p2p_transport::BehaviourEvent;
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, connection_id }) => {
+                self.on_identified(peer_id, info, connection_id);
+            }
+            BehaviourEvent::Ping(event) => {
+                if let Ok(rtt) = event.result {
+                    self.with_snapshot(|snapshot| {
+                        if let Some(connection) = snapshot.connections.get_mut(&event.connection) {
+                            connection.rtt = Some(rtt);
+                        }
+                    });
+                }
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan_peers(found),
+            _ => {}
+        }
+    }
+
+    fn on_lan_peers(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        let mut peers = HashSet::new();
+        for (peer, address) in found {
+            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
+            peers.insert(peer);
+        }
+        for peer in peers {
+            let near = self.with_snapshot(|snapshot| {
+                snapshot.connections.values().filter(|c| path_kind(&c.address) == PathKind::Lan).count()
+            });
+            if near < MAX_LAN_PEERS && !self.swarm.is_connected(&peer) {
+                let _ = self.swarm.dial(peer);
+            }
+        }
+    }
+
+    fn on_identified(&mut self, peer: PeerId, info: identify::Info, connection: ConnectionId) {
+        let ours = format!("p2pnode/{}", self.network);
+        if info.protocol_version.rsplit_once('/').is_none_or(|(name, _)| name != ours) {
+            tracing::debug!(%peer, version = %info.protocol_version, "a peer of another network");
+            let behaviour = self.swarm.behaviour_mut();
+            behaviour.transport.streams.book_mut().forget(&peer);
+            behaviour.dht.forget(&peer);
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        let Some(remote) = self.with_snapshot(|s| s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound)))
+        else {
+            return;
+        };
+        let mut addresses: Vec<Multiaddr> =
+            info.listen_addrs.into_iter().filter(|claimed| dialable_from(&remote.0, claimed)).take(8).collect();
+        if remote.1 {
+            addresses.insert(0, remote.0.clone());
+        }
+        for address in &addresses {
+            let address = with_peer(address.clone(), peer);
+            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
+        }
+        let is_global = scope(&remote.0) == AddressScope::Global && path_kind(&remote.0) == PathKind::Direct;
+        let identified = IdentifiedPeer {
+            peer,
+            protocols: info.protocols,
+            addresses,
+            global_connections: is_global.then_some(connection).into_iter().collect(),
+        };
+        self.swarm.behaviour_mut().dht.on_identified(&identified);
+        let mut agent = info.agent_version;
+        agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
+        self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
+        self.refresh();
+    }
+
+    /// Brings the parts of the snapshot up to date that no single event carries.
+    fn refresh(&mut self) {
+        let listen: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        let behaviour = self.swarm.behaviour_mut();
+        let dht_peers = behaviour.dht.table_size();
+        let mut counters: Vec<(String, u64)> = behaviour
+            .transport
+            .limits
+            .refusals()
+            .counts()
+            .map(|(reason, count)| (format!("connections_refused{{reason=\"{reason}\"}}"), count))
+            .collect();
+        counters.push(("streams_refused".into(), behaviour.transport.streams.refused()));
+        counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
+        self.with_snapshot(|snapshot| {
+            snapshot.listen = listen;
+            snapshot.external = external;
+            snapshot.dht_peers = dht_peers;
+            snapshot.counters = counters;
+        });
+    }
+
+    fn with_snapshot<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) -> T {
+        change(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn event(&self, name: &str, peer: &PeerId, more: serde_json::Value) {
+        let mut data = serde_json::json!({ "peer": peer.to_string() });
+        if let (Some(data), serde_json::Value::Object(more)) = (data.as_object_mut(), more) {
+            data.extend(more);
+        }
+        self.events.push("network", name, data);
+    }
+}
+
+fn kind_word(address: &Multiaddr) -> &'static str {
+    match path_kind(address) {
+        PathKind::Lan => "lan",
+        PathKind::Direct => "direct",
+        PathKind::Relayed => "relayed",
+    }
+}
+
+/// The same address with port 0.
+fn any_port(address: &Multiaddr) -> Multiaddr {
+    address
+        .iter()
+        .map(|part| match part {
+            Protocol::Tcp(_) => Protocol::Tcp(0),
+            Protocol::Udp(_) => Protocol::Udp(0),
+            other => other,
+        })
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! Starting and stopping a node: home, stores, network, drives, socket, apps; and all of it backwards.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use p2p_api::{App, Node};
+use p2p_drives::{CacheOpened, DriveEvent, Drives, DrivesConfig, RedbLedger, SledCache};
+use p2p_identity::{Keystore, PeerId, load_or_create_transport_key};
+use p2p_transport::{IncomingStream, our_peer_id};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::events::EventLog;
+use crate::home::{Home, HomeError};
+use crate::local::LocalNode;
+use crate::network::{self, Network, NetworkConfig, peer_stream};
+
+/// How long apps and transfers may take to end.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Which node to start.
+pub struct NodeOptions {
+    /// Where it keeps its keys and data.
+    pub home: PathBuf,
+    /// Its socket; `None` for the usual place.
+    pub api: Option<PathBuf>,
+    /// Its settings.
+    pub config: Config,
+    /// Apps that run in it.
+    pub apps: Vec<Arc<dyn App>>,
+    /// Multiaddrs of nodes to start from, besides those in the settings.
+    pub bootstrap: Vec<String>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
+    /// The keys cannot be used.
+    #[error("{0}")]
+    Keys(String),
+    /// A store cannot be opened.
+    #[error("{0}")]
+    Store(String),
+    /// The network cannot be used.
+    #[error("{0}")]
+    Network(String),
+    /// The socket cannot be opened.
+    #[error("cannot open the local socket")]
+    Socket(#[source] std::io::Error),
+}
+
+/// A node that runs. Dropping it ends it at once; [`RunningNode::shutdown`] lets it say goodbye.
+#[must_use = "a node that is dropped ends at once"]
+pub struct RunningNode {
+    node: Node,
+    me: PeerId,
+    socket: PathBuf,
+    network: Network,
+    drives: Drives,
+    stop_requested: CancellationToken,
+    /// Ends the apps, the socket and the drives.
+    stop: CancellationToken,
+    /// Ends the network; last.
+    stop_network: CancellationToken,
+    tasks: JoinSet<()>,
+    network_task: tokio::task::JoinHandle<()>,
+    _home: Home,
+}
+
+/// Starts a node. When this returns its socket answers.
+///
+/// # Errors
+/// Something of it cannot be used; nothing runs then.
+pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
+    let started = Instant::now();
+    options.config.check()?;
+    let home = Home::open(&options.home)?;
+    let keys = |error: &dyn std::error::Error| StartError::Keys(error.to_string());
+    let transport_key = load_or_create_transport_key(&home.join("transport.key")).map_err(|e| keys(&e))?;
+    let me = PeerId::from(transport_key.public());
+    let keystore = Keystore::open_or_create(home.path()).map_err(|e| keys(&e))?;
+    let mut notices: Vec<String> = keystore.warnings().iter().map(ToString::to_string).collect();
+    let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib)?;
+    let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
+    let events = EventLog::new();
+    let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
+    let keypair = p2p_transport::keypair(&transport_key).map_err(|e| keys(&e))?;
+    let network = NetworkConfig {
+        keypair,
+        config: options.config.clone(),
+        bootstrap: options.bootstrap,
+        cache: cache.clone(),
+        events: events.clone(),
+        stop: stop_network.clone(),
+    };
+    let (network, incoming, network_task) = network::spawn(network).await.map_err(StartError::Network)?;
+    let (drives, recovered) = Drives::open(DrivesConfig {
+        me,
+        directory: home.join("drives"),
+        ledger: Arc::new(ledger),
+        cache,
+        cache_opened,
+        keystore: Arc::new(Mutex::new(keystore)),
+        dialer: Arc::new(network.clone()),
+        providers: Arc::new(network.clone()),
+    })
+    .map_err(|error| StartError::Store(error.to_string()))?;
+    notices.extend(recovered);
+    for notice in &notices {
+        tracing::warn!("{notice}");
+    }
+    let stop_requested = CancellationToken::new();
+    let local = LocalNode {
+        me,
+        network_name: options.config.network.clone(),
+        network: network.clone(),
+        drives: drives.clone(),
+        events: events.clone(),
+        started,
+        notices,
+        stop_requested: stop_requested.clone(),
+    };
+    let node = Node::new(Arc::new(local));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve_streams(drives.clone(), incoming, stop.clone()));
+    tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
+    let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
+    let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;
+    let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
+    let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = crate::api::serve(listener, served, apps, stopping.cancelled_owned()).await {
+            tracing::error!(%error, "the local socket failed");
+        }
+        drop(guard);
+    });
+    for app in options.apps {
+        let (node, stopping) = (node.clone(), stop.child_token());
+        tasks.spawn(async move {
+            if let Err(error) = app.run(node, stopping).await {
+                tracing::error!(app = app.name(), %error, "an app ended with an error");
+            }
+        });
+    }
+    tracing::info!(peer = %me, ms = started.elapsed().as_millis() as u64, "node started");
+    Ok(RunningNode {
+        node,
+        me,
+        socket: path,
+        network,
+        drives,
+        stop_requested,
+        stop,
+        stop_network,
+        tasks,
+        network_task,
+        _home: home,
+    })
+}
+
+impl RunningNode {
+    /// What apps see of it.
+    pub fn node(&self) -> Node {
+        self.node.clone()
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its id.
+    pub fn peer_id(&self) -> PeerId {
+        self.me
+    }
+
+    /// Multiaddrs it listens on.
+    pub fn listen(&self) -> Vec<String> {
+        self.network.snapshot().listen.iter().map(ToString::to_string).collect()
+    }
+
+    /// Resolves when somebody asked it to stop through the API. Cancel safe.
+    pub async fn stop_requested(&self) {
+        self.stop_requested.cancelled().await;
+    }
+
+    /// Ends it in order: no new work, goodbye to peers and apps, the network last. When this returns nothing of it runs.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        self.drives.stop();
+        let goodbye = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::debug!("some tasks did not end in time");
+        }
+        self.tasks.shutdown().await;
+        self.stop_network.cancel();
+        if tokio::time::timeout(GOODBYE, &mut self.network_task).await.is_err() {
+            self.network_task.abort();
+        }
+    }
+}
+
+impl Drop for RunningNode {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.stop_network.cancel();
+        self.network_task.abort();
+    }
+}
+
+fn open_stores(home: &Home, cache_mib: u64) -> Result<(RedbLedger, SledCache, CacheOpened), StartError> {
+    let ledger = RedbLedger::open(&home.join("ledger.redb"))
+        .map_err(|error| StartError::Store(format!("the ledger {}: {error}", home.join("ledger.redb").display())))?;
+    let (cache, opened) = SledCache::open(&home.join("cache"), cache_mib * 1024 * 1024)
+        .map_err(|error| StartError::Store(format!("the cache {}: {error}", home.join("cache").display())))?;
+    Ok((ledger, cache, opened))
+}
+
+/// Hands every stream that a peer opens to the drives; each is served by a task of its own.
+async fn serve_streams(drives: Drives, mut incoming: mpsc::Receiver<IncomingStream>, stop: CancellationToken) {
+    /// Streams served at a time; each peer has its own limits within.
+    const MAX_STREAMS: usize = 4_096;
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = streams.join_next(), if !streams.is_empty() => {}
+            next = incoming.recv(), if streams.len() < MAX_STREAMS => {
+                let Some(IncomingStream { peer, stream, .. }) = next else { break };
+                let Some(peer) = our_peer_id(&peer) else { continue };
+                let drives = drives.clone();
+                streams.spawn(async move { drives.serve(peer, peer_stream(stream)).await });
+            }
+        }
+    }
+    streams.shutdown().await;
+}
+
+/// What happens to drives, in the log of events.
+async fn tell_events(drives: Drives, log: EventLog, stop: CancellationToken) {
+    let mut events = drives.events();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        let (name, drive, version) = match event {
+            Ok(DriveEvent::Head { drive, version }) => ("drive.head", drive, version),
+            Ok(DriveEvent::Copied { drive, version }) => ("transfer.done", drive, version),
+            Ok(DriveEvent::Removed { drive }) => ("drive.removed", drive, 0),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        };
+        log.push("drives", name, serde_json::json!({ "drive": drive.to_string(), "version": version }));
+    }
+}
