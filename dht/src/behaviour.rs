@@ -11,8 +11,8 @@ use futures::FutureExt;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{
-    self, AddProviderOk, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult,
-    RecordKey, StoreInserts,
+    self, AddProviderOk, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey,
+    StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
@@ -259,7 +259,9 @@ impl Dht {
             self.island = island;
             self.announcements.on_change(now);
         }
-        let wanted: HashSet<Multiaddr> = if island { self.listen.clone() } else { HashSet::new() };
+        // On an island everything we listen on is as good as tested; elsewhere only what a stranger dialled.
+        let wanted: HashSet<Multiaddr> =
+            if island { self.listen.clone() } else { self.rule.reachable().cloned().collect() };
         for gone in self.confirmed.difference(&wanted) {
             self.outputs.push_back(ToSwarm::ExternalAddrExpired(gone.clone()));
         }

@@ -88,7 +88,12 @@ impl Store {
     }
 
     /// Takes a value from a peer after its kind has checked it.
-    pub fn put_checked(&mut self, mut record: Record, now: Instant, wall: SystemTime) -> std::result::Result<(), Reject> {
+    pub fn put_checked(
+        &mut self,
+        mut record: Record,
+        now: Instant,
+        wall: SystemTime,
+    ) -> std::result::Result<(), Reject> {
         let (expires, order) = self.check(&record, now, wall)?;
         if let Some(known) = self.records.get(&record.key)
             && known.order >= order

@@ -33,9 +33,7 @@ pub struct PeerAddr {
 
 /// A text is not an address of the forms that [`PeerAddr::to_multiaddr_string`] prints.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "not a peer address like /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… or /ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3Koo…"
-)]
+#[error("not a peer address like /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… or /ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3Koo…")]
 pub struct PeerAddrError;
 
 impl PeerAddr {
@@ -81,12 +79,7 @@ impl PeerAddr {
             1 => IpAddr::from(reader.array::<16>()?),
             _ => return Err(CodecError::BadNumber),
         };
-        Ok(Self {
-            peer,
-            transport,
-            ip,
-            port: reader.u16()?,
-        })
+        Ok(Self { peer, transport, ip, port: reader.u16()? })
     }
 }
 
@@ -123,12 +116,7 @@ impl FromStr for PeerAddr {
         if next().is_ok() {
             return Err(PeerAddrError);
         }
-        Ok(Self {
-            peer,
-            transport,
-            ip,
-            port,
-        })
+        Ok(Self { peer, transport, ip, port })
     }
 }
 
@@ -138,22 +126,12 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn any_address() -> impl Strategy<Value = PeerAddr> {
-        (
-            any::<[u8; 32]>(),
-            any::<bool>(),
-            any::<IpAddr>(),
-            any::<u16>(),
-        )
-            .prop_map(|(peer, quic, ip, port)| PeerAddr {
-                peer: peer.into(),
-                transport: if quic {
-                    Transport::Quic
-                } else {
-                    Transport::Tcp
-                },
-                ip,
-                port,
-            })
+        (any::<[u8; 32]>(), any::<bool>(), any::<IpAddr>(), any::<u16>()).prop_map(|(peer, quic, ip, port)| PeerAddr {
+            peer: peer.into(),
+            transport: if quic { Transport::Quic } else { Transport::Tcp },
+            ip,
+            port,
+        })
     }
 
     proptest! {
@@ -175,22 +153,11 @@ pub(crate) mod tests {
     #[test]
     fn addresses_print_as_multiaddresses() {
         let peer = PeerId::from([7; 32]);
-        let mut address = PeerAddr {
-            peer,
-            transport: Transport::Tcp,
-            ip: [192, 0, 2, 1].into(),
-            port: 4001,
-        };
-        assert_eq!(
-            address.to_string(),
-            format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}")
-        );
+        let mut address = PeerAddr { peer, transport: Transport::Tcp, ip: [192, 0, 2, 1].into(), port: 4001 };
+        assert_eq!(address.to_string(), format!("/ip4/192.0.2.1/tcp/4001/p2p/{peer}"));
         address.transport = Transport::Quic;
         address.ip = "2001:db8::1".parse().unwrap();
-        assert_eq!(
-            address.to_string(),
-            format!("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/{peer}")
-        );
+        assert_eq!(address.to_string(), format!("/ip6/2001:db8::1/udp/4001/quic-v1/p2p/{peer}"));
     }
 
     #[test]

@@ -63,10 +63,7 @@ impl<'a> ByteReader<'a> {
 
     /// `N` raw bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        let (first, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(CodecError::Short)?;
+        let (first, rest) = self.rest.split_first_chunk::<N>().ok_or(CodecError::Short)?;
         self.rest = rest;
         Ok(*first)
     }
@@ -119,11 +116,7 @@ impl<'a> ByteReader<'a> {
         let value = self.u64()?;
         match usize::try_from(value) {
             Ok(count) if count <= limit => Ok(count),
-            _ => Err(CodecError::TooMany {
-                what,
-                value,
-                limit: limit as u64,
-            }),
+            _ => Err(CodecError::TooMany { what, value, limit: limit as u64 }),
         }
     }
 
@@ -140,11 +133,7 @@ impl<'a> ByteReader<'a> {
 
     /// Ends the record: an error when bytes are left.
     pub fn finish(self) -> Result<(), CodecError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(CodecError::Trailing(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(CodecError::Trailing(self.rest.len())) }
     }
 }
 
@@ -162,9 +151,7 @@ impl ByteWriter {
 
     /// Starts empty, with room for `bytes` bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            out: Vec::with_capacity(bytes),
-        }
+        Self { out: Vec::with_capacity(bytes) }
     }
 
     /// One raw byte.
@@ -257,46 +244,21 @@ mod tests {
 
     #[test]
     fn a_number_longer_than_needed_is_refused() {
-        assert_eq!(
-            ByteReader::new(&[0x80, 0x00]).u64(),
-            Err(CodecError::BadNumber)
-        );
-        assert_eq!(
-            ByteReader::new(&[0xff; 10]).u64(),
-            Err(CodecError::BadNumber)
-        );
+        assert_eq!(ByteReader::new(&[0x80, 0x00]).u64(), Err(CodecError::BadNumber));
+        assert_eq!(ByteReader::new(&[0xff; 10]).u64(), Err(CodecError::BadNumber));
         assert_eq!(ByteReader::new(&[0xff; 9]).u64(), Err(CodecError::Short));
         let mut max = vec![0xff; 9];
         max.push(1);
         assert_eq!(ByteReader::new(&max).u64(), Ok(u64::MAX));
-        assert_eq!(
-            ByteReader::new(&[0xff, 0xff, 0x04]).u16(),
-            Err(CodecError::BadNumber)
-        );
+        assert_eq!(ByteReader::new(&[0xff, 0xff, 0x04]).u16(), Err(CodecError::BadNumber));
     }
 
     #[test]
     fn a_length_above_its_limit_is_refused_before_the_bytes_are_looked_at() {
         let error = ByteReader::new(&[0xff, 0xff, 0xff, 0x0f]).bytes("name", 10);
-        assert_eq!(
-            error,
-            Err(CodecError::TooMany {
-                what: "name",
-                value: 33_554_431,
-                limit: 10
-            })
-        );
-        assert_eq!(
-            ByteReader::new(&[5, 1]).bytes("name", 10),
-            Err(CodecError::Short)
-        );
-        assert_eq!(
-            ByteReader::new(&[1, 0xff]).text("name", 10),
-            Err(CodecError::NotText { what: "name" })
-        );
-        assert_eq!(
-            ByteReader::new(&[1, 2]).finish(),
-            Err(CodecError::Trailing(2))
-        );
+        assert_eq!(error, Err(CodecError::TooMany { what: "name", value: 33_554_431, limit: 10 }));
+        assert_eq!(ByteReader::new(&[5, 1]).bytes("name", 10), Err(CodecError::Short));
+        assert_eq!(ByteReader::new(&[1, 0xff]).text("name", 10), Err(CodecError::NotText { what: "name" }));
+        assert_eq!(ByteReader::new(&[1, 2]).finish(), Err(CodecError::Trailing(2)));
     }
 }

@@ -132,16 +132,12 @@ impl FromStr for PeerId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let not = IdError::NotAnId {
-            expected: "a peer id (they begin with 12D3Koo)",
-        };
+        let not = IdError::NotAnId { expected: "a peer id (they begin with 12D3Koo)" };
         if text.len() > MAX_PEER_ID_CHARS {
             return Err(not);
         }
         let bytes = bs58::decode(text).into_vec().map_err(|_| not.clone())?;
-        let key = bytes
-            .strip_prefix(&PEER_ID_PREFIX)
-            .and_then(|key| key.try_into().ok());
+        let key = bytes.strip_prefix(&PEER_ID_PREFIX).and_then(|key| key.try_into().ok());
         key.map(Self).ok_or(not)
     }
 }
@@ -157,15 +153,10 @@ impl FromStr for DriveId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         match text::decode_id(text) {
-            IdText::Id {
-                id_type: id_type::DRIVE,
-                key,
-            } => Ok(Self(key)),
+            IdText::Id { id_type: id_type::DRIVE, key } => Ok(Self(key)),
             IdText::Id { id_type, .. } => Err(IdError::OtherType { found: id_type }),
             IdText::Damaged => Err(IdError::Damaged),
-            IdText::NotAnId => Err(IdError::NotAnId {
-                expected: "a drive id (56 letters and digits)",
-            }),
+            IdText::NotAnId => Err(IdError::NotAnId { expected: "a drive id (56 letters and digits)" }),
         }
     }
 }
@@ -187,9 +178,7 @@ impl FromStr for WriterKey {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let not = IdError::NotAnId {
-            expected: "a writer key (52 letters and digits)",
-        };
+        let not = IdError::NotAnId { expected: "a writer key (52 letters and digits)" };
         text::hash_from_text(text).map(Self).ok_or(not)
     }
 }
@@ -217,15 +206,11 @@ impl FromStr for ContentId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let not = IdError::NotAnId {
-            expected: "a content hash (64 hexadecimal digits)",
-        };
+        let not = IdError::NotAnId { expected: "a content hash (64 hexadecimal digits)" };
         if text.len() != 64 {
             return Err(not);
         }
-        blake3::Hash::from_hex(text)
-            .map(|hash| Self(*hash.as_bytes()))
-            .map_err(|_| not)
+        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| not)
     }
 }
 

@@ -84,9 +84,7 @@ pub enum KeystoreError {
         source: io::Error,
     },
     /// Written by a newer version.
-    #[error(
-        "the keystore has format {found}, this version of p2pnode reads up to {known}: install a newer one"
-    )]
+    #[error("the keystore has format {found}, this version of p2pnode reads up to {known}: install a newer one")]
     NewerFormat {
         /// Format number of the file.
         found: u16,
@@ -149,36 +147,19 @@ impl Keystore {
     }
 
     /// Stores a key; it is on disk when this returns. Storing the same key again does nothing, another one is refused.
-    pub fn insert(
-        &mut self,
-        kind: SecretKind,
-        id: &[u8],
-        key: &SecretKey,
-    ) -> Result<(), KeystoreError> {
+    pub fn insert(&mut self, kind: SecretKind, id: &[u8], key: &SecretKey) -> Result<(), KeystoreError> {
         if id.len() > MAX_ID_BYTES {
-            return Err(KeystoreError::TooLarge {
-                what: "the id of a key",
-                value: id.len(),
-                limit: MAX_ID_BYTES,
-            });
+            return Err(KeystoreError::TooLarge { what: "the id of a key", value: id.len(), limit: MAX_ID_BYTES });
         }
         let secret = Zeroizing::new(key.seed().to_vec());
         let slot = (kind.0, id.to_vec());
         if let Some(stored) = self.secrets.get(&slot) {
             let same = blake3::hash(stored) == blake3::hash(&secret);
-            return if same {
-                Ok(())
-            } else {
-                Err(KeystoreError::AlreadyThere)
-            };
+            return if same { Ok(()) } else { Err(KeystoreError::AlreadyThere) };
         }
         if self.secrets.len() >= MAX_SECRETS {
             let value = self.secrets.len() + 1;
-            return Err(KeystoreError::TooLarge {
-                what: "the number of keys",
-                value,
-                limit: MAX_SECRETS,
-            });
+            return Err(KeystoreError::TooLarge { what: "the number of keys", value, limit: MAX_SECRETS });
         }
         self.secrets.insert(slot.clone(), secret);
         let written = self.write();
@@ -198,30 +179,14 @@ impl Keystore {
         let mut data_key = Zeroizing::new([0; 32]);
         fill_random(data_key.as_mut());
         let header = Header::with_open_slot(&data_key);
-        let keystore = Self {
-            path,
-            header,
-            data_key,
-            secrets: BTreeMap::new(),
-            warnings,
-        };
+        let keystore = Self { path, header, data_key, secrets: BTreeMap::new(), warnings };
         keystore.write()?;
         Ok(keystore)
     }
 
-    fn decode(
-        path: PathBuf,
-        bytes: &[u8],
-        warnings: Vec<KeystoreWarning>,
-    ) -> Result<Self, KeystoreError> {
+    fn decode(path: PathBuf, bytes: &[u8], warnings: Vec<KeystoreWarning>) -> Result<Self, KeystoreError> {
         let (header, data_key, secrets) = format::decode(bytes).map_err(|error| error.at(&path))?;
-        Ok(Self {
-            path,
-            header,
-            data_key,
-            secrets,
-            warnings,
-        })
+        Ok(Self { path, header, data_key, secrets, warnings })
     }
 
     fn write(&self) -> Result<(), KeystoreError> {

@@ -109,12 +109,7 @@ impl LinkParts {
 
     /// The link to `target`, which the host stands for.
     pub fn with_target(self, target: Target) -> Link {
-        Link {
-            target,
-            path: self.path,
-            version: self.version,
-            hints: self.hints,
-        }
+        Link { target, path: self.path, version: self.version, hints: self.hints }
     }
 }
 
@@ -140,19 +135,13 @@ impl FromStr for LinkParts {
             None => (rest, None),
         };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let path = percent::decode(path.trim_matches('/')).ok_or(LinkError::Malformed(
-            "its path has a wrong percent code, or one that no file name can have",
-        ))?;
+        let path = percent::decode(path.trim_matches('/'))
+            .ok_or(LinkError::Malformed("its path has a wrong percent code, or one that no file name can have"))?;
         if path.len() > MAX_PATH_BYTES {
             return Err(LinkError::Malformed("its path is longer than 4,096 bytes"));
         }
         check_host(host)?;
-        Ok(Self {
-            host: host.to_lowercase(),
-            path,
-            version,
-            hints,
-        })
+        Ok(Self { host: host.to_lowercase(), path, version, hints })
     }
 }
 
@@ -168,12 +157,7 @@ impl FromStr for Link {
 impl Link {
     /// A link to the newest version of all of `target`, without hints.
     pub fn to(target: Target) -> Self {
-        Self {
-            target,
-            path: String::new(),
-            version: None,
-            hints: Hints::default(),
-        }
+        Self { target, path: String::new(), version: None, hints: Hints::default() }
     }
 }
 
@@ -191,12 +175,7 @@ impl Target {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "p2p://{}/{}",
-            self.target.to_id_text(),
-            percent::encode(self.path.trim_matches('/'))
-        )?;
+        write!(f, "p2p://{}/{}", self.target.to_id_text(), percent::encode(self.path.trim_matches('/')))?;
         if let Some(version) = &self.version {
             write!(f, "?v={version}")?;
         }
@@ -213,8 +192,7 @@ impl VersionRef {
         match self {
             Self::Counter(_) => false,
             Self::Head(prefix) => {
-                prefix.len() >= MIN_HEAD_CHARS
-                    && text::hash_to_text(hash).starts_with(prefix.as_str())
+                prefix.len() >= MIN_HEAD_CHARS && text::hash_to_text(hash).starts_with(prefix.as_str())
             }
         }
     }
@@ -244,9 +222,7 @@ impl FromStr for VersionRef {
         if (MIN_HEAD_CHARS..=HASH_TEXT_CHARS).contains(&text.len()) && text::is_zbase32(&text) {
             return Ok(Self::Head(text));
         }
-        Err(LinkError::Malformed(
-            "the version must be a number, or 16 to 52 characters of a version's hash",
-        ))
+        Err(LinkError::Malformed("the version must be a number, or 16 to 52 characters of a version's hash"))
     }
 }
 
@@ -254,9 +230,7 @@ fn version_of_query(query: &str) -> Result<Option<VersionRef>, LinkError> {
     let mut version = None;
     for part in query.split('&').filter(|part| !part.is_empty()) {
         let Some(value) = part.strip_prefix("v=") else {
-            return Err(LinkError::Malformed(
-                "it has a parameter that this version of p2pnode does not know",
-            ));
+            return Err(LinkError::Malformed("it has a parameter that this version of p2pnode does not know"));
         };
         if version.replace(value.parse()?).is_some() {
             return Err(LinkError::Malformed("it names two versions"));
@@ -272,13 +246,8 @@ fn check_host(host: &str) -> Result<(), LinkError> {
     if host.len() > MAX_HOST_BYTES {
         return Err(LinkError::Malformed("its name is longer than 253 bytes"));
     }
-    if host
-        .chars()
-        .any(|c| c.is_whitespace() || c.is_control() || matches!(c, '@' | ':' | '%' | '\\'))
-    {
-        return Err(LinkError::Malformed(
-            "its name has a character that no name has",
-        ));
+    if host.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '@' | ':' | '%' | '\\')) {
+        return Err(LinkError::Malformed("its name has a character that no name has"));
     }
     Ok(())
 }
@@ -286,16 +255,13 @@ fn check_host(host: &str) -> Result<(), LinkError> {
 /// "A host that is `<56>` or `<56>.<52>` characters with a valid checksum is an id, the same with a wrong checksum a damaged
 /// link; anything else is a name."
 fn target_of_host(host: &str) -> Result<Target, LinkError> {
-    let not_an_id = || LinkError::NotAnId {
-        host: host.to_owned(),
-    };
+    let not_an_id = || LinkError::NotAnId { host: host.to_owned() };
     let (id, secret) = match host.split_once('.') {
         None => (host, None),
         Some((id, secret)) => (id, Some(secret)),
     };
-    let is_secret = |secret: &str| {
-        secret.len() == HASH_TEXT_CHARS && secret.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
+    let is_secret =
+        |secret: &str| secret.len() == HASH_TEXT_CHARS && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if id.len() != ID_CHARS || secret.is_some_and(|secret| !is_secret(secret)) {
         return Err(not_an_id());
     }

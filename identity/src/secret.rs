@@ -56,8 +56,7 @@ impl fmt::Debug for SecretKey {
 /// Checks a signature strictly: keys and points of small order are refused, so one signature fits one key and message.
 pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Result<(), BadSignature> {
     let key = VerifyingKey::from_bytes(public).map_err(|_| BadSignature)?;
-    key.verify_strict(message, &Signature::from_bytes(signature))
-        .map_err(|_| BadSignature)
+    key.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| BadSignature)
 }
 
 #[cfg(test)]
@@ -68,14 +67,9 @@ mod tests {
 
     #[test]
     fn the_second_vector_of_rfc_8032_is_reproduced() {
-        let seed = HEXLOWER
-            .decode(b"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
-            .unwrap();
+        let seed = HEXLOWER.decode(b"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap();
         let key = SecretKey::from_seed(&seed.try_into().unwrap());
-        assert_eq!(
-            HEXLOWER.encode(&key.public()),
-            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
-        );
+        assert_eq!(HEXLOWER.encode(&key.public()), "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
         assert_eq!(
             HEXLOWER.encode(&key.sign(&[0x72])),
             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
@@ -84,10 +78,7 @@ mod tests {
 
     #[test]
     fn a_secret_key_shows_nothing_of_itself() {
-        assert_eq!(
-            format!("{:?}", SecretKey::from_seed(&[3; 32])),
-            "SecretKey(..)"
-        );
+        assert_eq!(format!("{:?}", SecretKey::from_seed(&[3; 32])), "SecretKey(..)");
     }
 
     #[test]
@@ -96,18 +87,12 @@ mod tests {
         identity_point[0] = 1;
         let mut signature = [0; 64];
         signature[0] = 1;
-        assert_eq!(
-            verify(&identity_point, b"anything", &signature),
-            Err(BadSignature)
-        );
+        assert_eq!(verify(&identity_point, b"anything", &signature), Err(BadSignature));
     }
 
     #[test]
     fn two_generated_keys_differ() {
-        assert_ne!(
-            SecretKey::generate().public(),
-            SecretKey::generate().public()
-        );
+        assert_ne!(SecretKey::generate().public(), SecretKey::generate().public());
     }
 
     proptest! {

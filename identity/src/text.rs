@@ -18,8 +18,7 @@ static ZBASE32: LazyLock<Encoding> = LazyLock::new(|| {
     // A person reading a link aloud does not say the case, and browsers lower it.
     spec.translate.from.push_str("YBNDRFGEJKMCPQXOTUWISZAH");
     spec.translate.to.push_str("ybndrfgejkmcpqxotuwiszah");
-    spec.encoding()
-        .expect("the alphabet has 32 different symbols")
+    spec.encoding().expect("the alphabet has 32 different symbols")
 });
 
 /// The type byte of an id.
@@ -84,10 +83,7 @@ pub(crate) fn decode_id(text: &str) -> IdText {
     if sum != checksum(*id_type, key) {
         return IdText::Damaged;
     }
-    IdText::Id {
-        id_type: *id_type,
-        key: *key,
-    }
+    IdText::Id { id_type: *id_type, key: *key }
 }
 
 fn checksum(id_type: u8, key: &[u8; 32]) -> [u8; 2] {

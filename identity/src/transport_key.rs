@@ -67,17 +67,12 @@ fn encode(key: &SecretKey) -> Zeroizing<Vec<u8>> {
 }
 
 fn decode(path: &Path, bytes: &[u8]) -> Result<SecretKey, TransportKeyError> {
-    let damaged = |_: CodecError| TransportKeyError::Damaged {
-        path: path.to_owned(),
-    };
+    let damaged = |_: CodecError| TransportKeyError::Damaged { path: path.to_owned() };
     let mut reader = ByteReader::new(bytes);
     let magic = reader.array::<8>().map_err(damaged)?;
     let found = u16::from_be_bytes(reader.array().map_err(damaged)?);
     if magic == *MAGIC && found > VERSION {
-        return Err(TransportKeyError::NewerFormat {
-            path: path.to_owned(),
-            found,
-        });
+        return Err(TransportKeyError::NewerFormat { path: path.to_owned(), found });
     }
     let seed = Zeroizing::new(reader.array::<32>().map_err(damaged)?);
     let before_check = bytes.len().saturating_sub(CHECK_BYTES);
@@ -85,18 +80,13 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<SecretKey, TransportKeyError> {
     let stored = reader.array::<CHECK_BYTES>().map_err(damaged)?;
     reader.finish().map_err(damaged)?;
     if magic != *MAGIC || found != VERSION || stored != expected {
-        return Err(TransportKeyError::Damaged {
-            path: path.to_owned(),
-        });
+        return Err(TransportKeyError::Damaged { path: path.to_owned() });
     }
     Ok(SecretKey::from_seed(&seed))
 }
 
 fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
-    *blake3::hash(bytes)
-        .as_bytes()
-        .first_chunk()
-        .expect("a hash has 32 bytes")
+    *blake3::hash(bytes).as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 #[cfg(test)]
@@ -109,19 +99,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("transport.key");
         let made = load_or_create_transport_key(&path).unwrap();
-        assert_eq!(
-            load_or_create_transport_key(&path).unwrap().public(),
-            made.public()
-        );
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no temporary file is left"
-        );
+        assert_eq!(load_or_create_transport_key(&path).unwrap().public(), made.public());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -130,14 +110,8 @@ mod tests {
         let path = dir.path().join("transport.key");
         let made = load_or_create_transport_key(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(
-            load_or_create_transport_key(&path).unwrap().public(),
-            made.public()
-        );
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(load_or_create_transport_key(&path).unwrap().public(), made.public());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
@@ -156,10 +130,7 @@ mod tests {
             fs::write(&path, &bad).unwrap();
             let error = load_or_create_transport_key(&path).unwrap_err();
             assert!(
-                matches!(
-                    error,
-                    TransportKeyError::Damaged { .. } | TransportKeyError::NewerFormat { .. }
-                ),
+                matches!(error, TransportKeyError::Damaged { .. } | TransportKeyError::NewerFormat { .. }),
                 "{error}"
             );
             assert_eq!(fs::read(&path).unwrap(), bad);
@@ -172,9 +143,6 @@ mod tests {
         let path = dir.path().join("transport.key");
         fs::write(&path, b"p2ptrkey\x00\x07and something we do not know").unwrap();
         let error = load_or_create_transport_key(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("format 7") && error.contains("newer"),
-            "{error}"
-        );
+        assert!(error.contains("format 7") && error.contains("newer"), "{error}");
     }
 }

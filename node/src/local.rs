@@ -12,9 +12,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream;
 use p2p_api::{
-    ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow, Import,
-    ImportEvent, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, Reachability, ReadRange, Removed,
-    Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
+    Import, ImportEvent, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, Reachability,
+    ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
 };
 use p2p_drives::{CopyProgress, DriveError, Drives, ExternalLinks, ImportProgress, Listing, LocalPath, PathKey};
 use p2p_identity::{DriveId, Link, PeerId};
@@ -33,6 +33,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The engine as an app sees it.
 pub(crate) struct LocalNode {
     pub(crate) me: PeerId,
+    /// Holds keys: never shared.
+    pub(crate) home: PathBuf,
     pub(crate) network_name: String,
     pub(crate) network: Network,
     pub(crate) drives: Drives,
@@ -151,6 +153,11 @@ impl Contract for LocalNode {
         let drives = self.drives.clone();
         if let Some(path) = &new.path {
             check_folder(path)?;
+            if self.home.starts_with(path) || path.starts_with(&self.home) {
+                let home = self.home.display();
+                return Err(ApiError::invalid(format!("{} holds this node's keys ({home})", path.display()))
+                    .with_hint("share a folder that does not contain the node's home, or move the home with --home"));
+            }
         }
         let made = tokio::task::spawn_blocking(move || drives.create(new.path.as_deref(), &new.title));
         let made = made.await.map_err(|error| api_error(error.into()))?;
@@ -176,7 +183,8 @@ impl Contract for LocalNode {
     async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
         self.drives.status(&drive).map_err(api_error)?;
         let progress = Arc::new(ImportProgress::default());
-        let paths = changes.map(|change| local_path(change.map_err(|error| DriveError::Invalid(error.message))?)).boxed();
+        let paths =
+            changes.map(|change| local_path(change.map_err(|error| DriveError::Invalid(error.message))?)).boxed();
         let (drives, counted) = (self.drives.clone(), progress.clone());
         let job: BoxFuture<'static, Result<ImportEvent>> = Box::pin(async move {
             let published = drives.import(&drive, paths, how.message, counted).await.map_err(api_error)?;
@@ -264,9 +272,8 @@ async fn copy(
     patience: Option<Duration>,
     progress: Arc<CopyProgress>,
 ) -> Result<TransferEvent> {
-    let drive = match link.target {
-        p2p_identity::Target::Drive(id) => id,
-        _ => return Err(ApiError::new(ErrorKind::Unsupported, "only links to drives can be copied")),
+    let p2p_identity::Target::Drive(drive) = link.target else {
+        return Err(ApiError::new(ErrorKind::Unsupported, "only links to drives can be copied"));
     };
     let copied = drives.copy(&link, &target, links, patience, progress).await.map_err(api_error)?;
     Ok(TransferEvent::Done {
@@ -348,11 +355,12 @@ fn reported<T: Send + 'static>(
         }
     });
     let mut rate = Rate { since: Instant::now(), bytes: 0, per_second: 0.0 };
-    reports.map(move |step| match step {
-        Step::End(result) => result,
-        Step::Report => Ok(report(&mut rate)),
-    })
-    .boxed()
+    reports
+        .map(move |step| match step {
+            Step::End(result) => result,
+            Step::Report => Ok(report(&mut rate)),
+        })
+        .boxed()
 }
 
 enum Step<T> {
@@ -377,7 +385,9 @@ fn check_folder(path: &std::path::Path) -> Result<()> {
 fn local_path(change: Change) -> std::result::Result<LocalPath, DriveError> {
     let key = PathKey::from_path(&change.path)
         .map_err(|error| DriveError::Invalid(format!("{:?} cannot be a path of a drive: {error}", change.path)))?;
-    let at = change.at.map(|at| at.to_str().map(str::to_owned).ok_or_else(|| DriveError::Invalid("`at` is not UTF-8".into())));
+    let at = change
+        .at
+        .map(|at| at.to_str().map(str::to_owned).ok_or_else(|| DriveError::Invalid("`at` is not UTF-8".into())));
     Ok(LocalPath { key, at: at.transpose()? })
 }
 

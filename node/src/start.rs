@@ -122,6 +122,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let stop_requested = CancellationToken::new();
     let local = LocalNode {
         me,
+        home: options.home.canonicalize().unwrap_or_else(|_| options.home.clone()),
         network_name: options.config.network.clone(),
         network: network.clone(),
         drives: drives.clone(),

@@ -410,7 +410,7 @@ mod tests {
         let mut limits = Limits::new(LimitsConfig::default());
         let peer = PeerId::random();
         let from = address("/ip4/127.0.0.1/tcp/4001");
-        let mut open = |limits: &mut Limits, n| {
+        let open = |limits: &mut Limits, n| {
             limits.handle_established_inbound_connection(ConnectionId::new_unchecked(n), peer, &from, &from).is_ok()
         };
         assert!((0..4).all(|n| open(&mut limits, n)));

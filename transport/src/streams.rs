@@ -91,7 +91,10 @@ pub(crate) enum Command {
         preference: Preference,
         reply: oneshot::Sender<Result<OpenedStream, OpenError>>,
     },
-    AddAddress { peer: PeerId, address: Multiaddr },
+    AddAddress {
+        peer: PeerId,
+        address: Multiaddr,
+    },
 }
 
 /// Opens streams from anywhere in the program. Cheap to clone.

@@ -1,1 +1,20 @@
-//! The p2p command line as a library.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod arguments;
+mod commands;
+mod console;
+mod environment;
+mod failure;
+mod human;
+mod interrupt;
+mod link;
+mod node;
+mod place;
+mod progress;
+mod run;
+mod session;
+
+pub use environment::{Environment, NodeEnvironment, NodeOptions, RunningNode, Streams, Verbosity};
+pub use node::{GatewaySetting, Ready, RelaySetting, StartOptions};
+pub use run::{run, run_node};

@@ -7,20 +7,14 @@ use crate::Target;
 fn a_peer_id_has_the_form_of_libp2p() {
     // Vector of the libp2p peer id specification family: base58btc of the identity multihash of the protobuf public key.
     let peer = PeerId::from([0; 32]);
-    assert_eq!(
-        peer.to_string(),
-        "12D3KooW9pNAk8aiBuGVQtWRdbkLmo5qVL3e2h5UxbN2Nz9ttwiw"
-    );
+    assert_eq!(peer.to_string(), "12D3KooW9pNAk8aiBuGVQtWRdbkLmo5qVL3e2h5UxbN2Nz9ttwiw");
     assert_eq!(peer.fmt_short(), "12D3KooW9p");
     assert_eq!(format!("{peer:?}"), "PeerId(12D3KooW9p)");
 }
 
 #[test]
 fn a_content_id_prints_as_b3sum_does() {
-    assert_eq!(
-        ContentId::of(b"").to_string(),
-        "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
-    );
+    assert_eq!(ContentId::of(b"").to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
 }
 
 #[test]
@@ -39,39 +33,19 @@ fn a_damaged_drive_id_is_told_from_a_text_that_is_no_id() {
     swapped.replace_range(10..11, if &text[10..11] == "y" { "b" } else { "y" });
     assert_eq!(swapped.parse::<DriveId>(), Err(IdError::Damaged));
     // `l` and `2` are not in the alphabet: somebody mistyped a 1 and a z.
-    assert_eq!(
-        format!("l2{}", &text[2..]).parse::<DriveId>(),
-        Err(IdError::Damaged)
-    );
-    assert!(matches!(
-        text[1..].parse::<DriveId>(),
-        Err(IdError::NotAnId { .. })
-    ));
-    assert!(matches!(
-        "docs.alice".parse::<DriveId>(),
-        Err(IdError::NotAnId { .. })
-    ));
+    assert_eq!(format!("l2{}", &text[2..]).parse::<DriveId>(), Err(IdError::Damaged));
+    assert!(matches!(text[1..].parse::<DriveId>(), Err(IdError::NotAnId { .. })));
+    assert!(matches!("docs.alice".parse::<DriveId>(), Err(IdError::NotAnId { .. })));
     let blob = Target::Blob(ContentId::from([7; 32])).to_id_text();
-    assert_eq!(
-        blob.parse::<DriveId>(),
-        Err(IdError::OtherType { found: 3 })
-    );
-    assert_eq!(
-        text.to_uppercase().parse::<DriveId>(),
-        Ok(DriveId::from([7; 32]))
-    );
+    assert_eq!(blob.parse::<DriveId>(), Err(IdError::OtherType { found: 3 }));
+    assert_eq!(text.to_uppercase().parse::<DriveId>(), Ok(DriveId::from([7; 32])));
 }
 
 #[test]
 fn ids_are_strings_in_json_and_32_bytes_in_binary() {
-    fn check<T: Serialize + for<'de> Deserialize<'de> + fmt::Display + PartialEq + fmt::Debug>(
-        id: &T,
-    ) {
+    fn check<T: Serialize + for<'de> Deserialize<'de> + fmt::Display + PartialEq + fmt::Debug>(id: &T) {
         assert_eq!(serde_json::to_string(id).unwrap(), format!("\"{id}\""));
-        assert_eq!(
-            &serde_json::from_str::<T>(&format!("\"{id}\"")).unwrap(),
-            id
-        );
+        assert_eq!(&serde_json::from_str::<T>(&format!("\"{id}\"")).unwrap(), id);
         assert_eq!(postcard::to_allocvec(id).unwrap(), [9; 32]);
         assert_eq!(&postcard::from_bytes::<T>(&[9; 32]).unwrap(), id);
         assert!(serde_json::from_str::<T>("\"nonsense\"").is_err());

@@ -17,10 +17,7 @@ const DIR_MODE: u32 = 0o700;
 const FOREIGN_BITS: u32 = 0o077;
 
 /// Makes `dir` and what is missing above it, for its owner only.
-pub(super) fn make_private_dir(
-    dir: &Path,
-    warnings: &mut Vec<KeystoreWarning>,
-) -> Result<(), KeystoreError> {
+pub(super) fn make_private_dir(dir: &Path, warnings: &mut Vec<KeystoreWarning>) -> Result<(), KeystoreError> {
     let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir);
     made.map_err(failed("create", dir))?;
     tighten(dir, DIR_MODE, warnings)
@@ -41,17 +38,11 @@ pub(crate) fn read_private_file(
     let len = file.metadata().map_err(failed("read", path))?.len();
     let value = usize::try_from(len).unwrap_or(usize::MAX);
     if value > limit {
-        return Err(KeystoreError::TooLarge {
-            what: "the file of keys",
-            value,
-            limit,
-        });
+        return Err(KeystoreError::TooLarge { what: "the file of keys", value, limit });
     }
     // Not more than the limit even when the file grows meanwhile; and no growing buffer, it would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(value + 1));
-    file.take(len)
-        .read_to_end(&mut bytes)
-        .map_err(failed("read", path))?;
+    file.take(len).read_to_end(&mut bytes).map_err(failed("read", path))?;
     Ok(Some(bytes))
 }
 
@@ -78,9 +69,7 @@ fn sync_parent(path: &Path) -> Result<(), KeystoreError> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    File::open(parent)
-        .and_then(|dir| dir.sync_all())
-        .map_err(failed("sync", parent))
+    File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed("sync", parent))
 }
 
 fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, KeystoreError> {
@@ -95,11 +84,7 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, KeystoreError> 
         _ => {}
     }
     let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()
     };
@@ -107,34 +92,17 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, KeystoreError> 
     Ok(temporary)
 }
 
-fn tighten(
-    path: &Path,
-    repaired: u32,
-    warnings: &mut Vec<KeystoreWarning>,
-) -> Result<(), KeystoreError> {
-    let found = fs::metadata(path)
-        .map_err(failed("look at", path))?
-        .permissions()
-        .mode()
-        & 0o777;
+fn tighten(path: &Path, repaired: u32, warnings: &mut Vec<KeystoreWarning>) -> Result<(), KeystoreError> {
+    let found = fs::metadata(path).map_err(failed("look at", path))?.permissions().mode() & 0o777;
     if found & FOREIGN_BITS == 0 {
         return Ok(());
     }
-    fs::set_permissions(path, Permissions::from_mode(repaired))
-        .map_err(failed("take from others", path))?;
-    warnings.push(KeystoreWarning::ModeRepaired {
-        path: path.to_owned(),
-        found,
-        repaired,
-    });
+    fs::set_permissions(path, Permissions::from_mode(repaired)).map_err(failed("take from others", path))?;
+    warnings.push(KeystoreWarning::ModeRepaired { path: path.to_owned(), found, repaired });
     Ok(())
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeystoreError {
     let path = path.to_owned();
-    move |source| KeystoreError::Io {
-        doing,
-        path,
-        source,
-    }
+    move |source| KeystoreError::Io { doing, path, source }
 }

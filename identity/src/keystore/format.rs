@@ -61,20 +61,12 @@ pub(super) enum FormatError {
 impl FormatError {
     pub(super) fn at(self, path: &Path) -> KeystoreError {
         match self {
-            Self::Damaged(what) => KeystoreError::Damaged {
-                path: path.to_owned(),
-                what,
-            },
-            Self::Newer(found) => KeystoreError::NewerFormat {
-                found,
-                known: VERSION,
-            },
+            Self::Damaged(what) => KeystoreError::Damaged { path: path.to_owned(), what },
+            Self::Newer(found) => KeystoreError::NewerFormat { found, known: VERSION },
             Self::NoUsableSlot(kinds) => KeystoreError::NoUsableSlot { kinds },
-            Self::TooLarge(value) => KeystoreError::TooLarge {
-                what: "the keystore file",
-                value,
-                limit: MAX_FILE_BYTES,
-            },
+            Self::TooLarge(value) => {
+                KeystoreError::TooLarge { what: "the keystore file", value, limit: MAX_FILE_BYTES }
+            }
         }
     }
 }
@@ -88,14 +80,7 @@ impl From<CodecError> for FormatError {
 impl Header {
     pub(super) fn with_open_slot(data_key: &[u8; 32]) -> Self {
         let wrapped = Zeroizing::new(data_key.to_vec());
-        Self {
-            kdf: Vec::new(),
-            slots: vec![Slot {
-                kind: SLOT_OPEN,
-                params: Vec::new(),
-                wrapped,
-            }],
-        }
+        Self { kdf: Vec::new(), slots: vec![Slot { kind: SLOT_OPEN, params: Vec::new(), wrapped }] }
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -119,11 +104,7 @@ impl Header {
             let kind = reader.u16()?;
             let params = reader.bytes("slot parameters", MAX_FIELD_BYTES)?.to_vec();
             let wrapped = Zeroizing::new(reader.bytes("wrapped key", MAX_FIELD_BYTES)?.to_vec());
-            slots.push(Slot {
-                kind,
-                params,
-                wrapped,
-            });
+            slots.push(Slot { kind, params, wrapped });
         }
         reader.finish()?;
         Ok(Self { kdf, slots })
@@ -132,13 +113,10 @@ impl Header {
     fn data_key(&self) -> Result<Zeroizing<[u8; 32]>, FormatError> {
         let open = self.slots.iter().find(|slot| slot.kind == SLOT_OPEN);
         let Some(slot) = open else {
-            return Err(FormatError::NoUsableSlot(
-                self.slots.iter().map(|slot| slot.kind).collect(),
-            ));
+            return Err(FormatError::NoUsableSlot(self.slots.iter().map(|slot| slot.kind).collect()));
         };
         let key = <[u8; 32]>::try_from(slot.wrapped.as_slice());
-        key.map(Zeroizing::new)
-            .map_err(|_| FormatError::Damaged("its data key has not 32 bytes".to_owned()))
+        key.map(Zeroizing::new).map_err(|_| FormatError::Damaged("its data key has not 32 bytes".to_owned()))
     }
 }
 
@@ -153,19 +131,14 @@ pub(super) fn encode(
     let mut out = Zeroizing::new(Vec::with_capacity(header.len() + 64));
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_be_bytes());
-    let header_len =
-        u32::try_from(header.len()).map_err(|_| FormatError::TooLarge(header.len()))?;
+    let header_len = u32::try_from(header.len()).map_err(|_| FormatError::TooLarge(header.len()))?;
     out.extend_from_slice(&header_len.to_be_bytes());
     out.extend_from_slice(&header);
     let aad = *blake3::hash(&out).as_bytes();
 
     let content = encode_content(secrets);
-    let payload = Payload {
-        msg: &content,
-        aad: &aad,
-    };
-    let sealed =
-        XChaCha20Poly1305::new(&(*data_key).into()).encrypt(&XNonce::from(*nonce), payload);
+    let payload = Payload { msg: &content, aad: &aad };
+    let sealed = XChaCha20Poly1305::new(&(*data_key).into()).encrypt(&XNonce::from(*nonce), payload);
     let sealed = sealed.map_err(|_| FormatError::TooLarge(content.len()))?;
     out.extend_from_slice(nonce);
     out.extend_from_slice(&sealed);
@@ -179,9 +152,7 @@ pub(super) fn encode(
 pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Zeroizing<[u8; 32]>, Secrets), FormatError> {
     let mut reader = ByteReader::new(bytes);
     if reader.array::<8>()? != *MAGIC {
-        return Err(FormatError::Damaged(
-            "it does not begin like a keystore".to_owned(),
-        ));
+        return Err(FormatError::Damaged("it does not begin like a keystore".to_owned()));
     }
     match u16::from_be_bytes(reader.array()?) {
         VERSION => {}
@@ -190,9 +161,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Zeroizing<[u8; 32]>, Secre
     }
     let header_len = u32::from_be_bytes(reader.array()?) as usize;
     if header_len > MAX_HEADER_BYTES {
-        return Err(FormatError::Damaged(format!(
-            "its header is {header_len} bytes, at most {MAX_HEADER_BYTES}"
-        )));
+        return Err(FormatError::Damaged(format!("its header is {header_len} bytes, at most {MAX_HEADER_BYTES}")));
     }
     let header = Header::decode(reader.raw(header_len)?)?;
     let data_key = header.data_key()?;
@@ -200,10 +169,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Zeroizing<[u8; 32]>, Secre
     let aad = *blake3::hash(bytes.get(..before_nonce).unwrap_or_default()).as_bytes();
 
     let nonce = XNonce::from(reader.array::<24>()?);
-    let payload = Payload {
-        msg: reader.raw(reader.remaining())?,
-        aad: &aad,
-    };
+    let payload = Payload { msg: reader.raw(reader.remaining())?, aad: &aad };
     let content = XChaCha20Poly1305::new(&(*data_key).into()).decrypt(&nonce, payload);
     let content = content.map_err(|_| FormatError::Damaged("its seal is broken".to_owned()))?;
     let secrets = decode_content(&Zeroizing::new(content))?;
@@ -212,10 +178,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Zeroizing<[u8; 32]>, Secre
 
 fn encode_content(secrets: &Secrets) -> Zeroizing<Vec<u8>> {
     // Enough room from the start: a buffer that grows leaves copies of secrets behind.
-    let bytes: usize = secrets
-        .iter()
-        .map(|((_, id), secret)| id.len() + secret.len() + 8)
-        .sum();
+    let bytes: usize = secrets.iter().map(|((_, id), secret)| id.len() + secret.len() + 8).sum();
     let mut out = ByteWriter::with_capacity(bytes + 16);
     out.u64(CONTENT_VERSION);
     out.count(secrets.len());
@@ -231,9 +194,7 @@ fn decode_content(bytes: &[u8]) -> Result<Secrets, FormatError> {
     let mut reader = ByteReader::new(bytes);
     let version = reader.u64()?;
     if version > CONTENT_VERSION {
-        return Err(FormatError::Newer(
-            u16::try_from(version).unwrap_or(u16::MAX),
-        ));
+        return Err(FormatError::Newer(u16::try_from(version).unwrap_or(u16::MAX)));
     }
     let count = reader.count("secrets", MAX_SECRETS)?;
     let mut secrets = Secrets::new();

@@ -29,26 +29,13 @@ fn keys_are_found_again_after_opening_anew() {
     keystore.insert(SecretKind::DRIVE, b"b", &writer).unwrap();
     drop(keystore);
     let keystore = open(&dir);
-    assert_eq!(
-        keystore.get(SecretKind::DRIVE, b"a").unwrap().public(),
-        drive.public()
-    );
-    assert_eq!(
-        keystore.get(SecretKind::WRITER, b"a").unwrap().public(),
-        writer.public()
-    );
+    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().public(), drive.public());
+    assert_eq!(keystore.get(SecretKind::WRITER, b"a").unwrap().public(), writer.public());
     assert!(keystore.get(SecretKind::WRITER, b"b").is_none());
-    assert_eq!(
-        keystore.ids(SecretKind::DRIVE),
-        [b"a".to_vec(), b"b".to_vec()]
-    );
+    assert_eq!(keystore.ids(SecretKind::DRIVE), [b"a".to_vec(), b"b".to_vec()]);
     assert!(keystore.warnings().is_empty());
     assert_eq!((mode(&dir), mode(&dir.join("keystore"))), (0o700, 0o600));
-    assert_eq!(
-        fs::read_dir(&dir).unwrap().count(),
-        1,
-        "no temporary file is left"
-    );
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no temporary file is left");
 }
 
 #[test]
@@ -60,17 +47,10 @@ fn a_stored_key_is_never_replaced_by_another() {
     keystore.insert(SecretKind::DRIVE, b"a", &key).unwrap();
     let refused = keystore.insert(SecretKind::DRIVE, b"a", &SecretKey::generate());
     assert!(matches!(refused, Err(KeystoreError::AlreadyThere)));
-    assert_eq!(
-        keystore.get(SecretKind::DRIVE, b"a").unwrap().public(),
-        key.public()
-    );
+    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().public(), key.public());
     assert!(matches!(
         keystore.insert(SecretKind::DRIVE, &[0; 65], &key),
-        Err(KeystoreError::TooLarge {
-            value: 65,
-            limit: 64,
-            ..
-        })
+        Err(KeystoreError::TooLarge { value: 65, limit: 64, .. })
     ));
 }
 
@@ -86,16 +66,8 @@ fn a_file_that_others_can_read_is_taken_from_them_with_a_warning() {
     assert_eq!(
         keystore.warnings(),
         [
-            KeystoreWarning::ModeRepaired {
-                path: dir.clone(),
-                found: 0o755,
-                repaired: 0o700
-            },
-            KeystoreWarning::ModeRepaired {
-                path: file.clone(),
-                found: 0o644,
-                repaired: 0o600
-            },
+            KeystoreWarning::ModeRepaired { path: dir.clone(), found: 0o755, repaired: 0o700 },
+            KeystoreWarning::ModeRepaired { path: file.clone(), found: 0o644, repaired: 0o600 },
         ]
     );
     assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
@@ -109,9 +81,7 @@ fn a_write_that_fails_leaves_memory_and_file_as_they_were() {
     let before = fs::read(dir.join("keystore")).unwrap();
     // A directory in the way of the temporary file.
     fs::create_dir_all(dir.join("keystore.new/x")).unwrap();
-    let error = keystore
-        .insert(SecretKind::DRIVE, b"a", &SecretKey::generate())
-        .unwrap_err();
+    let error = keystore.insert(SecretKind::DRIVE, b"a", &SecretKey::generate()).unwrap_err();
     assert!(matches!(error, KeystoreError::Io { .. }), "{error}");
     assert!(keystore.get(SecretKind::DRIVE, b"a").is_none());
     assert_eq!(fs::read(dir.join("keystore")).unwrap(), before);
@@ -122,9 +92,7 @@ fn what_a_killed_run_left_behind_is_no_obstacle() {
     let home = tempfile::tempdir().unwrap();
     drop(open(home.path()));
     fs::write(home.path().join("keystore.new"), b"half a file").unwrap();
-    open(home.path())
-        .insert(SecretKind::DRIVE, b"a", &SecretKey::generate())
-        .unwrap();
+    open(home.path()).insert(SecretKind::DRIVE, b"a", &SecretKey::generate()).unwrap();
     assert!(open(home.path()).get(SecretKind::DRIVE, b"a").is_some());
 }
 
@@ -132,9 +100,7 @@ fn what_a_killed_run_left_behind_is_no_obstacle() {
 fn secrets_do_not_show() {
     let home = tempfile::tempdir().unwrap();
     let mut keystore = open(home.path());
-    keystore
-        .insert(SecretKind::DRIVE, b"a", &SecretKey::from_seed(&[0xab; 32]))
-        .unwrap();
+    keystore.insert(SecretKind::DRIVE, b"a", &SecretKey::from_seed(&[0xab; 32])).unwrap();
     let text = format!("{keystore:?}");
     assert!(!text.contains("171") && !text.contains("ab, ab"), "{text}");
     let file = fs::read(home.path().join("keystore")).unwrap();
@@ -152,9 +118,7 @@ fn fixed_file() -> (Vec<u8>, format::Secrets) {
     let mut secrets = format::Secrets::new();
     secrets.insert((1, b"id".to_vec()), Zeroizing::new(vec![0x33; 32]));
     let header = Header::with_open_slot(&[0x11; 32]);
-    let bytes = format::encode(&header, &[0x11; 32], &[0x22; 24], &secrets)
-        .unwrap()
-        .to_vec();
+    let bytes = format::encode(&header, &[0x11; 32], &[0x22; 24], &secrets).unwrap().to_vec();
     (bytes, secrets)
 }
 
@@ -184,20 +148,12 @@ fn a_newer_format_is_refused_with_its_number() {
     let (mut bytes, _) = fixed_file();
     bytes[8..10].copy_from_slice(&9u16.to_be_bytes());
     fs::write(home.path().join("keystore"), &bytes).unwrap();
-    let error = Keystore::open_or_create(home.path())
-        .unwrap_err()
-        .to_string();
+    let error = Keystore::open_or_create(home.path()).unwrap_err().to_string();
     assert!(
-        error.contains("format 9")
-            && error.contains("up to 1")
-            && error.contains("install a newer one"),
+        error.contains("format 9") && error.contains("up to 1") && error.contains("install a newer one"),
         "{error}"
     );
-    assert_eq!(
-        fs::read(home.path().join("keystore")).unwrap(),
-        bytes,
-        "it is not touched"
-    );
+    assert_eq!(fs::read(home.path().join("keystore")).unwrap(), bytes, "it is not touched");
 }
 
 /// A file as a later version could write it: an unknown slot beside ours, parameters, and an unknown kind of secret.
@@ -222,13 +178,7 @@ fn later_file(slot_kinds: &[u16]) -> Vec<u8> {
     content.bytes(b"later");
     content.bytes(&[5; 200]);
     let sealed = XChaCha20Poly1305::new(&[0x11; 32].into())
-        .encrypt(
-            &XNonce::from([1; 24]),
-            Payload {
-                msg: &content.into_bytes(),
-                aad: &aad,
-            },
-        )
+        .encrypt(&XNonce::from([1; 24]), Payload { msg: &content.into_bytes(), aad: &aad })
         .unwrap();
     file.extend([1; 24]);
     file.extend(sealed);
@@ -240,18 +190,13 @@ fn unknown_slots_parameters_and_kinds_are_kept_when_the_file_is_written_again() 
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("keystore");
     fs::write(&path, later_file(&[77, 0])).unwrap();
-    open(home.path())
-        .insert(SecretKind::DRIVE, b"a", &SecretKey::generate())
-        .unwrap();
+    open(home.path()).insert(SecretKind::DRIVE, b"a", &SecretKey::generate()).unwrap();
     let bytes = fs::read(&path).unwrap();
     let header_end = 14 + u32::from_be_bytes(bytes[10..14].try_into().unwrap()) as usize;
     let later = later_file(&[77, 0]);
     assert_eq!(bytes[..header_end], later[..header_end]);
     let keystore = open(home.path());
-    assert_eq!(
-        keystore.secrets[&(999, b"later".to_vec())].as_slice(),
-        [5; 200]
-    );
+    assert_eq!(keystore.secrets[&(999, b"later".to_vec())].as_slice(), [5; 200]);
     assert!(keystore.get(SecretKind::DRIVE, b"a").is_some());
 }
 
@@ -260,10 +205,7 @@ fn a_keystore_with_foreign_slots_only_says_so() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("keystore"), later_file(&[1, 3])).unwrap();
     let error = Keystore::open_or_create(home.path()).unwrap_err();
-    assert!(
-        matches!(&error, KeystoreError::NoUsableSlot { kinds } if *kinds == [1, 3]),
-        "{error}"
-    );
+    assert!(matches!(&error, KeystoreError::NoUsableSlot { kinds } if *kinds == [1, 3]), "{error}");
 }
 
 #[test]
@@ -271,10 +213,7 @@ fn a_file_above_4_mib_is_refused_unread() {
     let home = tempfile::tempdir().unwrap();
     let file = fs::File::create(home.path().join("keystore")).unwrap();
     file.set_len(4 * 1024 * 1024 + 1).unwrap();
-    assert!(matches!(
-        Keystore::open_or_create(home.path()),
-        Err(KeystoreError::TooLarge { .. })
-    ));
+    assert!(matches!(Keystore::open_or_create(home.path()), Err(KeystoreError::TooLarge { .. })));
 }
 
 proptest! {

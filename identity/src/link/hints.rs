@@ -44,22 +44,16 @@ impl Hints {
     /// Bytes behind the relay are ignored: room for more.
     pub(crate) fn from_text(text: &str) -> Result<Self, LinkError> {
         if text.len() > MAX_HINT_CHARS {
-            return Err(LinkError::Malformed(
-                "the part behind # is longer than 512 characters",
-            ));
+            return Err(LinkError::Malformed("the part behind # is longer than 512 characters"));
         }
-        let bytes = BASE32_NOPAD
-            .decode(text.to_ascii_uppercase().as_bytes())
-            .unwrap_or_default();
+        let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).unwrap_or_default();
         Ok(Self::read(&bytes).unwrap_or_default())
     }
 
     fn read(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = ByteReader::new(bytes);
         let count = reader.count("peers", MAX_HINT_PEERS)?;
-        let peers = (0..count)
-            .map(|_| PeerAddr::read(&mut reader))
-            .collect::<Result<_, _>>()?;
+        let peers = (0..count).map(|_| PeerAddr::read(&mut reader)).collect::<Result<_, _>>()?;
         let relay = match reader.byte()? {
             0 => None,
             1 => Some(PeerAddr::read(&mut reader)?),

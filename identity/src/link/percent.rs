@@ -27,10 +27,7 @@ pub(crate) fn decode(text: &str) -> Option<String> {
             out.push(byte);
             continue;
         }
-        let (high, low) = (
-            char::from(bytes.next()?).to_digit(16)?,
-            char::from(bytes.next()?).to_digit(16)?,
-        );
+        let (high, low) = (char::from(bytes.next()?).to_digit(16)?, char::from(bytes.next()?).to_digit(16)?);
         let byte = u8::try_from(high * 16 + low).ok()?;
         if byte == b'/' || byte == 0 {
             return None;

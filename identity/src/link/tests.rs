@@ -25,22 +25,10 @@ fn any_version() -> impl Strategy<Value = VersionRef> {
 
 fn any_link() -> impl Strategy<Value = Link> {
     let path = proptest::collection::vec("[^/\0]{1,12}", 0..4).prop_map(|parts| parts.join("/"));
-    let hints = (
-        proptest::collection::vec(any_address(), 0..=MAX_HINT_PEERS),
-        proptest::option::of(any_address()),
-    );
-    (
-        any_target(),
-        path,
-        proptest::option::of(any_version()),
-        hints,
+    let hints = (proptest::collection::vec(any_address(), 0..=MAX_HINT_PEERS), proptest::option::of(any_address()));
+    (any_target(), path, proptest::option::of(any_version()), hints).prop_map(
+        |(target, path, version, (peers, relay))| Link { target, path, version, hints: Hints { peers, relay } },
     )
-        .prop_map(|(target, path, version, (peers, relay))| Link {
-            target,
-            path,
-            version,
-            hints: Hints { peers, relay },
-        })
 }
 
 proptest! {
@@ -67,17 +55,12 @@ proptest! {
 
 #[test]
 fn a_link_is_taken_apart() {
-    let link: Link = format!("p2p://{}/Fotos/S%C3%BCd%20pol.jpg?v=7", drive())
-        .parse()
-        .unwrap();
+    let link: Link = format!("p2p://{}/Fotos/S%C3%BCd%20pol.jpg?v=7", drive()).parse().unwrap();
     assert_eq!(link.target, Target::Drive(drive()));
     assert_eq!(link.path, "Fotos/Süd pol.jpg");
     assert_eq!(link.version, Some(VersionRef::Counter(7)));
     assert!(link.hints.is_empty());
-    assert_eq!(
-        link.to_string(),
-        format!("p2p://{}/Fotos/S%C3%BCd%20pol.jpg?v=7", drive())
-    );
+    assert_eq!(link.to_string(), format!("p2p://{}/Fotos/S%C3%BCd%20pol.jpg?v=7", drive()));
 }
 
 #[test]
@@ -99,29 +82,14 @@ fn short_forms_mean_the_same() {
 #[test]
 fn each_mistake_has_its_own_sentence() {
     let id = drive().to_string();
-    let damaged =
-        format!("{}{}", if id.ends_with('y') { "b" } else { "y" }, &id[1..]).replacen('y', "b", 1);
+    let damaged = format!("{}{}", if id.ends_with('y') { "b" } else { "y" }, &id[1..]).replacen('y', "b", 1);
     assert_eq!(damaged.parse::<Link>(), Err(LinkError::DamagedId));
-    assert_eq!(
-        format!("p2p://{damaged}.{}/", "y".repeat(52)).parse::<Link>(),
-        Err(LinkError::DamagedId)
-    );
-    assert_eq!(
-        format!("p2p://{id}.{}/a", "y".repeat(52)).parse::<Link>(),
-        Err(LinkError::PrivateNotSupported)
-    );
+    assert_eq!(format!("p2p://{damaged}.{}/", "y".repeat(52)).parse::<Link>(), Err(LinkError::DamagedId));
+    assert_eq!(format!("p2p://{id}.{}/a", "y".repeat(52)).parse::<Link>(), Err(LinkError::PrivateNotSupported));
     let seed = text::encode_id(4, &[1; 32]);
     assert_eq!(seed.parse::<Link>(), Err(LinkError::UnknownType(4)));
-    assert!(
-        LinkError::UnknownType(4)
-            .to_string()
-            .contains("newer version")
-    );
-    let name = |host: &str| {
-        Err(LinkError::NotAnId {
-            host: host.to_owned(),
-        })
-    };
+    assert!(LinkError::UnknownType(4).to_string().contains("newer version"));
+    let name = |host: &str| Err(LinkError::NotAnId { host: host.to_owned() });
     assert_eq!("p2p://Docs.Alice/x".parse::<Link>(), name("docs.alice"));
     assert_eq!("docs.alice".parse::<Link>(), name("docs.alice"));
     let almost = format!("{id}.short");
@@ -144,10 +112,7 @@ fn each_mistake_has_its_own_sentence() {
         &format!("{id}/#{}", "a".repeat(513)),
         &"a".repeat(MAX_LINK_BYTES + 1),
     ] {
-        assert!(
-            matches!(text.parse::<Link>(), Err(LinkError::Malformed(_))),
-            "{text}"
-        );
+        assert!(matches!(text.parse::<Link>(), Err(LinkError::Malformed(_))), "{text}");
     }
 }
 
@@ -163,27 +128,11 @@ fn the_parts_of_a_named_link_are_joined_with_what_the_name_means() {
 fn a_version_is_a_number_or_the_beginning_of_a_hash() {
     let hash = [0x5a; 32];
     let text = text::hash_to_text(&hash);
-    assert!(
-        text[..16]
-            .parse::<VersionRef>()
-            .unwrap()
-            .matches_head(&hash)
-    );
+    assert!(text[..16].parse::<VersionRef>().unwrap().matches_head(&hash));
     assert!(text.parse::<VersionRef>().unwrap().matches_head(&hash));
-    assert!(
-        !text
-            .parse::<VersionRef>()
-            .unwrap()
-            .matches_head(&[0x5b; 32])
-    );
-    assert_eq!(
-        "999999999999999".parse(),
-        Ok(VersionRef::Counter(999_999_999_999_999))
-    );
-    assert_eq!(
-        "1111111111111111".parse(),
-        Ok(VersionRef::Head("1111111111111111".to_owned()))
-    );
+    assert!(!text.parse::<VersionRef>().unwrap().matches_head(&[0x5b; 32]));
+    assert_eq!("999999999999999".parse(), Ok(VersionRef::Counter(999_999_999_999_999)));
+    assert_eq!("1111111111111111".parse(), Ok(VersionRef::Head("1111111111111111".to_owned())));
     assert!(text[..15].parse::<VersionRef>().is_err());
 }
 
@@ -195,13 +144,7 @@ fn the_longest_hints_fit_their_limit() {
         ip: [0xffff; 8].into(),
         port: u16::MAX,
     };
-    let hints = Hints {
-        peers: vec![address; 5],
-        relay: Some(address),
-    };
+    let hints = Hints { peers: vec![address; 5], relay: Some(address) };
     assert_eq!(hints.to_text().len(), 343);
-    assert_eq!(
-        Hints::from_text(&hints.to_text()).unwrap().peers.len(),
-        MAX_HINT_PEERS
-    );
+    assert_eq!(Hints::from_text(&hints.to_text()).unwrap().peers.len(), MAX_HINT_PEERS);
 }

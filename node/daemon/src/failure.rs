@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use p2p_api::{ApiError, ErrorKind};
 use serde_json::json;
 
 /// Why a program ends, for people and for scripts.
@@ -38,6 +39,14 @@ impl Failure {
         let code = if self.status == 2 { "invalid_input" } else { "failed" };
         json!({ "error": { "code": code, "message": format!("{:#}", self.error), "hint": self.hint } }).to_string()
     }
+}
+
+/// The same for the command line, which prints it and knows the status of each kind.
+pub fn api_error(failure: Failure) -> anyhow::Error {
+    let kind = if failure.status == 2 { ErrorKind::InvalidInput } else { ErrorKind::Conflict };
+    let mut error = ApiError::new(kind, format!("{:#}", failure.error));
+    error.hint = failure.hint;
+    error.into()
 }
 
 impl fmt::Display for Failure {

@@ -9,8 +9,8 @@ mod settings;
 mod signals;
 mod start;
 
-pub use failure::Failure;
-pub use log::{LogError, Verbosity, init_log};
+pub use failure::{Failure, api_error};
+pub use log::{LogError, Verbosity, init_log, levels};
 pub use ready::Ready;
 pub use settings::{Flags, GatewayFlag, load_config};
 pub use signals::{StopSignal, StopSignals};

@@ -32,6 +32,16 @@ pub fn init_log(verbosity: Verbosity, more: i8) -> Result<(), LogError> {
     Ok(())
 }
 
+/// The number of `-v` minus the number of `-q`, as the command line understood them.
+pub fn levels(verbosity: p2p_cli::Verbosity) -> i8 {
+    match verbosity {
+        p2p_cli::Verbosity::Quiet => -1,
+        p2p_cli::Verbosity::Normal => 0,
+        p2p_cli::Verbosity::Verbose => 1,
+        p2p_cli::Verbosity::Debug => 2,
+    }
+}
+
 /// Our own crates at the level asked for, libraries one level less: theirs is seldom news to a user.
 fn filter(verbosity: Verbosity, more: i8) -> String {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -41,7 +51,8 @@ fn filter(verbosity: Verbosity, more: i8) -> String {
     };
     let ours = usize::try_from(base.saturating_add(more).clamp(1, 5)).unwrap_or(1);
     let level = |index: usize| LEVELS.get(index).copied().unwrap_or("trace");
-    format!("{},p2p={}", level(ours.saturating_sub(1)), level(ours))
+    // Kademlia warns whenever it has nobody to ask yet, which is how every first node begins.
+    format!("{},libp2p_kad=error,p2p={}", level(ours.saturating_sub(1)), level(ours))
 }
 
 #[cfg(test)]
@@ -50,11 +61,11 @@ mod tests {
 
     #[test]
     fn more_and_less_move_the_level_and_stay_in_range() {
-        assert_eq!(filter(Verbosity::Command, 0), "error,p2p=warn");
-        assert_eq!(filter(Verbosity::Daemon, 0), "warn,p2p=info");
-        assert_eq!(filter(Verbosity::Daemon, 2), "debug,p2p=trace");
-        assert_eq!(filter(Verbosity::Daemon, i8::MAX), "debug,p2p=trace");
-        assert_eq!(filter(Verbosity::Command, i8::MIN), "off,p2p=error");
+        assert_eq!(filter(Verbosity::Command, 0), "error,libp2p_kad=error,p2p=warn");
+        assert_eq!(filter(Verbosity::Daemon, 0), "warn,libp2p_kad=error,p2p=info");
+        assert_eq!(filter(Verbosity::Daemon, 2), "debug,libp2p_kad=error,p2p=trace");
+        assert_eq!(filter(Verbosity::Daemon, i8::MAX), "debug,libp2p_kad=error,p2p=trace");
+        assert_eq!(filter(Verbosity::Command, i8::MIN), "off,libp2p_kad=error,p2p=error");
     }
 
     #[test]

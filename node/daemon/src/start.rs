@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_api::App;
-use p2p_api::socket::default_home;
+use p2p_api::socket::{default_home, default_path};
 use p2p_files::Files;
 use p2p_node::{Config, NodeOptions, RunningNode, set_listen};
 use sd_notify::NotifyState;
@@ -36,10 +36,15 @@ fn bundled_apps() -> Vec<Arc<dyn App>> {
 pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Failure> {
     let home = default_home(place.home.as_deref()).map_err(Failure::usage)?;
     let (config, file) = load_config(&home, flags)?;
+    // Said outright, so that the engine does not take the home for one that was named.
+    let socket = default_path(place.home.as_deref(), place.api.as_deref()).map_err(Failure::usage)?;
+    if let Some(usual) = &socket.instead_of {
+        warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
+    }
     let configured = config.clone();
     let options = NodeOptions {
         home: home.clone(),
-        api: place.api.clone(),
+        api: Some(socket.path),
         config,
         apps: bundled_apps(),
         bootstrap: flags.bootstrap.clone(),

@@ -17,12 +17,8 @@ mod stream;
 mod testing;
 mod validity;
 
-pub use geometry::{
-    GROUP_BYTES, Grain, GrainError, MAX_GROUPS, PARENT_BYTES, Subtree, group_count, outboard_len,
-};
-pub use import::{
-    IMPORT_SUBTREE_BYTES, ImportError, OutboardSink, hash_bytes, hash_file, hash_file_into,
-};
+pub use geometry::{GROUP_BYTES, Grain, GrainError, MAX_GROUPS, PARENT_BYTES, Subtree, group_count, outboard_len};
+pub use import::{IMPORT_SUBTREE_BYTES, ImportError, OutboardSink, hash_bytes, hash_file, hash_file_into};
 pub use plan::{Parent, Plan, SizeProof, Step, Unit};
 pub use ranges::{GroupRanges, MAX_WIRE_RUNS, RangesError};
 pub use read_at::ReadAt;

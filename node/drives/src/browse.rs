@@ -321,8 +321,7 @@ impl Reader {
                 }
             }
         }
-        cut(bytes, first, self.at, end)
-            .ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
+        cut(bytes, first, self.at, end).ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
     }
 }
 

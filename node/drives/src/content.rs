@@ -82,7 +82,10 @@ impl ContentIndex {
                 let number = self.leaves.len() as u32;
                 self.leaves.push(expected.id);
                 self.files.extend(
-                    entries.iter().filter(|e| e.shown().kind != Kind::Directory).map(|e| (prefix(&e.shown().hash), number)),
+                    entries
+                        .iter()
+                        .filter(|e| e.shown().kind != Kind::Directory)
+                        .map(|e| (prefix(&e.shown().hash), number)),
                 );
             }
             node @ Node::Interior { .. } => {
@@ -151,9 +154,9 @@ impl LeafCache {
 
 /// A node that must be here.
 pub(crate) fn load(nodes: &NodeStore, expected: &Expected) -> Result<Node, DriveError> {
-    let bytes = nodes
-        .node(&expected.id)?
-        .ok_or_else(|| DriveError::Corrupt(format!("index node {} is missing; import the folder again", expected.id)))?;
+    let bytes = nodes.node(&expected.id)?.ok_or_else(|| {
+        DriveError::Corrupt(format!("index node {} is missing; import the folder again", expected.id))
+    })?;
     expected.decode(&bytes).map_err(|error| DriveError::Corrupt(format!("index node {}: {error}", expected.id)))
 }
 

@@ -11,6 +11,7 @@ use p2p_identity::{ContentId, DriveId, Hints, Keystore, Link, MAX_HINT_PEERS, Pe
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::DriveError;
 use crate::content::Outboards;
 use crate::folder::Folder;
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
@@ -24,7 +25,6 @@ use crate::signed::{Ext, Signed};
 use crate::sources::{accepted_topics, announced_days, today};
 use crate::store::{Cache, CacheOpened, Ledger, Packs};
 use crate::topic::ReadKey;
-use crate::DriveError;
 
 /// How often the set of announced topics is looked at; the day turns within this.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(300);
@@ -144,7 +144,9 @@ impl Drives {
         if let CacheOpened::Rebuilt { moved_to, reason } = &cache_opened {
             let count = nodes.rebuild()?;
             let moved = moved_to.display();
-            notices.push(format!("the cache was damaged ({reason}) and lies in {moved}; {count} index nodes were found again"));
+            notices.push(format!(
+                "the cache was damaged ({reason}) and lies in {moved}; {count} index nodes were found again"
+            ));
         }
         let mut decoy = [0; 32];
         getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
@@ -246,13 +248,8 @@ impl Drives {
         let key = SecretKey::generate();
         let id = DriveId::from(key.public());
         let created_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-        let header = Header {
-            drive: id,
-            visibility: Visibility::Public,
-            title: title.clone(),
-            created_ms,
-            ext: Ext::default(),
-        };
+        let header =
+            Header { drive: id, visibility: Visibility::Public, title: title.clone(), created_ms, ext: Ext::default() };
         let header = Signed::sign(&header, &key).map_err(|error| DriveError::Corrupt(error.to_string()))?;
         // The key first: a row without a key would be a drive that nobody can write to.
         lock(&self.shared.keystore).insert(SecretKind::DRIVE, id.as_bytes(), &key)?;
@@ -371,10 +368,9 @@ impl Drives {
     }
 
     fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<(Arc<Drive>, Arc<Folder>), DriveError> {
-        if let Some(other) = self.shared.registry.of_folder(target).filter(|drive| drive.id != id) {
-            if other.state().row.active {
-                return Err(DriveError::FolderTaken { path: target.to_owned(), drive: other.id });
-            }
+        let other = self.shared.registry.of_folder(target).filter(|drive| drive.id != id);
+        if let Some(other) = other.filter(|drive| drive.state().row.active) {
+            return Err(DriveError::FolderTaken { path: target.to_owned(), drive: other.id });
         }
         let known = self.shared.registry.get(&id);
         if let Some(drive) = &known {
@@ -391,7 +387,10 @@ impl Drives {
         let drive = match known {
             // The owner's drive is copied elsewhere without a row of its own: it stays the owner's.
             Some(drive) if drive.state().row.role == Role::Owner => {
-                return Ok((Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)), Arc::new(folder)));
+                return Ok((
+                    Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)),
+                    Arc::new(folder),
+                ));
             }
             Some(drive) if is_ours => {
                 let state = drive.state();
@@ -519,7 +518,8 @@ async fn announce(shared: Arc<Shared>, stop: CancellationToken) {
         let (day, seconds) = today();
         let mut wanted = HashSet::new();
         for drive in shared.registry.all().into_iter().filter(|drive| is_served(drive)) {
-            wanted.extend(announced_days(day, seconds, spread).into_iter().map(|d| *drive.read_key.topic(d).as_bytes()));
+            wanted
+                .extend(announced_days(day, seconds, spread).into_iter().map(|d| *drive.read_key.topic(d).as_bytes()));
         }
         for gone in announced.difference(&wanted) {
             shared.providers.withdraw(*gone).await;

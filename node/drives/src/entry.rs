@@ -107,62 +107,20 @@ impl Inline {
 impl Version {
     /// A directory.
     pub fn directory(dot: Dot, mode: u16, mtime_ns: i64, hlc: u64) -> Self {
-        Self::blob(
-            dot,
-            Kind::Directory,
-            mode,
-            mtime_ns,
-            hlc,
-            0,
-            ContentId::of(b""),
-        )
+        Self::blob(dot, Kind::Directory, mode, mtime_ns, hlc, 0, ContentId::of(b""))
     }
 
     /// A file or symlink whose content is at hand: short content goes inline.
-    pub fn with_content(
-        dot: Dot,
-        kind: Kind,
-        mode: u16,
-        mtime_ns: i64,
-        hlc: u64,
-        content: &[u8],
-    ) -> Self {
-        let mut version = Self::blob(
-            dot,
-            kind,
-            mode,
-            mtime_ns,
-            hlc,
-            content.len() as u64,
-            ContentId::of(content),
-        );
+    pub fn with_content(dot: Dot, kind: Kind, mode: u16, mtime_ns: i64, hlc: u64, content: &[u8]) -> Self {
+        let mut version = Self::blob(dot, kind, mode, mtime_ns, hlc, content.len() as u64, ContentId::of(content));
         version.inline = Inline::new(content);
         version
     }
 
     /// A version whose content lies elsewhere under its hash.
-    pub fn blob(
-        dot: Dot,
-        kind: Kind,
-        mode: u16,
-        mtime_ns: i64,
-        hlc: u64,
-        size: u64,
-        hash: ContentId,
-    ) -> Self {
+    pub fn blob(dot: Dot, kind: Kind, mode: u16, mtime_ns: i64, hlc: u64, size: u64, hash: ContentId) -> Self {
         let mode = mode & MODE_MASK;
-        Self {
-            dot,
-            kind,
-            mode,
-            mtime_ns,
-            hlc,
-            size,
-            hash,
-            inline: None,
-            xattr: None,
-            cipher_root: None,
-        }
+        Self { dot, kind, mode, mtime_ns, hlc, size, hash, inline: None, xattr: None, cipher_root: None }
     }
 
     /// Whether it is *shown* as the same thing: equal kind, mode and hash are no conflict (specs/drives.md, 5, rule 4).
@@ -172,11 +130,7 @@ impl Version {
 
     /// Bytes it adds to the sums of a drive: those of files.
     pub fn file_bytes(&self) -> u64 {
-        if self.kind == Kind::File {
-            self.size
-        } else {
-            0
-        }
+        if self.kind == Kind::File { self.size } else { 0 }
     }
 
     fn check(&self) -> Result<(), EntryError> {
@@ -186,8 +140,7 @@ impl Version {
         if self.mode & !MODE_MASK != 0 {
             return Err(EntryError::Mode(self.mode));
         }
-        let is_empty =
-            || self.size == 0 && self.inline.is_none() && self.hash == ContentId::of(b"");
+        let is_empty = || self.size == 0 && self.inline.is_none() && self.hash == ContentId::of(b"");
         if self.kind == Kind::Directory && !is_empty() {
             return Err(EntryError::DirectoryContent);
         }
@@ -228,18 +181,13 @@ impl Entry {
 
     /// The version people see: greatest clock, then greatest writer, then greatest counter (specs/drives.md, 5, rule 5).
     pub fn shown(&self) -> &Version {
-        let shown = self
-            .versions
-            .iter()
-            .max_by_key(|version| (version.hlc, version.dot));
+        let shown = self.versions.iter().max_by_key(|version| (version.hlc, version.dot));
         shown.expect("an entry has at least one version")
     }
 
     /// Whether its versions differ in more than who wrote them and when.
     pub fn is_conflict(&self) -> bool {
-        self.versions
-            .iter()
-            .any(|version| !version.same_value(self.shown()))
+        self.versions.iter().any(|version| !version.same_value(self.shown()))
     }
 
     /// The versions that lost: one for each value that is not shown, itself the one that would be shown among its equals.

@@ -3,9 +3,7 @@
 use p2p_identity::{ByteReader, ByteWriter, ContentId, DriveId, WriterKey};
 
 use crate::{
-    signed::{
-        Body, Ext, Signed, SignedError, read_optional_hash, sealed::Sealed, write_optional_hash,
-    },
+    signed::{Body, Ext, Signed, SignedError, read_optional_hash, sealed::Sealed, write_optional_hash},
     tree::NodeId,
 };
 
@@ -69,13 +67,8 @@ impl VersionVector {
 
     /// The counter of a writer; 0 when nothing of it is merged in.
     pub fn counter(&self, writer: &WriterKey) -> u64 {
-        let found = self
-            .0
-            .binary_search_by_key(writer, |(writer, _)| *writer)
-            .ok();
-        found
-            .and_then(|index| self.0.get(index))
-            .map_or(0, |(_, counter)| *counter)
+        let found = self.0.binary_search_by_key(writer, |(writer, _)| *writer).ok();
+        found.and_then(|index| self.0.get(index)).map_or(0, |(_, counter)| *counter)
     }
 
     /// All writers and counters, by writer.
@@ -101,26 +94,19 @@ impl VersionVector {
 
     /// Whether it has everything that `other` has.
     pub fn covers(&self, other: &Self) -> bool {
-        other
-            .0
-            .iter()
-            .all(|(writer, counter)| self.counter(writer) >= *counter)
+        other.0.iter().all(|(writer, counter)| self.counter(writer) >= *counter)
     }
 
     fn from_sorted(counters: Vec<(WriterKey, u64)>) -> Result<Self, SignedError> {
         if counters.len() > MAX_WRITERS {
-            return Err(SignedError::Invalid(
-                "a version vector has more than 128 writers",
-            ));
+            return Err(SignedError::Invalid("a version vector has more than 128 writers"));
         }
         if counters.iter().any(|(_, counter)| *counter == 0) {
             return Err(SignedError::Invalid("a version vector has a counter of 0"));
         }
         // Sorted keys with one prefix are neighbours.
         if !counters.is_sorted_by(|a, b| a.0.prefix() < b.0.prefix()) {
-            return Err(SignedError::Invalid(
-                "two writers in a version vector share 8 bytes, or it is not in order",
-            ));
+            return Err(SignedError::Invalid("two writers in a version vector share 8 bytes, or it is not in order"));
         }
         Ok(Self(counters))
     }
@@ -230,14 +216,10 @@ impl Head {
             return Err(SignedError::Invalid("a head has counter 0"));
         }
         if self.vv.counter(&self.writer) != self.counter {
-            return Err(SignedError::Invalid(
-                "the version vector of a head has another counter for its own writer",
-            ));
+            return Err(SignedError::Invalid("the version vector of a head has another counter for its own writer"));
         }
         if self.writer_set.is_none() && self.epoch != 0 {
-            return Err(SignedError::Invalid(
-                "a head has an epoch but no writer set",
-            ));
+            return Err(SignedError::Invalid("a head has an epoch but no writer set"));
         }
         Ok(())
     }

@@ -61,19 +61,11 @@ impl Body for Header {
             0 => Visibility::Public,
             1 => Visibility::Private,
             _ => {
-                return Err(SignedError::Invalid(
-                    "the visibility of the drive needs a newer version of p2pnode",
-                ));
+                return Err(SignedError::Invalid("the visibility of the drive needs a newer version of p2pnode"));
             }
         };
         let title = reader.text("title", MAX_TITLE_BYTES)?.to_owned();
         let created_ms = reader.u64()?;
-        Ok(Self {
-            drive,
-            visibility,
-            title,
-            created_ms,
-            ext: Ext::read(reader)?,
-        })
+        Ok(Self { drive, visibility, title, created_ms, ext: Ext::read(reader)? })
     }
 }

@@ -61,11 +61,7 @@ impl PathKey {
         if let Some(byte) = path.bytes().find(|byte| matches!(byte, 0 | 1)) {
             return Err(PathKeyError::ForbiddenByte(byte));
         }
-        let normal: String = if is_nfc(path) {
-            path.to_owned()
-        } else {
-            path.nfc().collect()
-        };
+        let normal: String = if is_nfc(path) { path.to_owned() } else { path.nfc().collect() };
         Self::from_bytes(normal.replace('/', "\u{1}").as_bytes())
     }
 
@@ -93,9 +89,7 @@ impl PathKey {
 
     /// The last component.
     pub fn name(&self) -> &str {
-        self.components()
-            .last()
-            .expect("a key has at least one component")
+        self.components().last().expect("a key has at least one component")
     }
 
     /// The directory it is in; `None` at the top.
@@ -160,11 +154,7 @@ fn check(bytes: &[u8]) -> Result<(), PathKeyError> {
             return Err(PathKeyError::ForbiddenByte(*byte));
         }
     }
-    if text.is_ascii() || is_nfc(text) {
-        Ok(())
-    } else {
-        Err(PathKeyError::NotNormal)
-    }
+    if text.is_ascii() || is_nfc(text) { Ok(()) } else { Err(PathKeyError::NotNormal) }
 }
 
 #[cfg(test)]
@@ -178,20 +168,13 @@ mod tests {
 
     #[test]
     fn paths_become_keys_and_back() {
-        assert_eq!(
-            key("a/b c/ü.txt").as_bytes(),
-            "a\u{1}b c\u{1}ü.txt".as_bytes()
-        );
+        assert_eq!(key("a/b c/ü.txt").as_bytes(), "a\u{1}b c\u{1}ü.txt".as_bytes());
         assert_eq!(key("a/b").to_path(), "a/b");
         assert_eq!(key("a/b").name(), "b");
         assert_eq!(key("a/b").parent(), Some(key("a")));
         assert_eq!(key("a").parent(), None);
         assert_eq!(key("a").join("b").unwrap(), key("a/b"));
-        assert_eq!(
-            key("cafe\u{301}"),
-            key("caf\u{e9}"),
-            "other normal forms are normalised"
-        );
+        assert_eq!(key("cafe\u{301}"), key("caf\u{e9}"), "other normal forms are normalised");
     }
 
     #[test]
@@ -211,28 +194,17 @@ mod tests {
         ] {
             assert_eq!(PathKey::from_path(path), Err(error), "{path:?}");
         }
-        assert_eq!(
-            PathKey::from_bytes(b"a/b"),
-            Err(PathKeyError::ForbiddenByte(b'/'))
-        );
+        assert_eq!(PathKey::from_bytes(b"a/b"), Err(PathKeyError::ForbiddenByte(b'/')));
         assert_eq!(PathKey::from_bytes(b"\xff"), Err(PathKeyError::NotUtf8));
-        assert_eq!(
-            PathKey::from_bytes("cafe\u{301}".as_bytes()),
-            Err(PathKeyError::NotNormal)
-        );
+        assert_eq!(PathKey::from_bytes("cafe\u{301}".as_bytes()), Err(PathKeyError::NotNormal));
         assert!(PathKey::from_path(&format!("{}a", "a/".repeat(2047))).is_ok());
     }
 
     #[test]
     fn a_subtree_follows_its_directory_at_once() {
-        let mut keys: Vec<_> = ["a!", "a/z", "a", "a b", "b", "a/b/c", "a/b", "a\u{2}"]
-            .map(key)
-            .into();
+        let mut keys: Vec<_> = ["a!", "a/z", "a", "a b", "b", "a/b/c", "a/b", "a\u{2}"].map(key).into();
         keys.sort();
-        assert_eq!(
-            keys,
-            ["a", "a/b", "a/b/c", "a/z", "a\u{2}", "a b", "a!", "b"].map(key)
-        );
+        assert_eq!(keys, ["a", "a/b", "a/b/c", "a/z", "a\u{2}", "a b", "a!", "b"].map(key));
         assert!(key("a/z").as_bytes() < key("a").after_subtree().as_slice());
         assert!(key("a\u{2}").as_bytes() >= key("a").after_subtree().as_slice());
         assert!(key("a/b").is_under(&key("a")) && key("a").is_under(&key("a")));

@@ -12,6 +12,8 @@ mod exchange;
 mod folder;
 mod head;
 mod header;
+#[cfg(test)]
+mod hostile_tests;
 mod index;
 mod key;
 mod mirror;
@@ -49,15 +51,13 @@ pub use registry::Role;
 pub use serve::ServeCounters;
 pub use signed::{Body, Ext, MAX_EXT_ITEMS, Signed, SignedError};
 pub use store::{
-    Batch, Cache, CacheError, CacheOpened, CacheTable, DEFAULT_CACHE_BYTES, KeyValue, Ledger, LedgerError,
-    LedgerTable, MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_PACK_ITEM_BYTES, MAX_ROW_BYTES, MAX_SMALL_VALUE_BYTES,
-    MemoryCache, MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
+    Batch, Cache, CacheError, CacheOpened, CacheTable, DEFAULT_CACHE_BYTES, KeyValue, Ledger, LedgerError, LedgerTable,
+    MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_PACK_ITEM_BYTES, MAX_ROW_BYTES, MAX_SMALL_VALUE_BYTES, MemoryCache,
+    MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
 };
 pub use topic::{Proof, ReadKey, Session, Side, Topic, day_of};
 pub use tree::{
     BuildError, BuiltNode, Change, Child, Diff, Expected, Listed, MAX_LEVELS, MAX_NODE_BYTES, Node, NodeError, NodeId,
     NodeSource, Range, Root, Sum, Tree, TreeBuilder, UpdateError, WalkError, update,
 };
-pub use writers::{
-    Certificate, MAX_CERTIFICATE_BYTES, MAX_PREFIX_BYTES, MAX_REVOKED, MAX_WRITER_SET_BYTES, WriterSet,
-};
+pub use writers::{Certificate, MAX_CERTIFICATE_BYTES, MAX_PREFIX_BYTES, MAX_REVOKED, MAX_WRITER_SET_BYTES, WriterSet};

@@ -153,7 +153,7 @@ impl Job {
             });
             match job.clone().copy(&sources, &mut opened, first, patience).await? {
                 Outcome::Done(copied) => return Ok(copied),
-                Outcome::Newer(again) => first = again,
+                Outcome::Newer(again) => first = *again,
             }
             reset(&progress);
         }
@@ -187,7 +187,7 @@ impl Job {
         self.queue.close();
         let planned = planner.await?;
         match outcome? {
-            Some(newer) => return Ok(Outcome::Newer(newer)),
+            Some(newer) => return Ok(Outcome::Newer(Box::new(newer))),
             None => planned?,
         }
         if let Some(error) = lock(&self.failure).take() {
@@ -234,7 +234,11 @@ impl Job {
                     tracing::debug!(peer = %session.peer, %error, "index not fetched");
                     let left = deadline.saturating_duration_since(Instant::now());
                     let fault = error.is_fault();
-                    if fault { sources.ban(session.peer) } else { sources.on_ended(session.peer) }
+                    if fault {
+                        sources.ban(session.peer)
+                    } else {
+                        sources.on_ended(session.peer)
+                    }
                     match tokio::time::timeout(left, opened.recv()).await {
                         Ok(Some(next)) => session = next.session,
                         _ => return Err(DriveError::NoPeers(format!("{}; last: {error}", sources.report()))),
@@ -255,7 +259,7 @@ impl Job {
     ) -> Result<Option<(Arc<Session>, HeadEnvelope)>, DriveError> {
         let mut workers: JoinSet<Arc<Session>> = JoinSet::new();
         let mut sessions = vec![first.clone()];
-        self.start_workers(&mut workers, sources, first);
+        self.start_workers(&mut workers, sources, &first);
         let mut seen = (self.moved(), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -266,7 +270,7 @@ impl Job {
                 () = self.queue.changed.notified() => {}
                 Some(next) = opened.recv() => {
                     sessions.push(next.session.clone());
-                    self.start_workers(&mut workers, sources, next.session);
+                    self.start_workers(&mut workers, sources, &next.session);
                 }
                 Some(ended) = workers.join_next(), if !workers.is_empty() => {
                     if let Ok(session) = ended {
@@ -295,7 +299,12 @@ impl Job {
         Ok(None)
     }
 
-    fn start_workers(self: &Arc<Self>, workers: &mut JoinSet<Arc<Session>>, sources: &Arc<Sources>, session: Arc<Session>) {
+    fn start_workers(
+        self: &Arc<Self>,
+        workers: &mut JoinSet<Arc<Session>>,
+        sources: &Arc<Sources>,
+        session: &Arc<Session>,
+    ) {
         for _ in 0..REQUESTS_PER_PEER {
             workers.spawn(self.clone().work(sources.clone(), session.clone()));
         }
@@ -377,7 +386,7 @@ impl Drop for CloseOnDrop {
 
 enum Outcome {
     Done(Copied),
-    Newer((Arc<Session>, HeadEnvelope)),
+    Newer(Box<(Arc<Session>, HeadEnvelope)>),
 }
 
 /// Work that goes back to the queue if its worker is stopped midway.

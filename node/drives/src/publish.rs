@@ -413,8 +413,7 @@ impl<'a> OldVersion<'a> {
         let row = row.and_then(|bytes| postcard::from_bytes::<LeafRow>(&bytes).ok());
         let fingerprints = row.filter(|row| row.leaf == expected.id && row.fingerprints.len() == entries.len());
         let mut fingerprints = fingerprints.map(|row| row.fingerprints.into_iter());
-        self.leaf =
-            entries.into_iter().map(|entry| (entry, fingerprints.as_mut().and_then(Iterator::next))).collect();
+        self.leaf = entries.into_iter().map(|entry| (entry, fingerprints.as_mut().and_then(Iterator::next))).collect();
         Ok(())
     }
 }

@@ -23,9 +23,9 @@ use crate::registry::Drive;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Hello, Item, MAX_BUFFER_BYTES,
-    MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION, MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes,
-    NonceProof, Open, Presence, Prove, Request, RequestFrame, Status, Summary, VectorEntry, VectorList,
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Hello, Item, MAX_BUFFER_BYTES, MAX_STREAMS_PER_PEER,
+    MAX_UNPROVEN_STREAMS_PER_CONNECTION, MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open,
+    Presence, Prove, Request, RequestFrame, Status, Summary, VectorEntry, VectorList,
 };
 
 /// First session number; see the head of this file.
@@ -141,7 +141,12 @@ impl Server {
         }
     }
 
-    async fn request_stream(&self, peer: PeerId, stream: &mut PeerStream, frame: RequestFrame) -> Result<(), ServeError> {
+    async fn request_stream(
+        &self,
+        peer: PeerId,
+        stream: &mut PeerStream,
+        frame: RequestFrame,
+    ) -> Result<(), ServeError> {
         let session = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(&frame.session).copied();
         let drive = session.filter(|(owner, _)| *owner == peer).and_then(|(_, id)| self.shared.served(&id));
         match drive {
@@ -321,13 +326,10 @@ impl Server {
         let prefix = encoder.size_prefix();
         let source = Arc::new(source);
         // The first unit is checked before anything is promised.
-        let (mut encoder, mut unit) = match encode_next(encoder, source.clone(), Vec::new()).await? {
-            Some(first) => first,
-            None => {
-                self.counters.stale.fetch_add(1, Ordering::Relaxed);
-                self.shared.outboards.forget(&get.hash);
-                return Ok(write_message(stream, &Status::Stale).await?);
-            }
+        let Some((mut encoder, mut unit)) = encode_next(encoder, source.clone(), Vec::new()).await? else {
+            self.counters.stale.fetch_add(1, Ordering::Relaxed);
+            self.shared.outboards.forget(&get.hash);
+            return Ok(write_message(stream, &Status::Stale).await?);
         };
         write_message(stream, &Status::Ok).await?;
         stream.write_all(&prefix).await?;
@@ -426,11 +428,7 @@ fn envelope(head: &crate::HeadEnvelope) -> Result<Envelope, ServeError> {
 }
 
 /// The nodes from the root to a path, as far as they are here; only the root without a path. Blocks.
-fn nodes_on_path(
-    shared: &Shared,
-    root: crate::NodeId,
-    path: Option<&[u8]>,
-) -> Result<Vec<bytes::Bytes>, DriveError> {
+fn nodes_on_path(shared: &Shared, root: crate::NodeId, path: Option<&[u8]>) -> Result<Vec<bytes::Bytes>, DriveError> {
     let mut nodes = Vec::new();
     let mut expected = crate::tree::Expected::root(root);
     while let Some(bytes) = shared.nodes.node(&expected.id)? {

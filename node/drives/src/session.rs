@@ -117,13 +117,8 @@ impl Session {
         let Control::Nonce(theirs) = control(&mut stream).await? else {
             return Err(FetchError::Lied("no Nonce after Hello".into()));
         };
-        let proof_session = ProofSession {
-            opener_nonce: nonce,
-            acceptor_nonce: theirs.nonce,
-            opener: me,
-            acceptor: peer,
-            topic,
-        };
+        let proof_session =
+            ProofSession { opener_nonce: nonce, acceptor_nonce: theirs.nonce, opener: me, acceptor: peer, topic };
         // An impostor learns nothing but the topic. A peer that has not got the drive looks the same.
         if Proof::from(theirs.proof) != key.proof(Side::Acceptor, &proof_session) {
             return Err(FetchError::Refused);
@@ -165,8 +160,7 @@ impl Session {
 
     /// Asks, and returns the stream behind a good status.
     pub(crate) async fn request(&self, request: Request) -> Result<PeerStream, FetchError> {
-        let mut stream =
-            self.dialer.open(self.peer).await.map_err(|error| FetchError::Unreachable(error.0))?;
+        let mut stream = self.dialer.open(self.peer).await.map_err(|error| FetchError::Unreachable(error.0))?;
         write_message(&mut stream, &RequestFrame { session: self.number, request }).await?;
         stream.flush().await?;
         status(&mut stream).await?;

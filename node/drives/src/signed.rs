@@ -102,31 +102,20 @@ impl<T: Body> Signed<T> {
         out.raw(&[FORMAT, T::OBJECT]);
         body.write(&mut out);
         let body_bytes = out.into_bytes();
-        let bytes = [
-            &[OUTER_PLAIN],
-            body_bytes.as_slice(),
-            &key.sign(&body_bytes),
-        ]
-        .concat();
+        let bytes = [&[OUTER_PLAIN], body_bytes.as_slice(), &key.sign(&body_bytes)].concat();
         Self::decode(bytes.into())
     }
 
     /// Reads bytes from anywhere and checks the signature.
     pub fn decode(bytes: Bytes) -> Result<Self, SignedError> {
         if bytes.len() > T::MAX_BYTES {
-            return Err(SignedError::TooLarge {
-                name: T::NAME,
-                len: bytes.len(),
-                limit: T::MAX_BYTES,
-            });
+            return Err(SignedError::TooLarge { name: T::NAME, len: bytes.len(), limit: T::MAX_BYTES });
         }
         let (outer, rest) = bytes.split_first().ok_or(CodecError::Short)?;
         if *outer != OUTER_PLAIN {
             return Err(SignedError::Sealed(*outer));
         }
-        let (body_bytes, signature) = rest
-            .split_last_chunk::<SIGNATURE_BYTES>()
-            .ok_or(CodecError::Short)?;
+        let (body_bytes, signature) = rest.split_last_chunk::<SIGNATURE_BYTES>().ok_or(CodecError::Short)?;
         let mut reader = ByteReader::new(body_bytes);
         let format = reader.byte()?;
         if format != FORMAT {
@@ -134,10 +123,7 @@ impl<T: Body> Signed<T> {
         }
         let found = reader.byte()?;
         if found != T::OBJECT {
-            return Err(SignedError::OtherObject {
-                expected: T::NAME,
-                found,
-            });
+            return Err(SignedError::OtherObject { expected: T::NAME, found });
         }
         let body = T::read(&mut reader)?;
         reader.finish()?;
@@ -178,10 +164,7 @@ impl Ext {
 
     /// The bytes under a number.
     pub fn value(&self, number: u32) -> Option<&Bytes> {
-        self.0
-            .iter()
-            .find(|(stored, _)| *stored == number)
-            .map(|(_, bytes)| bytes)
+        self.0.iter().find(|(stored, _)| *stored == number).map(|(_, bytes)| bytes)
     }
 
     /// All numbers and their bytes, in order.
@@ -203,10 +186,7 @@ impl Ext {
         for _ in 0..count {
             let number = reader.u32()?;
             let limit = reader.remaining();
-            items.push((
-                number,
-                Bytes::copy_from_slice(reader.bytes("ext item", limit)?),
-            ));
+            items.push((number, Bytes::copy_from_slice(reader.bytes("ext item", limit)?)));
         }
         if items.is_sorted_by(|a, b| a.0 < b.0) {
             Ok(Self(items))
@@ -222,9 +202,7 @@ pub(crate) fn write_optional_hash(out: &mut ByteWriter, hash: Option<&ContentId>
 }
 
 /// Reads what [`write_optional_hash`] wrote.
-pub(crate) fn read_optional_hash(
-    reader: &mut ByteReader<'_>,
-) -> Result<Option<ContentId>, SignedError> {
+pub(crate) fn read_optional_hash(reader: &mut ByteReader<'_>) -> Result<Option<ContentId>, SignedError> {
     let hash = reader.array::<32>()?;
     Ok((hash != [0; 32]).then(|| hash.into()))
 }

@@ -12,11 +12,9 @@ mod sled_cache;
 
 pub use batch::{Batch, KeyValue};
 pub use cache::{
-    Cache, CacheError, CacheTable, MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_ROW_BYTES,
-    MAX_SMALL_VALUE_BYTES, MemoryCache,
+    Cache, CacheError, CacheTable, MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_ROW_BYTES, MAX_SMALL_VALUE_BYTES,
+    MemoryCache,
 };
 pub use ledger::{Ledger, LedgerError, LedgerTable, MemoryLedger, RedbLedger};
-pub use packs::{
-    MAX_PACK_ITEM_BYTES, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs,
-};
+pub use packs::{MAX_PACK_ITEM_BYTES, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs};
 pub use sled_cache::{CacheOpened, DEFAULT_CACHE_BYTES, SledCache};

@@ -54,10 +54,7 @@ pub fn day_of(unix_seconds: u64) -> u32 {
 impl ReadKey {
     /// The read key of a public drive.
     pub fn of_public(drive: &DriveId) -> Self {
-        Self(blake3::Hash::from_bytes(blake3::derive_key(
-            READ_CONTEXT,
-            drive.as_bytes(),
-        )))
+        Self(blake3::Hash::from_bytes(blake3::derive_key(READ_CONTEXT, drive.as_bytes())))
     }
 
     /// The topic of a day, as [`day_of`] counts them.
@@ -76,12 +73,8 @@ impl ReadKey {
         };
         let mut hasher = blake3::Hasher::new_keyed(&proof_key);
         hasher.update(PROOF_LABEL).update(&[side]);
-        hasher
-            .update(&session.opener_nonce)
-            .update(&session.acceptor_nonce);
-        hasher
-            .update(session.opener.as_bytes())
-            .update(session.acceptor.as_bytes());
+        hasher.update(&session.opener_nonce).update(&session.acceptor_nonce);
+        hasher.update(session.opener.as_bytes()).update(session.acceptor.as_bytes());
         hasher.update(session.topic.as_bytes());
         Proof(hasher.finalize())
     }
@@ -144,10 +137,7 @@ mod tests {
         let drive = DriveId::from([7; 32]);
         let read_key = blake3::derive_key("p2p-drives read v1", &[7; 32]);
         let expected = blake3::keyed_hash(&read_key, b"p2p-drives topic v1\x00\x00\x50\x00");
-        assert_eq!(
-            ReadKey::of_public(&drive).topic(0x5000).as_bytes(),
-            expected.as_bytes()
-        );
+        assert_eq!(ReadKey::of_public(&drive).topic(0x5000).as_bytes(), expected.as_bytes());
     }
 
     #[test]
@@ -160,10 +150,7 @@ mod tests {
             message.extend(vec![byte; len]);
         }
         let expected = blake3::keyed_hash(&proof_key, &message);
-        assert_eq!(
-            key.proof(Side::Acceptor, &session()),
-            Proof::from(*expected.as_bytes())
-        );
+        assert_eq!(key.proof(Side::Acceptor, &session()), Proof::from(*expected.as_bytes()));
     }
 
     #[test]
@@ -171,27 +158,11 @@ mod tests {
         let key = ReadKey::of_public(&DriveId::from([7; 32]));
         let good = key.proof(Side::Opener, &session());
         assert_ne!(good, key.proof(Side::Acceptor, &session()));
-        assert_ne!(
-            good,
-            ReadKey::of_public(&DriveId::from([8; 32])).proof(Side::Opener, &session())
-        );
-        let swapped = Session {
-            opener: session().acceptor,
-            acceptor: session().opener,
-            ..session()
-        };
-        let fresh = Session {
-            opener_nonce: [9; 16],
-            ..session()
-        };
-        let answered = Session {
-            acceptor_nonce: [9; 16],
-            ..session()
-        };
-        let elsewhere = Session {
-            topic: [9; 32].into(),
-            ..session()
-        };
+        assert_ne!(good, ReadKey::of_public(&DriveId::from([8; 32])).proof(Side::Opener, &session()));
+        let swapped = Session { opener: session().acceptor, acceptor: session().opener, ..session() };
+        let fresh = Session { opener_nonce: [9; 16], ..session() };
+        let answered = Session { acceptor_nonce: [9; 16], ..session() };
+        let elsewhere = Session { topic: [9; 32].into(), ..session() };
         for other in [swapped, fresh, answered, elsewhere] {
             assert_ne!(good, key.proof(Side::Opener, &other));
         }
@@ -206,9 +177,6 @@ mod tests {
     #[test]
     fn keys_and_proofs_do_not_show() {
         let key = ReadKey::of_public(&DriveId::from([7; 32]));
-        assert_eq!(
-            format!("{key:?} {:?}", key.proof(Side::Opener, &session())),
-            "ReadKey(..) Proof(..)"
-        );
+        assert_eq!(format!("{key:?} {:?}", key.proof(Side::Opener, &session())), "ReadKey(..) Proof(..)");
     }
 }

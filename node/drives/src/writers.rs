@@ -84,24 +84,14 @@ impl Body for Certificate {
             }
         };
         let (not_after_hlc, max_counter, epoch) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        Ok(Self {
-            drive,
-            writer,
-            prefix,
-            not_after_hlc,
-            max_counter,
-            epoch,
-            ext: Ext::read(reader)?,
-        })
+        Ok(Self { drive, writer, prefix, not_after_hlc, max_counter, epoch, ext: Ext::read(reader)? })
     }
 }
 
 impl Certificate {
     /// Whether the writer may touch this path.
     pub fn allows(&self, key: &PathKey) -> bool {
-        self.prefix
-            .as_ref()
-            .is_none_or(|prefix| key.is_under(prefix))
+        self.prefix.as_ref().is_none_or(|prefix| key.is_under(prefix))
     }
 
     /// Whether a head with this counter and clock is within its limits.
@@ -143,22 +133,14 @@ impl Body for WriterSet {
         let mut certificates = Vec::with_capacity(count);
         for _ in 0..count {
             let bytes = reader.bytes("certificate", MAX_CERTIFICATE_BYTES)?;
-            certificates.push(Signed::<Certificate>::decode(Bytes::copy_from_slice(
-                bytes,
-            ))?);
+            certificates.push(Signed::<Certificate>::decode(Bytes::copy_from_slice(bytes))?);
         }
         let revoked_count = reader.count("revoked writers", MAX_REVOKED)?;
         let mut revoked = Vec::with_capacity(revoked_count);
         for _ in 0..revoked_count {
             revoked.push((WriterKey::from(reader.array::<32>()?), reader.u64()?));
         }
-        let set = Self {
-            drive,
-            epoch,
-            certificates,
-            revoked,
-            ext: Ext::read(reader)?,
-        };
+        let set = Self { drive, epoch, certificates, revoked, ext: Ext::read(reader)? };
         set.check()?;
         Ok(set)
     }
@@ -167,60 +149,33 @@ impl Body for WriterSet {
 impl WriterSet {
     /// The certificate of a writer.
     pub fn certificate(&self, writer: &WriterKey) -> Option<&Certificate> {
-        self.certificates
-            .iter()
-            .map(Signed::body)
-            .find(|certificate| certificate.writer == *writer)
+        self.certificates.iter().map(Signed::body).find(|certificate| certificate.writer == *writer)
     }
 
     /// The last counter that counts of a writer whose certificate was taken back.
     pub fn revoked_at(&self, writer: &WriterKey) -> Option<u64> {
-        self.revoked
-            .iter()
-            .find(|(revoked, _)| revoked == writer)
-            .map(|(_, counter)| *counter)
+        self.revoked.iter().find(|(revoked, _)| revoked == writer).map(|(_, counter)| *counter)
     }
 
     fn check(&self) -> Result<(), SignedError> {
-        let writers: Vec<_> = self
-            .certificates
-            .iter()
-            .map(|signed| signed.body().writer)
-            .collect();
+        let writers: Vec<_> = self.certificates.iter().map(|signed| signed.body().writer).collect();
         let owner = WriterKey::from(*self.drive.as_bytes());
-        if self
-            .certificates
-            .iter()
-            .any(|signed| signed.body().drive != self.drive)
-        {
-            return Err(SignedError::Invalid(
-                "a certificate of another drive is in the writer set",
-            ));
+        if self.certificates.iter().any(|signed| signed.body().drive != self.drive) {
+            return Err(SignedError::Invalid("a certificate of another drive is in the writer set"));
         }
-        if self
-            .certificates
-            .iter()
-            .any(|signed| signed.body().epoch > self.epoch)
-        {
-            return Err(SignedError::Invalid(
-                "a certificate in the writer set is of a later epoch",
-            ));
+        if self.certificates.iter().any(|signed| signed.body().epoch > self.epoch) {
+            return Err(SignedError::Invalid("a certificate in the writer set is of a later epoch"));
         }
         // Sorted keys with one prefix are neighbours: two such writers could not be told apart in the index.
         if !writers.is_sorted_by(|a, b| a.prefix() < b.prefix())
             || writers.iter().any(|key| key.prefix() == owner.prefix())
         {
-            return Err(SignedError::Invalid(
-                "two writers share 8 bytes, or they are not in order",
-            ));
+            return Err(SignedError::Invalid("two writers share 8 bytes, or they are not in order"));
         }
         if !self.revoked.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(SignedError::Invalid("revoked writers are not in order"));
         }
-        if writers
-            .iter()
-            .any(|writer| self.revoked_at(writer).is_some())
-        {
+        if writers.iter().any(|writer| self.revoked_at(writer).is_some()) {
             return Err(SignedError::Invalid("a revoked writer has a certificate"));
         }
         Ok(())

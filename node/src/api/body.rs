@@ -107,8 +107,8 @@ pub(super) fn timeout(seconds: Option<f64>) -> Result<Duration, Refusal> {
 
 /// One JSON value.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<Response, Refusal> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(|error| ApiError::internal(format!("cannot encode the answer: {error}")))?;
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| ApiError::internal(format!("cannot encode the answer: {error}")))?;
     Ok(([(header::CONTENT_TYPE, JSON)], bytes).into_response())
 }
 

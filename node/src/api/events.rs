@@ -63,9 +63,7 @@ fn server_sent(events: EventStream) -> Response {
 fn frame(event: Result<Event>) -> Result<String> {
     let text = match event {
         Ok(event) => serde_json::to_string(&event).map(|data| format!("id: {}\ndata: {data}\n\n", event.id)),
-        Err(error) => {
-            serde_json::to_string(&ErrorLine { error: error.into() }).map(|data| format!("data: {data}\n\n"))
-        }
+        Err(error) => serde_json::to_string(&ErrorLine { error: error.into() }).map(|data| format!("data: {data}\n\n")),
     };
     text.map_err(|error| ApiError::internal(format!("cannot encode an event: {error}")))
 }

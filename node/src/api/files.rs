@@ -3,7 +3,8 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use futures::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use p2p_api::wire::ByteRange;
 use p2p_api::{ApiError, Content, EntryKind, ReadRange, TreeEntry, routes};
 use p2p_identity::DriveId;
@@ -18,6 +19,7 @@ const BYTES: &str = "application/octet-stream";
 pub(super) async fn read(
     State(server): State<Server>,
     At((drive, path)): At<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let drive: DriveId = id(&drive)?;
@@ -38,7 +40,12 @@ pub(super) async fn read(
             range = Some(within);
         }
     }
-    let content = drives.read(drive, &path, range.unwrap_or_default()).await?;
+    let mut content = drives.read(drive, &path, range.unwrap_or_default()).await?;
+    if method != Method::HEAD {
+        // As long as no byte has come, an error can still have a status of its own.
+        let first = content.stream.next().await.transpose()?;
+        content.stream = stream::iter(first.map(Ok)).chain(content.stream).boxed();
+    }
     answer(content, range.is_some())
 }
 

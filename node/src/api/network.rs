@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri, header};
-use p2p_api::{DialRequest, routes};
 use p2p_api::wire::JSON;
+use p2p_api::{DialRequest, routes};
 use p2p_identity::ContentId;
 use serde::Deserialize;
 
@@ -22,10 +22,8 @@ pub(super) struct Wait {
 }
 
 pub(super) async fn ping_api() -> impl IntoResponse {
-    let versions = [
-        (routes::VERSION_HEADER, routes::API_VERSION),
-        (routes::MIN_VERSION_HEADER, routes::API_MIN_VERSION),
-    ];
+    let versions =
+        [(routes::VERSION_HEADER, routes::API_VERSION), (routes::MIN_VERSION_HEADER, routes::API_MIN_VERSION)];
     (StatusCode::NO_CONTENT, versions)
 }
 

@@ -32,10 +32,7 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::PEERS, get(network::peers))
         .route(routes::DIAL, post(network::dial))
         .route(routes::PEER_PING, post(network::ping))
-        .route(
-            routes::PROVIDERS,
-            put(network::provide).get(network::find_providers).delete(network::stop_providing),
-        )
+        .route(routes::PROVIDERS, put(network::provide).get(network::find_providers).delete(network::stop_providing))
         .route(routes::DRIVES, get(drives::list).post(drives::create))
         .route(routes::OPEN, post(drives::open))
         .route(routes::FOLLOW, post(drives::follow))

@@ -90,7 +90,11 @@ async fn accept(listener: &UnixListener, permits: &Arc<Semaphore>) -> io::Result
 
 async fn connection(stream: UnixStream, router: Router, stopping: CancellationToken, _permit: OwnedSemaphorePermit) {
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_header_size(MAX_HEADER_BYTES).max_headers(MAX_HEADERS);
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADERS);
     let mut answering = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let ended = tokio::select! {
         ended = &mut answering => ended,

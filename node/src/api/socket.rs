@@ -6,10 +6,14 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt,
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use p2p_api::{routes, socket};
 use tokio::net::UnixListener;
 use tracing::debug;
+
+/// Sockets that this process has listened at.
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
 
 /// Listens at `path`, for this user only, and writes `api.json` beside it. Must be called inside a tokio runtime.
 ///
@@ -22,13 +26,12 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(|error| describe(&error, "cannot listen at", path))?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    let found = fs::symlink_metadata(path)?;
     let guard = SocketGuard {
         socket: path.to_owned(),
-        file: (found.dev(), found.ino()),
         discovery: folder.join(socket::DISCOVERY_FILE),
+        instance: format!("{}.{}", process::id(), INSTANCES.fetch_add(1, Ordering::Relaxed)),
     };
-    write_discovery(&guard.discovery, path)?;
+    guard.write_discovery()?;
     Ok((listener, guard))
 }
 
@@ -37,9 +40,9 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
 #[must_use = "dropping it removes the socket"]
 pub struct SocketGuard {
     socket: PathBuf,
-    /// Device and inode of our socket.
-    file: (u64, u64),
     discovery: PathBuf,
+    /// Tells our `api.json` from one that another node put in its place; inode numbers are used again at once.
+    instance: String,
 }
 
 impl SocketGuard {
@@ -47,12 +50,33 @@ impl SocketGuard {
     pub fn path(&self) -> &Path {
         &self.socket
     }
+
+    /// `{socket, pid, api_min, api_max, node_version, instance}`, placed by rename.
+    fn write_discovery(&self) -> io::Result<()> {
+        let document = serde_json::json!({
+            "socket": self.socket,
+            "pid": process::id(),
+            "api_min": routes::API_MIN_VERSION,
+            "api_max": routes::API_VERSION,
+            "node_version": env!("CARGO_PKG_VERSION"),
+            "instance": self.instance,
+        });
+        let temporary = self.discovery.with_extension("json.new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+        file.and_then(|mut file| writeln!(file, "{document}"))
+            .and_then(|()| fs::rename(&temporary, &self.discovery))
+            .map_err(|error| describe(&error, "cannot write", &self.discovery))
+    }
+
+    fn is_current(&self) -> bool {
+        let written = fs::read(&self.discovery).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        written.is_some_and(|document: serde_json::Value| document["instance"] == self.instance)
+    }
 }
 
 impl Drop for SocketGuard {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.socket).is_ok_and(|found| (found.dev(), found.ino()) == self.file);
-        if !is_ours {
+        if !self.is_current() {
             return;
         }
         for path in [&self.discovery, &self.socket] {
@@ -95,21 +119,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => Err(describe(&error, "cannot tell whether a node answers at", path)),
         Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, format!("another node answers at {}", path.display()))),
     }
-}
-
-/// `{socket, pid, api_min, api_max, node_version}`, placed by rename.
-fn write_discovery(path: &Path, socket: &Path) -> io::Result<()> {
-    let document = serde_json::json!({
-        "socket": socket,
-        "pid": process::id(),
-        "api_min": routes::API_MIN_VERSION,
-        "api_max": routes::API_VERSION,
-        "node_version": env!("CARGO_PKG_VERSION"),
-    });
-    let temporary = path.with_extension("json.new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{document}")?;
-    fs::rename(&temporary, path)
 }
 
 fn describe(error: &io::Error, what: &str, path: &Path) -> io::Error {

@@ -54,23 +54,26 @@ pub(super) fn parse_link(text: &str) -> Result<Link, ApiError> {
 }
 
 /// What went wrong, with its causes in one sentence, and what to do next.
+#[allow(clippy::needless_pass_by_value, reason = "a shape for map_err")]
 pub(super) fn api_error(error: DriveError) -> ApiError {
     let full = error.is_storage_full();
     let message = with_causes(&error);
     if full {
-        return ApiError::new(ErrorKind::StorageFull, message).with_hint("free some space and run the same command again");
+        return ApiError::new(ErrorKind::StorageFull, message)
+            .with_hint("free some space and run the same command again");
     }
     let (kind, hint) = match &error {
         DriveError::UnknownDrive(_) => (ErrorKind::NotFound, "open or clone it by its link first"),
         DriveError::NoSuchPath(_) => (ErrorKind::NotFound, "`p2p ls LINK` shows what is there"),
         DriveError::WrongKind { .. } | DriveError::Invalid(_) => (ErrorKind::InvalidInput, ""),
-        DriveError::NoPeers(_) => (
-            ErrorKind::NotFound,
-            "check that a node that has it is running; `p2p peers` shows whom this node reaches",
-        ),
+        DriveError::NoPeers(_) => {
+            (ErrorKind::NotFound, "check that a node that has it is running; `p2p peers` shows whom this node reaches")
+        }
         DriveError::Stalled(_) => (ErrorKind::TimedOut, "run the same command again: it goes on where it was"),
         DriveError::TargetNotEmpty(_) => (ErrorKind::Conflict, "name another folder, or an empty one"),
-        DriveError::FolderTaken { .. } => (ErrorKind::Conflict, "name another folder, or `p2p unshare` the other drive"),
+        DriveError::FolderTaken { .. } => {
+            (ErrorKind::Conflict, "name another folder, or `p2p unshare` the other drive")
+        }
         DriveError::Busy => (ErrorKind::Conflict, "wait until the other command is done"),
         DriveError::Corrupt(_) => (ErrorKind::Corrupt, ""),
         DriveError::Unsupported(_) => (ErrorKind::Unsupported, ""),

@@ -44,7 +44,11 @@ pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> 
     counter("drive_bytes_sent", "Content bytes sent to peers", counters.bytes_sent.load(Relaxed));
     counter("drive_stale", "Requests that found content changed on disk", counters.stale.load(Relaxed));
     counter("drive_proofs_refused", "Wrong proofs and unknown topics", counters.refused_proofs.load(Relaxed));
-    counter("drive_streams_refused", "Streams refused because a peer had too many", counters.refused_streams.load(Relaxed));
+    counter(
+        "drive_streams_refused",
+        "Streams refused because a peer had too many",
+        counters.refused_streams.load(Relaxed),
+    );
     let refused = Family::<Vec<(String, String)>, Counter>::default();
     for (name, value) in &snapshot.counters {
         match name.split_once("{reason=\"") {

@@ -53,6 +53,9 @@ pub(crate) struct Behaviour {
     dht: Dht,
 }
 
+/// Who waits for a dial.
+type DialReply = oneshot::Sender<Result<(PeerId, Multiaddr), String>>;
+
 struct Actor {
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
@@ -63,7 +66,7 @@ struct Actor {
     network: String,
     bootstrap: Vec<Multiaddr>,
     searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
-    dials: HashMap<ConnectionId, oneshot::Sender<Result<(PeerId, Multiaddr), String>>>,
+    dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
 }
 
@@ -74,12 +77,8 @@ pub(crate) async fn spawn(
     let NetworkConfig { keypair, config, bootstrap, cache, events, stop } = config;
     let me = keypair.public().to_peer_id();
     let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
-    let (transport, streams, mut incoming) = p2p_transport::Behaviour::new(
-        &keypair,
-        &config.transport,
-        &config.network,
-        [(protocol.clone(), ACCEPT_QUEUE)],
-    );
+    let (transport, streams, mut incoming) =
+        p2p_transport::Behaviour::new(&keypair, &config.transport, &config.network, [(protocol.clone(), ACCEPT_QUEUE)]);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
     let dht = Dht::new(me, &config.network, &config.dht, Vec::new(), Box::new(rows), dialable_from);
     let swarm = p2p_transport::build_swarm(keypair, &config.transport, Behaviour { transport, dht })
@@ -154,7 +153,10 @@ impl Actor {
         const WAIT: Duration = Duration::from_millis(100);
         let deadline = tokio::time::Instant::now() + WAIT;
         let quiet = Duration::from_millis(5);
-        while let Ok(event) = tokio::time::timeout_at(deadline.min(tokio::time::Instant::now() + quiet), self.swarm.select_next_some()).await {
+        while let Ok(event) =
+            tokio::time::timeout_at(deadline.min(tokio::time::Instant::now() + quiet), self.swarm.select_next_some())
+                .await
+        {
             self.on_event(event);
         }
         self.refresh();
@@ -162,7 +164,7 @@ impl Actor {
 
     fn dial_start(&mut self) {
         for address in self.bootstrap.clone() {
-            self.dial_address(address);
+            self.dial_address(&address);
         }
         for (peer, addresses) in load_peers(&*self.cache).into_iter().take(DIAL_REMEMBERED) {
             for address in addresses {
@@ -172,7 +174,7 @@ impl Actor {
         }
     }
 
-    fn dial_address(&mut self, address: Multiaddr) {
+    fn dial_address(&mut self, address: &Multiaddr) {
         if let Some(Protocol::P2p(peer)) = address.iter().last() {
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
         }
@@ -206,7 +208,7 @@ impl Actor {
             let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
             let alone = connected.is_empty();
             if !known && (alone || matches!(address.iter().last(), Some(Protocol::P2p(_)))) {
-                self.dial_address(address);
+                self.dial_address(&address);
             }
         }
         if Instant::now() >= self.save_at {
@@ -240,7 +242,7 @@ impl Actor {
         }
     }
 
-    fn dial(&mut self, target: DialTarget, reply: oneshot::Sender<Result<(PeerId, Multiaddr), String>>) {
+    fn dial(&mut self, target: DialTarget, reply: DialReply) {
         let opts: DialOpts = match target {
             DialTarget::Address(address) => {
                 if let Some(Protocol::P2p(peer)) = address.iter().last() {
@@ -308,7 +310,7 @@ impl Actor {
         }
         if let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint
             && scope(local_addr) == AddressScope::Global
-            && path_kind(send_back_addr) == PathKind::Direct
+            && self.is_from_outside(send_back_addr)
         {
             self.swarm.behaviour_mut().dht.on_reached(local_addr.clone());
             self.with_snapshot(|snapshot| snapshot.reached = true);
@@ -396,7 +398,8 @@ impl Actor {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
-        let Some(remote) = self.with_snapshot(|s| s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound)))
+        let Some(remote) =
+            self.with_snapshot(|s| s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound)))
         else {
             return;
         };
@@ -409,7 +412,7 @@ impl Actor {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
-        let is_global = scope(&remote.0) == AddressScope::Global && path_kind(&remote.0) == PathKind::Direct;
+        let is_global = self.is_from_outside(&remote.0);
         let identified = IdentifiedPeer {
             peer,
             protocols: info.protocols,
@@ -421,6 +424,15 @@ impl Actor {
         agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
         self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
         self.refresh();
+    }
+
+    /// Whether an address belongs to the world: global, direct, and not one of this computer's own. Two nodes on one
+    /// server are an island as two on one laptop are.
+    fn is_from_outside(&self, address: &Multiaddr) -> bool {
+        let host = address.iter().next();
+        scope(address) == AddressScope::Global
+            && path_kind(address) == PathKind::Direct
+            && !self.swarm.listeners().any(|own| own.iter().next() == host)
     }
 
     /// Brings the parts of the snapshot up to date that no single event carries.

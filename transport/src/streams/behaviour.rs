@@ -207,13 +207,8 @@ impl Streams {
         for peer in due {
             if !self.connections.contains_key(&peer) && self.waiting.contains_key(&peer) {
                 let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always);
-                let rest: Vec<_> = self
-                    .book
-                    .of(&peer)
-                    .iter()
-                    .filter(|a| transport_kind(a) == TransportKind::Quic)
-                    .cloned()
-                    .collect();
+                let rest: Vec<_> =
+                    self.book.of(&peer).iter().filter(|a| transport_kind(a) == TransportKind::Quic).cloned().collect();
                 self.push_dial(opts.addresses(rest).build(), peer);
             }
         }
@@ -302,7 +297,13 @@ impl Streams {
         self.dials.values().any(|dialled| dialled == peer)
     }
 
-    fn on_accepted(&self, peer: PeerId, connection: ConnectionId, protocol: &StreamProtocol, stream: super::ByteStream) {
+    fn on_accepted(
+        &self,
+        peer: PeerId,
+        connection: ConnectionId,
+        protocol: &StreamProtocol,
+        stream: super::ByteStream,
+    ) {
         let Some(queue) = self.accept.get(protocol) else { return };
         let path = self
             .connections

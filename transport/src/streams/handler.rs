@@ -119,7 +119,9 @@ impl ConnectionHandler for Handler {
         >,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, protocol), .. }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (stream, protocol), ..
+            }) => {
                 self.events.push_back(FromHandler::Accepted { stream, protocol });
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {

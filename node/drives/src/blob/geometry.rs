@@ -49,11 +49,7 @@ impl TryFrom<u8> for Grain {
     type Error = GrainError;
 
     fn try_from(grain: u8) -> Result<Self, GrainError> {
-        if grain <= Self::BULK.0 {
-            Ok(Self(grain))
-        } else {
-            Err(GrainError(grain))
-        }
+        if grain <= Self::BULK.0 { Ok(Self(grain)) } else { Err(GrainError(grain)) }
     }
 }
 
@@ -84,12 +80,7 @@ pub struct Subtree {
 impl Subtree {
     /// The whole tree of a blob of `size` bytes.
     pub fn root(size: u64) -> Self {
-        Self {
-            start_group: 0,
-            groups: group_count(size),
-            parent_index: 0,
-            is_root: true,
-        }
+        Self { start_group: 0, groups: group_count(size), parent_index: 0, is_root: true }
     }
 
     /// Both children, or `None` for a leaf.
@@ -122,11 +113,7 @@ impl Subtree {
         }
         while subtree.groups > max_groups.max(1) {
             let (left, right) = subtree.split()?;
-            subtree = if group < right.start_group {
-                left
-            } else {
-                right
-            };
+            subtree = if group < right.start_group { left } else { right };
         }
         Some(subtree)
     }
@@ -165,15 +152,9 @@ mod tests {
 
     #[test]
     fn sizes_count_groups_and_parents() {
-        for (size, groups) in [
-            (0, 1),
-            (1, 1),
-            (16_384, 1),
-            (16_385, 2),
-            (32_768, 2),
-            (32_769, 3),
-            (u64::MAX, MAX_GROUPS),
-        ] {
+        for (size, groups) in
+            [(0, 1), (1, 1), (16_384, 1), (16_385, 2), (32_768, 2), (32_769, 3), (u64::MAX, MAX_GROUPS)]
+        {
             assert_eq!(group_count(size), groups, "{size}");
             assert_eq!(outboard_len(size), (groups - 1) * 64, "{size}");
         }
@@ -209,10 +190,7 @@ mod tests {
             assert_eq!(unit.groups, (1000 - unit.start_group).min(64));
         }
         assert_eq!(Subtree::covering(size, 1000, 64), None);
-        assert_eq!(
-            Subtree::covering(u64::MAX, MAX_GROUPS - 1, 1).map(|s| s.byte_len(u64::MAX)),
-            Some(GROUP_BYTES - 1)
-        );
+        assert_eq!(Subtree::covering(u64::MAX, MAX_GROUPS - 1, 1).map(|s| s.byte_len(u64::MAX)), Some(GROUP_BYTES - 1));
     }
 
     #[test]

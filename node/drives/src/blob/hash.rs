@@ -19,10 +19,7 @@ pub(super) fn subtree_value(start_byte: u64, bytes: &[u8], is_root: bool) -> Val
     if is_root {
         return *blake3::hash(bytes).as_bytes();
     }
-    Hasher::new()
-        .set_input_offset(start_byte)
-        .update(bytes)
-        .finalize_non_root()
+    Hasher::new().set_input_offset(start_byte).update(bytes).finalize_non_root()
 }
 
 /// The value of a parent node from those of its children.

@@ -64,9 +64,7 @@ impl OutboardSink for MemoryOutboard {
     fn write_outboard(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut all = lock(&self.0);
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let part = all
-            .get_mut(start..start.saturating_add(bytes.len()))
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let part = all.get_mut(start..start.saturating_add(bytes.len())).ok_or(io::ErrorKind::InvalidInput)?;
         part.copy_from_slice(bytes);
         Ok(())
     }
@@ -77,10 +75,7 @@ pub fn hash_bytes(bytes: &[u8]) -> (ContentId, Option<Vec<u8>>) {
     let root = Subtree::root(bytes.len() as u64);
     let mut outboard = vec![0; root.outboard_len() as usize];
     let value = subtree_with_outboard(&root, bytes, &mut outboard);
-    (
-        ContentId::from(value),
-        (root.groups > 1).then_some(outboard),
-    )
+    (ContentId::from(value), (root.groups > 1).then_some(outboard))
 }
 
 /// The content id of a file of `size` bytes and its outboard (0.4 % of the size) in memory; `None` up to 16 KiB.
@@ -92,11 +87,7 @@ pub fn hash_bytes(bytes: &[u8]) -> (ContentId, Option<Vec<u8>>) {
 ///
 /// # Errors
 /// [`ImportError::ChangedWhileReading`] if the file is not `size` bytes long before and after, or ends early.
-pub fn hash_file(
-    file: &File,
-    size: u64,
-    threads: usize,
-) -> Result<(ContentId, Option<Vec<u8>>), ImportError> {
+pub fn hash_file(file: &File, size: u64, threads: usize) -> Result<(ContentId, Option<Vec<u8>>), ImportError> {
     check_len(file, size)?;
     let len = usize::try_from(outboard_len(size))
         .map_err(|_| ImportError::WriteOutboard(io::ErrorKind::OutOfMemory.into()))?;
@@ -125,11 +116,7 @@ pub fn hash_file_into(
 
 fn check_len(file: &File, size: u64) -> Result<(), ImportError> {
     let len = file.metadata().map_err(ImportError::Read)?.len();
-    if len == size {
-        Ok(())
-    } else {
-        Err(ImportError::ChangedWhileReading { size })
-    }
+    if len == size { Ok(()) } else { Err(ImportError::ChangedWhileReading { size }) }
 }
 
 /// Work shared by the threads of one import.
@@ -153,8 +140,7 @@ fn hash_source<R: ReadAt + Sync, S: OutboardSink>(
     sink: &S,
 ) -> Result<ContentId, ImportError> {
     let subtrees = group_count(size).div_ceil(IMPORT_SUBTREE_GROUPS);
-    let count = usize::try_from(subtrees)
-        .map_err(|_| ImportError::Read(io::ErrorKind::FileTooLarge.into()))?;
+    let count = usize::try_from(subtrees).map_err(|_| ImportError::Read(io::ErrorKind::FileTooLarge.into()))?;
     let import = Import {
         source,
         sink,
@@ -165,16 +151,12 @@ fn hash_source<R: ReadAt + Sync, S: OutboardSink>(
     };
     let helpers = threads.clamp(1, MAX_THREADS).min(count) - 1;
     std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..helpers)
-            .map(|_| scope.spawn(|| import.work()))
-            .collect();
+        let handles: Vec<_> = (0..helpers).map(|_| scope.spawn(|| import.work())).collect();
         let own = import.work();
-        handles
-            .into_iter()
-            .fold(own, |result, handle| match handle.join() {
-                Ok(other) => result.and(other),
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
+        handles.into_iter().fold(own, |result, handle| match handle.join() {
+            Ok(other) => result.and(other),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     })?;
     let values = lock(&import.values);
     Ok(ContentId::from(import.join(&Subtree::root(size), &values)?))
@@ -192,9 +174,7 @@ impl<R: ReadAt, S: OutboardSink> Import<'_, R, S> {
             let Some(subtree) = Subtree::covering(self.size, first, IMPORT_SUBTREE_GROUPS) else {
                 break;
             };
-            if let Err(error) =
-                self.import_subtree(number as usize, &subtree, &mut buf, &mut outboard)
-            {
+            if let Err(error) = self.import_subtree(number as usize, &subtree, &mut buf, &mut outboard) {
                 self.stop.store(true, Ordering::Relaxed);
                 return Err(error);
             }
@@ -212,27 +192,18 @@ impl<R: ReadAt, S: OutboardSink> Import<'_, R, S> {
         let part = &mut outboard[..subtree.outboard_len() as usize];
         let value = self.read_subtree(subtree, buf, part)?;
         if !part.is_empty() {
-            self.sink
-                .write_outboard(part, subtree.outboard_offset())
-                .map_err(ImportError::WriteOutboard)?;
+            self.sink.write_outboard(part, subtree.outboard_offset()).map_err(ImportError::WriteOutboard)?;
         }
         lock(&self.values)[number] = value;
         Ok(())
     }
 
     /// Reads and hashes `subtree`, in pieces that fit `buf`.
-    fn read_subtree(
-        &self,
-        subtree: &Subtree,
-        buf: &mut [u8],
-        outboard: &mut [u8],
-    ) -> Result<Value, ImportError> {
+    fn read_subtree(&self, subtree: &Subtree, buf: &mut [u8], outboard: &mut [u8]) -> Result<Value, ImportError> {
         let len = subtree.byte_len(self.size);
         if len <= READ_BYTES {
             let bytes = &mut buf[..len as usize];
-            self.source
-                .read_exact_at(bytes, subtree.start_byte())
-                .map_err(|error| self.read_error(error))?;
+            self.source.read_exact_at(bytes, subtree.start_byte()).map_err(|error| self.read_error(error))?;
             return Ok(subtree_with_outboard(subtree, bytes, outboard));
         }
         let Some((left, right)) = subtree.split() else {
@@ -255,9 +226,7 @@ impl<R: ReadAt, S: OutboardSink> Import<'_, R, S> {
         let left = self.join(&left, values)?;
         let right = self.join(&right, values)?;
         let pair = join_pair(&left, &right);
-        self.sink
-            .write_outboard(&pair, subtree.outboard_offset())
-            .map_err(ImportError::WriteOutboard)?;
+        self.sink.write_outboard(&pair, subtree.outboard_offset()).map_err(ImportError::WriteOutboard)?;
         Ok(parent_value(&left, &right, subtree.is_root))
     }
 

@@ -75,12 +75,7 @@ impl Plan {
         if !ranges.is_empty() {
             stack.push(Subtree::root(size));
         }
-        Self {
-            size,
-            grain,
-            ranges,
-            stack,
-        }
+        Self { size, grain, ranges, stack }
     }
 
     /// Size of the blob, in bytes.
@@ -95,9 +90,7 @@ impl Plan {
 
     /// Bytes that the rest of the stream takes: parents and content. O(runs x log size).
     pub fn bytes_left(&self) -> u64 {
-        self.stack.iter().fold(0, |sum: u64, subtree| {
-            sum.saturating_add(self.cost(subtree))
-        })
+        self.stack.iter().fold(0, |sum: u64, subtree| sum.saturating_add(self.cost(subtree)))
     }
 
     /// Bytes on the wire for a subtree. Recurses once per level, so at most 50 deep.
@@ -111,16 +104,13 @@ impl Plan {
             return (parents * PARENT_BYTES).saturating_add(subtree.byte_len(self.size));
         }
         match subtree.split() {
-            Some((left, right)) => PARENT_BYTES
-                .saturating_add(self.cost(&left))
-                .saturating_add(self.cost(&right)),
+            Some((left, right)) => PARENT_BYTES.saturating_add(self.cost(&left)).saturating_add(self.cost(&right)),
             None => 0,
         }
     }
 
     fn is_selected(&self, subtree: &Subtree) -> bool {
-        self.ranges
-            .intersects(subtree.start_group..subtree.end_group())
+        self.ranges.intersects(subtree.start_group..subtree.end_group())
     }
 }
 
@@ -166,60 +156,28 @@ mod tests {
     #[test]
     fn ranges_are_widened_to_aligned_units() {
         let ranges = GroupRanges::from_groups(5..6).union(&GroupRanges::from_groups(9..10));
-        assert_eq!(
-            unit_starts(20 * GROUP_BYTES, &ranges, 0, SizeProof::No),
-            [5, 9]
-        );
-        assert_eq!(
-            unit_starts(20 * GROUP_BYTES, &ranges, 2, SizeProof::No),
-            [4, 8]
-        );
-        assert_eq!(
-            unit_starts(20 * GROUP_BYTES, &ranges, 3, SizeProof::Yes),
-            [0, 8, 16]
-        );
+        assert_eq!(unit_starts(20 * GROUP_BYTES, &ranges, 0, SizeProof::No), [5, 9]);
+        assert_eq!(unit_starts(20 * GROUP_BYTES, &ranges, 2, SizeProof::No), [4, 8]);
+        assert_eq!(unit_starts(20 * GROUP_BYTES, &ranges, 3, SizeProof::Yes), [0, 8, 16]);
     }
 
     #[test]
     fn a_blob_of_one_unit_has_no_parents() {
-        let steps: Vec<_> = Plan::new(
-            GROUP_BYTES * 64,
-            &GroupRanges::from_groups(3..4),
-            Grain::BULK,
-            SizeProof::No,
-        )
-        .collect();
-        assert!(
-            matches!(
-                steps[..],
-                [Step::Unit(Unit {
-                    len: 0x10_0000,
-                    is_last: true,
-                    ..
-                })]
-            ),
-            "{steps:?}"
-        );
+        let steps: Vec<_> =
+            Plan::new(GROUP_BYTES * 64, &GroupRanges::from_groups(3..4), Grain::BULK, SizeProof::No).collect();
+        assert!(matches!(steps[..], [Step::Unit(Unit { len: 0x10_0000, is_last: true, .. })]), "{steps:?}");
     }
 
     #[test]
     fn ranges_beyond_the_end_select_nothing_but_the_size_proof() {
         let beyond = GroupRanges::from_groups(4..9);
         assert!(unit_starts(4 * GROUP_BYTES, &beyond, 0, SizeProof::No).is_empty());
-        assert_eq!(
-            unit_starts(4 * GROUP_BYTES, &beyond, 0, SizeProof::Yes),
-            [3]
-        );
+        assert_eq!(unit_starts(4 * GROUP_BYTES, &beyond, 0, SizeProof::Yes), [3]);
     }
 
     #[test]
     fn the_largest_size_is_walked_without_overflow() {
-        let plan = Plan::new(
-            u64::MAX,
-            &GroupRanges::from_groups(7..8),
-            Grain::FINE,
-            SizeProof::Yes,
-        );
+        let plan = Plan::new(u64::MAX, &GroupRanges::from_groups(7..8), Grain::FINE, SizeProof::Yes);
         let expected = plan.bytes_left();
         let mut sum = 0;
         let mut walk = plan;

@@ -71,13 +71,7 @@ impl GroupRanges {
     /// One run of groups; cut at 2^50, empty if the range is.
     pub fn from_groups(groups: Range<u64>) -> Self {
         let end = groups.end.min(MAX_GROUPS);
-        if groups.start < end {
-            Self {
-                bounds: vec![groups.start, end],
-            }
-        } else {
-            Self::empty()
-        }
+        if groups.start < end { Self { bounds: vec![groups.start, end] } } else { Self::empty() }
     }
 
     /// The groups that hold any of these bytes.
@@ -171,13 +165,7 @@ impl GroupRanges {
     /// The first runs of this set that fit a request; ask for the rest with the next one.
     #[must_use]
     pub fn first_runs(&self, max_runs: usize) -> Self {
-        Self {
-            bounds: self
-                .bounds
-                .get(..max_runs / 2 * 2)
-                .unwrap_or(&self.bounds)
-                .to_vec(),
-        }
+        Self { bounds: self.bounds.get(..max_runs / 2 * 2).unwrap_or(&self.bounds).to_vec() }
     }
 
     /// Adds groups; cheap at or behind the set's end.
@@ -227,9 +215,7 @@ impl GroupRanges {
     /// Lengths of alternating unselected and selected runs, as coded.
     pub fn run_lengths(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         let mut before = 0;
-        self.bounds
-            .iter()
-            .map(move |&bound| bound - std::mem::replace(&mut before, bound))
+        self.bounds.iter().map(move |&bound| bound - std::mem::replace(&mut before, bound))
     }
 
     /// The stored form: the run lengths as varints, one after the other.
@@ -279,10 +265,7 @@ impl Builder {
             return Err(RangesError::EmptyRun { index });
         }
         let start = self.bounds.last().copied().unwrap_or(0);
-        let end = start
-            .checked_add(length)
-            .filter(|&end| end <= MAX_GROUPS)
-            .ok_or(RangesError::TooLong)?;
+        let end = start.checked_add(length).filter(|&end| end <= MAX_GROUPS).ok_or(RangesError::TooLong)?;
         self.bounds.push(end);
         Ok(())
     }
@@ -291,9 +274,7 @@ impl Builder {
         if self.bounds.len() % 2 == 1 {
             return Err(RangesError::UnselectedTail);
         }
-        Ok(GroupRanges {
-            bounds: self.bounds,
-        })
+        Ok(GroupRanges { bounds: self.bounds })
     }
 }
 
@@ -320,9 +301,7 @@ fn split_varint(bytes: &[u8]) -> Result<(u64, &[u8]), RangesError> {
 impl Serialize for GroupRanges {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.bounds.len() > MAX_WIRE_RUNS {
-            return Err(S::Error::custom(RangesError::TooManyRuns {
-                max: MAX_WIRE_RUNS,
-            }));
+            return Err(S::Error::custom(RangesError::TooManyRuns { max: MAX_WIRE_RUNS }));
         }
         let mut seq = serializer.serialize_seq(Some(self.bounds.len()))?;
         for length in self.run_lengths() {
@@ -347,9 +326,7 @@ impl<'de> Deserialize<'de> for GroupRanges {
                 let mut builder = Builder::default();
                 while let Some(length) = seq.next_element()? {
                     if builder.bounds.len() == MAX_WIRE_RUNS {
-                        return Err(A::Error::custom(RangesError::TooManyRuns {
-                            max: MAX_WIRE_RUNS,
-                        }));
+                        return Err(A::Error::custom(RangesError::TooManyRuns { max: MAX_WIRE_RUNS }));
                     }
                     builder.push_length(length).map_err(A::Error::custom)?;
                 }

@@ -10,9 +10,7 @@ use std::io;
 use p2p_identity::ContentId;
 
 use super::geometry::{Grain, PARENT_BYTES};
-use super::hash::{
-    PAIR_BYTES, Value, parent_value, split_pair, subtree_value, subtree_with_outboard,
-};
+use super::hash::{PAIR_BYTES, Value, parent_value, split_pair, subtree_value, subtree_with_outboard};
 use super::plan::{Parent, Plan, SizeProof, Step, Unit};
 use super::ranges::GroupRanges;
 use super::read_at::ReadAt;
@@ -83,9 +81,7 @@ impl Verifier {
         let (left, right) = split_pair(pair);
         if parent_value(&left, &right, parent.is_root) != expected {
             self.expected.clear();
-            return Err(ProofError::Parent {
-                outboard_offset: parent.outboard_offset,
-            });
+            return Err(ProofError::Parent { outboard_offset: parent.outboard_offset });
         }
         self.expected.extend(parent.right.then_some(right));
         self.expected.extend(parent.left.then_some(left));
@@ -96,10 +92,7 @@ impl Verifier {
         let expected = self.expected.pop().ok_or(ProofError::OutOfTurn)?;
         if *value != expected {
             self.expected.clear();
-            return Err(ProofError::Unit {
-                start_byte: unit.start_byte,
-                len: unit.len,
-            });
+            return Err(ProofError::Unit { start_byte: unit.start_byte, len: unit.len });
         }
         Ok(())
     }
@@ -109,11 +102,7 @@ fn check_len(unit: &Unit, bytes: &[u8]) -> Result<(), ProofError> {
     if bytes.len() == unit.len {
         return Ok(());
     }
-    Err(ProofError::Length {
-        start_byte: unit.start_byte,
-        len: bytes.len(),
-        expected: unit.len,
-    })
+    Err(ProofError::Length { start_byte: unit.start_byte, len: bytes.len(), expected: unit.len })
 }
 
 /// The sender's end: reads, checks, and only then hands out.
@@ -129,20 +118,10 @@ pub struct Encoder {
 
 impl Encoder {
     /// A stream of the units of the blob `hash`, of `size` bytes, that hold any of `ranges`.
-    pub fn new(
-        hash: &ContentId,
-        size: u64,
-        ranges: &GroupRanges,
-        grain: Grain,
-        size_proof: SizeProof,
-    ) -> Self {
+    pub fn new(hash: &ContentId, size: u64, ranges: &GroupRanges, grain: Grain, size_proof: SizeProof) -> Self {
         let mut plan = Plan::new(size, ranges, grain, size_proof);
         let step = plan.next();
-        Self {
-            plan,
-            verifier: Verifier::new(hash),
-            step,
-        }
+        Self { plan, verifier: Verifier::new(hash), step }
     }
 
     /// What precedes the stream on the wire.
@@ -199,9 +178,7 @@ impl Encoder {
                 None => return Ok(false),
                 Some(Step::Parent(parent)) => {
                     let mut pair = [0; PAIR_BYTES];
-                    let wrong = ProofError::Parent {
-                        outboard_offset: parent.outboard_offset,
-                    };
+                    let wrong = ProofError::Parent { outboard_offset: parent.outboard_offset };
                     self.read(outboard, &mut pair, parent.outboard_offset, wrong)?;
                     self.check_parent(&pair).map_err(SendError::Stale)?;
                     out.extend_from_slice(&pair);
@@ -209,10 +186,7 @@ impl Encoder {
                 Some(Step::Unit(unit)) => {
                     let start = out.len();
                     out.resize(start + unit.len, 0);
-                    let wrong = ProofError::Unit {
-                        start_byte: unit.start_byte,
-                        len: unit.len,
-                    };
+                    let wrong = ProofError::Unit { start_byte: unit.start_byte, len: unit.len };
                     let result = self
                         .read(data, &mut out[start..], unit.start_byte, wrong)
                         .and_then(|()| self.check_unit(&out[start..]).map_err(SendError::Stale));
@@ -226,13 +200,7 @@ impl Encoder {
     }
 
     /// Reads, and takes a source that ends early for a wrong one.
-    fn read(
-        &mut self,
-        source: &impl ReadAt,
-        buf: &mut [u8],
-        offset: u64,
-        wrong: ProofError,
-    ) -> Result<(), SendError> {
+    fn read(&mut self, source: &impl ReadAt, buf: &mut [u8], offset: u64, wrong: ProofError) -> Result<(), SendError> {
         source.read_exact_at(buf, offset).map_err(|error| {
             self.step = None;
             match error.kind() {
@@ -262,22 +230,10 @@ pub struct Decoder {
 impl Decoder {
     /// Expects the stream that an [`Encoder`] with the same arguments makes. `size` is what the index says or the
     /// sender claims; where both are known the caller compares them first.
-    pub fn new(
-        hash: &ContentId,
-        size: u64,
-        ranges: &GroupRanges,
-        grain: Grain,
-        size_proof: SizeProof,
-    ) -> Self {
+    pub fn new(hash: &ContentId, size: u64, ranges: &GroupRanges, grain: Grain, size_proof: SizeProof) -> Self {
         let mut plan = Plan::new(size, ranges, grain, size_proof);
         let step = plan.next();
-        Self {
-            plan,
-            verifier: Verifier::new(hash),
-            step,
-            proven: GroupRanges::empty(),
-            size_is_proven: false,
-        }
+        Self { plan, verifier: Verifier::new(hash), step, proven: GroupRanges::empty(), size_is_proven: false }
     }
 
     /// What to read next: 64 bytes for a parent, `len` bytes for a unit. `None` at the end and after an error.
@@ -332,11 +288,8 @@ impl Decoder {
         check_len(&unit, bytes)?;
         below.resize(unit.subtree.outboard_len() as usize, 0);
         let value = subtree_with_outboard(&unit.subtree, bytes, below);
-        self.verifier
-            .unit(&unit, &value)
-            .inspect_err(|_| below.clear())?;
-        self.proven
-            .insert(unit.subtree.start_group..unit.subtree.end_group());
+        self.verifier.unit(&unit, &value).inspect_err(|_| below.clear())?;
+        self.proven.insert(unit.subtree.start_group..unit.subtree.end_group());
         self.size_is_proven |= unit.is_last;
         self.step = self.plan.next();
         Ok(unit)

@@ -5,9 +5,7 @@ use std::io;
 use p2p_identity::ContentId;
 
 use super::geometry::{Grain, Subtree};
-use super::hash::{
-    PAIR_BYTES, Value, parent_value, split_pair, subtree_value, subtree_with_outboard,
-};
+use super::hash::{PAIR_BYTES, Value, parent_value, split_pair, subtree_value, subtree_with_outboard};
 use super::ranges::GroupRanges;
 use super::read_at::ReadAt;
 
@@ -58,8 +56,7 @@ impl<D: ReadAt, O: ReadAt> Check<'_, D, O> {
         if !self.ranges.intersects(groups.clone()) {
             return Ok(());
         }
-        let whole =
-            subtree.groups <= Grain::BULK.groups() && self.ranges.contains_all(groups.clone());
+        let whole = subtree.groups <= Grain::BULK.groups() && self.ranges.contains_all(groups.clone());
         if whole && self.is_whole_valid(subtree, expected)? {
             self.valid.insert(groups);
             return Ok(());
@@ -86,9 +83,7 @@ impl<D: ReadAt, O: ReadAt> Check<'_, D, O> {
             return Ok(false);
         }
         if subtree.groups == 1 {
-            return Ok(
-                subtree_value(subtree.start_byte(), &self.content, subtree.is_root) == *expected,
-            );
+            return Ok(subtree_value(subtree.start_byte(), &self.content, subtree.is_root) == *expected);
         }
         let parents = subtree.outboard_len() as usize;
         self.computed.resize(parents, 0);

@@ -8,10 +8,7 @@ pub(crate) fn key(path: &str) -> PathKey {
 
 pub(crate) fn file(writer: u8, counter: u64, hlc: u64, content: &[u8]) -> Version {
     Version::with_content(
-        Dot {
-            writer: [writer; 8],
-            counter,
-        },
+        Dot { writer: [writer; 8], counter },
         Kind::File,
         0o644,
         1_700_000_000_000_000_000,
@@ -22,41 +19,23 @@ pub(crate) fn file(writer: u8, counter: u64, hlc: u64, content: &[u8]) -> Versio
 
 /// Any version, of a few writers and contents so that equal ones meet.
 pub(crate) fn any_version() -> impl Strategy<Value = Version> {
-    let kind =
-        prop_oneof![4 => Just(Kind::File), 1 => Just(Kind::Directory), 1 => Just(Kind::Symlink)];
-    let content = prop_oneof![
-        Just(vec![]),
-        Just(b"same".to_vec()),
-        proptest::collection::vec(any::<u8>(), 0..100)
-    ];
-    let dot = (0..5u8, 1..50u64).prop_map(|(writer, counter)| Dot {
-        writer: [writer; 8],
-        counter,
-    });
+    let kind = prop_oneof![4 => Just(Kind::File), 1 => Just(Kind::Directory), 1 => Just(Kind::Symlink)];
+    let content = prop_oneof![Just(vec![]), Just(b"same".to_vec()), proptest::collection::vec(any::<u8>(), 0..100)];
+    let dot = (0..5u8, 1..50u64).prop_map(|(writer, counter)| Dot { writer: [writer; 8], counter });
     let times = prop_oneof![Just((5i64, 7u64)), any::<(i64, u64)>()];
-    (
-        dot,
-        kind,
-        content,
-        0..=MODE_MASK,
-        times,
-        proptest::option::weighted(0.1, any::<[u8; 32]>()),
-        any::<bool>(),
-    )
-        .prop_map(
-            |(dot, kind, content, mode, (mtime_ns, hlc), extra, outside)| {
-                let mut version = match kind {
-                    Kind::Directory => Version::directory(dot, mode, mtime_ns, hlc),
-                    _ => Version::with_content(dot, kind, mode, mtime_ns, hlc, &content),
-                };
-                if outside {
-                    version.inline = None;
-                }
-                version.xattr = extra.map(ContentId::from);
-                version.cipher_root = extra.filter(|extra| extra[0] & 1 == 0).map(ContentId::from);
-                version
-            },
-        )
+    (dot, kind, content, 0..=MODE_MASK, times, proptest::option::weighted(0.1, any::<[u8; 32]>()), any::<bool>())
+        .prop_map(|(dot, kind, content, mode, (mtime_ns, hlc), extra, outside)| {
+            let mut version = match kind {
+                Kind::Directory => Version::directory(dot, mode, mtime_ns, hlc),
+                _ => Version::with_content(dot, kind, mode, mtime_ns, hlc, &content),
+            };
+            if outside {
+                version.inline = None;
+            }
+            version.xattr = extra.map(ContentId::from);
+            version.cipher_root = extra.filter(|extra| extra[0] & 1 == 0).map(ContentId::from);
+            version
+        })
 }
 
 /// Any entry of this key.
@@ -85,15 +64,7 @@ fn equal_values_of_two_writers_are_no_conflict() {
     let entry = Entry::new(key("a"), vec![file(1, 1, 5, b"x"), file(2, 3, 6, b"x")]).unwrap();
     assert!(!entry.is_conflict());
     assert!(entry.hidden().is_empty());
-    let entry = Entry::new(
-        key("a"),
-        vec![
-            file(1, 1, 5, b"x"),
-            file(2, 3, 6, b"y"),
-            file(3, 1, 4, b"x"),
-        ],
-    )
-    .unwrap();
+    let entry = Entry::new(key("a"), vec![file(1, 1, 5, b"x"), file(2, 3, 6, b"y"), file(3, 1, 4, b"x")]).unwrap();
     assert!(entry.is_conflict());
     assert_eq!(entry.hidden(), [&file(1, 1, 5, b"x")]);
 }
@@ -102,14 +73,8 @@ fn equal_values_of_two_writers_are_no_conflict() {
 fn entries_that_cannot_be_are_refused() {
     let refused = |versions| Entry::new(key("a"), versions).unwrap_err();
     assert_eq!(refused(vec![]), EntryError::VersionCount(0));
-    assert_eq!(
-        refused((1..=129).map(|counter| file(1, counter, 1, b"")).collect()),
-        EntryError::VersionCount(129)
-    );
-    assert_eq!(
-        refused(vec![file(1, 1, 1, b"a"), file(1, 1, 2, b"b")]),
-        EntryError::SameDot
-    );
+    assert_eq!(refused((1..=129).map(|counter| file(1, counter, 1, b"")).collect()), EntryError::VersionCount(129));
+    assert_eq!(refused(vec![file(1, 1, 1, b"a"), file(1, 1, 2, b"b")]), EntryError::SameDot);
     assert_eq!(refused(vec![file(1, 0, 1, b"a")]), EntryError::CounterZero);
     let mut setuid = file(1, 1, 1, b"a");
     setuid.mode = 0o4755;

@@ -46,14 +46,7 @@ impl<T, const N: usize> TryFrom<Vec<T>> for Bounded<T, N> {
     type Error = TooLong;
 
     fn try_from(items: Vec<T>) -> Result<Self, TooLong> {
-        if items.len() > N {
-            Err(TooLong {
-                len: items.len(),
-                max: N,
-            })
-        } else {
-            Ok(Self(items))
-        }
+        if items.len() > N { Err(TooLong { len: items.len(), max: N }) } else { Ok(Self(items)) }
     }
 }
 
@@ -129,14 +122,7 @@ impl<const N: usize> TryFrom<Vec<u8>> for BoundedBytes<N> {
     type Error = TooLong;
 
     fn try_from(bytes: Vec<u8>) -> Result<Self, TooLong> {
-        if bytes.len() > N {
-            Err(TooLong {
-                len: bytes.len(),
-                max: N,
-            })
-        } else {
-            Ok(Self(bytes))
-        }
+        if bytes.len() > N { Err(TooLong { len: bytes.len(), max: N }) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -144,14 +130,7 @@ impl<const N: usize> TryFrom<&[u8]> for BoundedBytes<N> {
     type Error = TooLong;
 
     fn try_from(bytes: &[u8]) -> Result<Self, TooLong> {
-        if bytes.len() > N {
-            Err(TooLong {
-                len: bytes.len(),
-                max: N,
-            })
-        } else {
-            Ok(Self(bytes.to_vec()))
-        }
+        if bytes.len() > N { Err(TooLong { len: bytes.len(), max: N }) } else { Ok(Self(bytes.to_vec())) }
     }
 }
 
@@ -192,10 +171,7 @@ mod tests {
         assert_eq!(bytes, [3, 1, 2, 3]);
         assert_eq!(postcard::from_bytes::<Bounded<u8, 3>>(&bytes), Ok(most));
         assert!(postcard::from_bytes::<Bounded<u8, 2>>(&bytes).is_err());
-        assert_eq!(
-            Bounded::<u8, 2>::try_from(vec![0; 3]),
-            Err(TooLong { len: 3, max: 2 })
-        );
+        assert_eq!(Bounded::<u8, 2>::try_from(vec![0; 3]), Err(TooLong { len: 3, max: 2 }));
     }
 
     #[test]

@@ -5,9 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{Bounded, BoundedBytes, TooLong};
 use super::wire::{
-    Control, GetMany, Item, MAX_EARLY_REQUESTS, MAX_FILE_BYTES_PER_REQUEST, MAX_FILES_PER_REQUEST,
-    MAX_FRAME_BYTES, MAX_NODE_BYTES, MAX_PREFETCH_BYTES, Mac, Presence, Prove, Request,
-    RequestFrame, Status, Summary,
+    Control, GetMany, Item, MAX_EARLY_REQUESTS, MAX_FILE_BYTES_PER_REQUEST, MAX_FILES_PER_REQUEST, MAX_FRAME_BYTES,
+    MAX_NODE_BYTES, MAX_PREFETCH_BYTES, Mac, Presence, Prove, Request, RequestFrame, Status, Summary,
 };
 
 /// Why bytes are not a message. The remote is at fault.
@@ -127,21 +126,10 @@ impl TryFrom<&Prove> for ProveBody {
         let requests: Result<Vec<_>, EncodeError> = prove
             .requests
             .iter()
-            .map(|request| {
-                request
-                    .encode()?
-                    .try_into()
-                    .map_err(|TooLong { len, .. }| EncodeError::FrameTooLong(len))
-            })
+            .map(|request| request.encode()?.try_into().map_err(|TooLong { len, .. }| EncodeError::FrameTooLong(len)))
             .collect();
-        let requests = requests?
-            .try_into()
-            .expect("as many as `prove.requests`, which has the same bound");
-        Ok(Self {
-            proof: prove.proof,
-            summary: prove.summary.clone(),
-            requests,
-        })
+        let requests = requests?.try_into().expect("as many as `prove.requests`, which has the same bound");
+        Ok(Self { proof: prove.proof, summary: prove.summary.clone(), requests })
     }
 }
 
@@ -149,19 +137,10 @@ impl TryFrom<ProveBody> for Prove {
     type Error = DecodeError;
 
     fn try_from(body: ProveBody) -> Result<Self, DecodeError> {
-        let requests: Result<Vec<_>, DecodeError> = body
-            .requests
-            .iter()
-            .map(|request| Request::decode(request))
-            .collect();
-        let requests = requests?
-            .try_into()
-            .expect("as many as `body.requests`, which has the same bound");
-        Ok(Self {
-            proof: body.proof,
-            summary: body.summary,
-            requests,
-        })
+        let requests: Result<Vec<_>, DecodeError> =
+            body.requests.iter().map(|request| Request::decode(request)).collect();
+        let requests = requests?.try_into().expect("as many as `body.requests`, which has the same bound");
+        Ok(Self { proof: body.proof, summary: body.summary, requests })
     }
 }
 
@@ -197,9 +176,7 @@ impl Message for Request {
             unknown => Self::Unknown(unknown),
         };
         match &request {
-            Self::Open(open) => {
-                check_received(open.prefetch_bytes.into(), MAX_PREFETCH_BYTES.into())?
-            }
+            Self::Open(open) => check_received(open.prefetch_bytes.into(), MAX_PREFETCH_BYTES.into())?,
             Self::GetMany(many) => check_received(file_bytes(many), MAX_FILE_BYTES_PER_REQUEST)?,
             _ => {}
         }
@@ -216,12 +193,8 @@ impl Message for RequestFrame {
 
     fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
         check_frame(frame)?;
-        let (session, request) =
-            postcard::take_from_bytes(frame).map_err(DecodeError::Malformed)?;
-        Ok(Self {
-            session,
-            request: Request::decode(request)?,
-        })
+        let (session, request) = postcard::take_from_bytes(frame).map_err(DecodeError::Malformed)?;
+        Ok(Self { session, request: Request::decode(request)? })
     }
 }
 
@@ -261,13 +234,7 @@ impl Message for Item {
             }
             Self::Blob { hash, size } => {
                 check_sent((*size).into(), MAX_PREFETCH_BYTES.into())?;
-                append(
-                    number,
-                    &BlobBody {
-                        hash: *hash,
-                        size: *size,
-                    },
-                )
+                append(number, &BlobBody { hash: *hash, size: *size })
             }
             Self::End => Ok(number),
             Self::Change(record) => append(number, record),
@@ -324,12 +291,7 @@ impl Presence {
     /// The bitmap, raw.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; Self::encoded_len(self.present.len())];
-        for (index, _) in self
-            .present
-            .iter()
-            .enumerate()
-            .filter(|(_, present)| **present)
-        {
+        for (index, _) in self.present.iter().enumerate().filter(|(_, present)| **present) {
             bytes[index / 8] |= 1 << (index % 8);
         }
         bytes
@@ -343,22 +305,14 @@ impl Presence {
         if files > MAX_FILES_PER_REQUEST || bytes.len() != Self::encoded_len(files) {
             return Err(DecodeError::Presence);
         }
-        let mut bits = bytes
-            .iter()
-            .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
+        let mut bits = bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1));
         let present = bits.by_ref().take(files).collect();
-        if bits.any(|spare| spare) {
-            Err(DecodeError::Presence)
-        } else {
-            Ok(Self { present })
-        }
+        if bits.any(|spare| spare) { Err(DecodeError::Presence) } else { Ok(Self { present }) }
     }
 }
 
 fn file_bytes(many: &GetMany) -> u64 {
-    many.files
-        .iter()
-        .fold(0, |sum, file| sum.saturating_add(file.size))
+    many.files.iter().fold(0, |sum, file| sum.saturating_add(file.size))
 }
 
 fn append<T: Serialize>(number: Vec<u8>, body: &T) -> Result<Vec<u8>, EncodeError> {
@@ -366,52 +320,31 @@ fn append<T: Serialize>(number: Vec<u8>, body: &T) -> Result<Vec<u8>, EncodeErro
 }
 
 fn finish(frame: Vec<u8>) -> Result<Vec<u8>, EncodeError> {
-    if frame.len() > MAX_FRAME_BYTES {
-        Err(EncodeError::FrameTooLong(frame.len()))
-    } else {
-        Ok(frame)
-    }
+    if frame.len() > MAX_FRAME_BYTES { Err(EncodeError::FrameTooLong(frame.len())) } else { Ok(frame) }
 }
 
 fn check_frame(frame: &[u8]) -> Result<(), DecodeError> {
-    if frame.len() > MAX_FRAME_BYTES {
-        Err(DecodeError::FrameTooLong(frame.len()))
-    } else {
-        Ok(())
-    }
+    if frame.len() > MAX_FRAME_BYTES { Err(DecodeError::FrameTooLong(frame.len())) } else { Ok(()) }
 }
 
 fn split_number(frame: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     check_frame(frame)?;
-    let (number, body) = frame.split_first().ok_or(DecodeError::Malformed(
-        postcard::Error::DeserializeUnexpectedEnd,
-    ))?;
+    let (number, body) =
+        frame.split_first().ok_or(DecodeError::Malformed(postcard::Error::DeserializeUnexpectedEnd))?;
     Ok((*number, body))
 }
 
 fn body_of<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(body).map_err(DecodeError::Malformed)?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(DecodeError::TrailingBytes(rest.len()))
-    }
+    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
 }
 
 fn check_sent(value: u64, max: u64) -> Result<(), EncodeError> {
-    if value > max {
-        Err(EncodeError::AboveLimit { value, max })
-    } else {
-        Ok(())
-    }
+    if value > max { Err(EncodeError::AboveLimit { value, max }) } else { Ok(()) }
 }
 
 fn check_received(value: u64, max: u64) -> Result<(), DecodeError> {
-    if value > max {
-        Err(DecodeError::AboveLimit { value, max })
-    } else {
-        Ok(())
-    }
+    if value > max { Err(DecodeError::AboveLimit { value, max }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -40,19 +40,13 @@ pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>
     if got == 0 {
         return Err(FrameError::Closed);
     }
-    stream
-        .read_exact(&mut prefix[got..])
-        .await
-        .map_err(FrameError::Io)?;
+    stream.read_exact(&mut prefix[got..]).await.map_err(FrameError::Io)?;
     let len = u32::from_be_bytes(prefix) as usize;
     if len > MAX_FRAME_BYTES {
         return Err(FrameError::TooLong(len));
     }
     let mut frame = vec![0; len];
-    stream
-        .read_exact(&mut frame)
-        .await
-        .map_err(FrameError::Io)?;
+    stream.read_exact(&mut frame).await.map_err(FrameError::Io)?;
     Ok(frame)
 }
 
@@ -62,10 +56,7 @@ pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>
 ///
 /// # Errors
 /// The frame is too long (nothing was written), or the stream failed.
-pub async fn write_frame(
-    stream: &mut (impl AsyncWrite + Unpin),
-    frame: &[u8],
-) -> Result<(), FrameError> {
+pub async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> Result<(), FrameError> {
     if frame.len() > MAX_FRAME_BYTES {
         return Err(FrameError::TooLong(frame.len()));
     }
@@ -79,9 +70,7 @@ pub async fn write_frame(
 ///
 /// # Errors
 /// As [`read_frame`], or the frame holds no such message.
-pub async fn read_message<M: Message>(
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<M, FrameError> {
+pub async fn read_message<M: Message>(stream: &mut (impl AsyncRead + Unpin)) -> Result<M, FrameError> {
     M::decode(&read_frame(stream).await?).map_err(FrameError::Decode)
 }
 
@@ -89,10 +78,7 @@ pub async fn read_message<M: Message>(
 ///
 /// # Errors
 /// The message breaks a limit (nothing was written), or the stream failed.
-pub async fn write_message<M: Message>(
-    stream: &mut (impl AsyncWrite + Unpin),
-    message: &M,
-) -> Result<(), FrameError> {
+pub async fn write_message<M: Message>(stream: &mut (impl AsyncWrite + Unpin), message: &M) -> Result<(), FrameError> {
     write_frame(stream, &message.encode().map_err(FrameError::Encode)?).await
 }
 
@@ -104,45 +90,23 @@ mod tests {
     #[tokio::test]
     async fn messages_arrive_in_order_and_the_end_is_clean() {
         let mut wire = Vec::new();
-        write_message(&mut wire, &Control::Refused)
-            .await
-            .expect("written");
-        write_message(&mut wire, &Control::Bye(ByeReason::STOPPING))
-            .await
-            .expect("written");
+        write_message(&mut wire, &Control::Refused).await.expect("written");
+        write_message(&mut wire, &Control::Bye(ByeReason::STOPPING)).await.expect("written");
         assert_eq!(wire, [0, 0, 0, 1, 5, 0, 0, 0, 2, 8, 1]);
         let mut stream = &wire[..];
-        assert_eq!(
-            read_message::<Control>(&mut stream).await.expect("first"),
-            Control::Refused
-        );
-        assert_eq!(
-            read_message::<Control>(&mut stream).await.expect("second"),
-            Control::Bye(ByeReason::STOPPING)
-        );
-        assert!(matches!(
-            read_frame(&mut stream).await,
-            Err(FrameError::Closed)
-        ));
+        assert_eq!(read_message::<Control>(&mut stream).await.expect("first"), Control::Refused);
+        assert_eq!(read_message::<Control>(&mut stream).await.expect("second"), Control::Bye(ByeReason::STOPPING));
+        assert!(matches!(read_frame(&mut stream).await, Err(FrameError::Closed)));
     }
 
     #[tokio::test]
     async fn a_long_prefix_is_refused_before_memory_is_taken() {
         let mut stream = &[0xff, 0xff, 0xff, 0xff, 1, 2][..];
-        assert!(matches!(
-            read_frame(&mut stream).await,
-            Err(FrameError::TooLong(0xffff_ffff))
-        ));
+        assert!(matches!(read_frame(&mut stream).await, Err(FrameError::TooLong(0xffff_ffff))));
         let mut stream = &[0, 1, 0, 1][..];
-        assert!(matches!(
-            read_frame(&mut stream).await,
-            Err(FrameError::TooLong(65_537))
-        ));
+        assert!(matches!(read_frame(&mut stream).await, Err(FrameError::TooLong(65_537))));
         let mut wire = Vec::new();
-        assert!(matches!(
-            write_frame(&mut wire, &[0; 65_537]).await,
-            Err(FrameError::TooLong(65_537))
-        ));
+        assert!(matches!(write_frame(&mut wire, &[0; 65_537]).await, Err(FrameError::TooLong(65_537))));
         assert!(wire.is_empty());
     }
 
@@ -150,10 +114,7 @@ mod tests {
     async fn a_frame_cut_short_is_an_error() {
         for cut in 1..8 {
             let mut stream = &[0, 0, 0, 4, 1, 2, 3, 4][..cut];
-            assert!(
-                matches!(read_frame(&mut stream).await, Err(FrameError::Io(_))),
-                "{cut}"
-            );
+            assert!(matches!(read_frame(&mut stream).await, Err(FrameError::Io(_))), "{cut}");
         }
     }
 }

@@ -202,8 +202,7 @@ impl VectorList {
 impl<'de> Deserialize<'de> for VectorList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = Bounded::deserialize(deserializer)?;
-        Self::checked(entries)
-            .ok_or_else(|| serde::de::Error::custom("version vector out of order"))
+        Self::checked(entries).ok_or_else(|| serde::de::Error::custom("version vector out of order"))
     }
 }
 
@@ -367,20 +366,11 @@ mod size_proof {
 
     use crate::blob::SizeProof;
 
-    pub(super) fn serialize<S: Serializer>(
-        proof: &SizeProof,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(proof: &SizeProof, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bool(*proof == SizeProof::Yes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<SizeProof, D::Error> {
-        Ok(if bool::deserialize(deserializer)? {
-            SizeProof::Yes
-        } else {
-            SizeProof::No
-        })
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SizeProof, D::Error> {
+        Ok(if bool::deserialize(deserializer)? { SizeProof::Yes } else { SizeProof::No })
     }
 }

@@ -213,12 +213,7 @@ struct Hands {
     spare: Vec<u8>,
 }
 
-async fn receive(
-    job: &Job,
-    session: &Session,
-    partial: &Arc<Partial>,
-    ranges: &GroupRanges,
-) -> Result<(), FetchError> {
+async fn receive(job: &Job, session: &Session, partial: &Arc<Partial>, ranges: &GroupRanges) -> Result<(), FetchError> {
     let get = Get { hash: partial.hash, ranges: ranges.clone(), grain: Grain::BULK, size_proof: SizeProof::No };
     let mut stream = session.request(Request::Get(get)).await?;
     let mut size = [0; 8];

@@ -72,6 +72,7 @@ impl Plan {
                 Kind::Symlink if version.size > MAX_TARGET_BYTES => {
                     self.job.leave_out(&path, "the target of the link is too long");
                 }
+                Kind::Symlink if self.has_link(&path, version) => {}
                 Kind::Symlink => {
                     if !self.queue_small(&path, version, &mut batch) {
                         return Ok(());
@@ -126,6 +127,11 @@ impl Plan {
             self.job.progress.files.fetch_add(1, Ordering::Relaxed);
         }
         Ok(missing.into_iter().all(|ranges| self.job.queue.push(Work::Large(partial.clone(), ranges))))
+    }
+
+    /// Whether the link of a long target is there already.
+    fn has_link(&self, path: &str, version: &Version) -> bool {
+        self.job.folder.read_link(path).is_ok_and(|target| ContentId::of(&target) == version.hash)
     }
 
     fn queue_small(&self, path: &str, version: &Version, batch: &mut Batch) -> bool {

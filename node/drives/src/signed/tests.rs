@@ -34,11 +34,7 @@ fn head() -> Head {
         drive: owner().public().into(),
         writer: writer_key(&writer()),
         counter: 5,
-        vv: VersionVector::new(vec![
-            (writer_key(&writer()), 5),
-            (writer_key(&owner()), 300),
-        ])
-        .unwrap(),
+        vv: VersionVector::new(vec![(writer_key(&writer()), 5), (writer_key(&owner()), 300)]).unwrap(),
         root: [0x10; 32].into(),
         header: [0x11; 32].into(),
         writer_set: Some([0x12; 32].into()),
@@ -55,13 +51,7 @@ fn head() -> Head {
 
 fn header() -> Header {
     let drive = owner().public().into();
-    Header {
-        drive,
-        visibility: Visibility::Public,
-        title: "Photos".to_owned(),
-        created_ms: 1000,
-        ext: Ext::default(),
-    }
+    Header { drive, visibility: Visibility::Public, title: "Photos".to_owned(), created_ms: 1000, ext: Ext::default() }
 }
 
 fn certificate(writer: WriterKey) -> Certificate {
@@ -155,31 +145,14 @@ fn the_bytes_of_header_certificate_and_writer_set_do_not_drift() {
     let writer_hex = hex(&writer().public());
     let certificate = signed_bytes(&certificate(writer_key(&writer())), &owner());
     let limits = "ffffffffffffffffff01640101";
-    let expected = [
-        "000103",
-        &owner_hex,
-        &writer_hex,
-        "04646f6373",
-        limits,
-        "07056c61746572",
-    ]
-    .concat();
+    let expected = ["000103", &owner_hex, &writer_hex, "04646f6373", limits, "07056c61746572"].concat();
     assert_eq!(hex(&certificate[..certificate.len() - 64]), expected);
 
     let set = signed_bytes(&writer_set(), &owner());
     let len = format!("{:02x}01", (certificate.len() & 0x7f) | 0x80);
     assert_eq!(certificate.len() >> 7, 1);
     let revoked = ["01", &"ee".repeat(32), "09"].concat();
-    let expected = [
-        "000104",
-        &owner_hex,
-        "0201",
-        &len,
-        &hex(&certificate),
-        &revoked,
-        "00",
-    ]
-    .concat();
+    let expected = ["000104", &owner_hex, "0201", &len, &hex(&certificate), &revoked, "00"].concat();
     assert_eq!(hex(&set[..set.len() - 64]), expected);
 }
 
@@ -194,10 +167,7 @@ fn every_flipped_bit_and_every_cut_is_noticed() {
             assert!(Signed::<T>::decode(bad.into()).is_err(), "bit {bit}");
         }
         for len in 0..bytes.len() {
-            assert!(
-                Signed::<T>::decode(bytes.slice(..len)).is_err(),
-                "cut to {len}"
-            );
+            assert!(Signed::<T>::decode(bytes.slice(..len)).is_err(), "cut to {len}");
         }
     }
     check::<Head>(&signed_bytes(&head(), &writer()));
@@ -210,36 +180,21 @@ fn one_kind_of_object_never_passes_for_another() {
     let header = signed_bytes(&header(), &owner());
     assert_eq!(
         Signed::<Certificate>::decode(header.clone()),
-        Err(SignedError::OtherObject {
-            expected: "certificate",
-            found: 2
-        })
+        Err(SignedError::OtherObject { expected: "certificate", found: 2 })
     );
     let mut sealed = header.to_vec();
     sealed[0] = 1;
-    assert_eq!(
-        Signed::<Header>::decode(sealed.into()),
-        Err(SignedError::Sealed(1))
-    );
+    assert_eq!(Signed::<Header>::decode(sealed.into()), Err(SignedError::Sealed(1)));
     let mut newer = header.to_vec();
     newer[1] = 2;
-    assert_eq!(
-        Signed::<Header>::decode(newer.into()),
-        Err(SignedError::UnknownFormat(2))
-    );
+    assert_eq!(Signed::<Header>::decode(newer.into()), Err(SignedError::UnknownFormat(2)));
 }
 
 #[test]
 fn only_the_key_that_the_body_names_may_sign() {
     assert_eq!(Signed::sign(&head(), &owner()), Err(SignedError::WrongKey));
-    assert_eq!(
-        sign_anyway(&head(), &owner()),
-        Err(SignedError::BadSignature)
-    );
-    assert_eq!(
-        sign_anyway(&header(), &writer()),
-        Err(SignedError::BadSignature)
-    );
+    assert_eq!(sign_anyway(&head(), &owner()), Err(SignedError::BadSignature));
+    assert_eq!(sign_anyway(&header(), &writer()), Err(SignedError::BadSignature));
 }
 
 #[test]
@@ -247,10 +202,7 @@ fn heads_that_contradict_themselves_are_refused() {
     let refused = |change: fn(&mut Head)| {
         let mut head = head();
         change(&mut head);
-        matches!(
-            sign_anyway(&head, &writer()),
-            Err(SignedError::Invalid(_) | SignedError::Codec(_))
-        )
+        matches!(sign_anyway(&head, &writer()), Err(SignedError::Invalid(_) | SignedError::Codec(_)))
     };
     assert!(!refused(|_| ()));
     assert!(refused(|head| head.counter = 0));
@@ -260,18 +212,13 @@ fn heads_that_contradict_themselves_are_refused() {
     assert!(refused(|head| head.message = "x".repeat(1025)));
     let mut large = head();
     large.ext = Ext::new(vec![(1, vec![0; MAX_HEAD_BYTES].into())]).unwrap();
-    assert!(matches!(
-        Signed::sign(&large, &writer()),
-        Err(SignedError::TooLarge { limit: 8192, .. })
-    ));
+    assert!(matches!(Signed::sign(&large, &writer()), Err(SignedError::TooLarge { limit: 8192, .. })));
 }
 
 #[test]
 fn the_largest_head_of_all_fits_8_kib() {
     let mut head = head();
-    let mut counters: Vec<_> = (1..128u8)
-        .map(|n| (WriterKey::from([n; 32]), u64::MAX))
-        .collect();
+    let mut counters: Vec<_> = (1..128u8).map(|n| (WriterKey::from([n; 32]), u64::MAX)).collect();
     counters.push((head.writer, u64::MAX));
     head.counter = u64::MAX;
     head.vv = VersionVector::new(counters).unwrap();
@@ -279,10 +226,7 @@ fn the_largest_head_of_all_fits_8_kib() {
     head.prev = vec![[1; 32].into(); 16];
     head.message = "x".repeat(1024);
     let len = signed_bytes(&head, &writer()).len();
-    assert!(
-        len < MAX_HEAD_BYTES - 500,
-        "{len} bytes leave no room for ext"
-    );
+    assert!(len < MAX_HEAD_BYTES - 500, "{len} bytes leave no room for ext");
 }
 
 #[test]
@@ -291,20 +235,14 @@ fn version_vectors_merge_by_the_larger_counter() {
     let a = VersionVector::new(vec![(keys[1], 5), (keys[0], 1)]).unwrap();
     let b = VersionVector::new(vec![(keys[1], 4), (keys[2], 9)]).unwrap();
     let merged = a.merged_with(&b).unwrap();
-    assert_eq!(
-        merged.counters(),
-        [(keys[0], 1), (keys[1], 5), (keys[2], 9)]
-    );
+    assert_eq!(merged.counters(), [(keys[0], 1), (keys[1], 5), (keys[2], 9)]);
     assert_eq!(merged, b.merged_with(&a).unwrap());
     assert!(merged.covers(&a) && merged.covers(&b) && !a.covers(&b));
     assert_eq!(a.counter(&keys[2]), 0);
     assert!(VersionVector::new(vec![(keys[0], 0)]).is_err());
     let mut twin = [1; 32];
     twin[31] = 9;
-    assert!(
-        VersionVector::new(vec![(keys[0], 1), (twin.into(), 1)]).is_err(),
-        "they share 8 bytes"
-    );
+    assert!(VersionVector::new(vec![(keys[0], 1), (twin.into(), 1)]).is_err(), "they share 8 bytes");
     let many = (0..129u8).map(|n| (WriterKey::from([n; 32]), 1)).collect();
     assert!(VersionVector::new(many).is_err());
 }
@@ -318,32 +256,15 @@ fn writer_sets_that_break_a_rule_are_refused() {
     };
     let sign = |certificate: &Certificate, key: &SecretKey| Signed::sign(certificate, key).unwrap();
     assert!(!refused(&|_| ()));
-    assert!(
-        refused(&|set| set.epoch = 0),
-        "a certificate of a later epoch"
-    );
-    assert!(refused(&|set| set
-        .certificates
-        .push(set.certificates[0].clone())));
-    assert!(refused(
-        &|set| set.certificates = vec![sign(&certificate(writer_key(&owner())), &owner())]
-    ));
+    assert!(refused(&|set| set.epoch = 0), "a certificate of a later epoch");
+    assert!(refused(&|set| set.certificates.push(set.certificates[0].clone())));
+    assert!(refused(&|set| set.certificates = vec![sign(&certificate(writer_key(&owner())), &owner())]));
     assert!(refused(&|set| set.revoked.push(set.revoked[0])));
-    assert!(refused(
-        &|set| set.revoked = vec![(writer_key(&writer()), 1)]
-    ));
-    let foreign = Certificate {
-        drive: writer().public().into(),
-        ..certificate([5; 32].into())
-    };
-    assert!(refused(
-        &|set| set.certificates = vec![sign(&foreign, &writer())]
-    ));
-    let forged = Signed {
-        body: certificate([5; 32].into()),
-        bytes: Bytes::from_static(b"forged"),
-        hash: [0; 32].into(),
-    };
+    assert!(refused(&|set| set.revoked = vec![(writer_key(&writer()), 1)]));
+    let foreign = Certificate { drive: writer().public().into(), ..certificate([5; 32].into()) };
+    assert!(refused(&|set| set.certificates = vec![sign(&foreign, &writer())]));
+    let forged =
+        Signed { body: certificate([5; 32].into()), bytes: Bytes::from_static(b"forged"), hash: [0; 32].into() };
     let mut set = writer_set();
     set.certificates = vec![forged];
     assert!(sign_anyway(&set, &owner()).is_err());
@@ -355,12 +276,7 @@ fn a_full_writer_set_fits_its_limit() {
         let mut writer = [0; 32];
         writer[..4].copy_from_slice(&n.to_be_bytes());
         let prefix = Some(key(&"x".repeat(255)));
-        let full = Certificate {
-            prefix,
-            max_counter: u64::MAX,
-            ext: Ext::default(),
-            ..certificate(writer.into())
-        };
+        let full = Certificate { prefix, max_counter: u64::MAX, ext: Ext::default(), ..certificate(writer.into()) };
         Signed::sign(&full, &owner()).unwrap()
     };
     let revoked = (0..256u32).map(|n| {
@@ -368,11 +284,7 @@ fn a_full_writer_set_fits_its_limit() {
         writer[1..5].copy_from_slice(&n.to_be_bytes());
         (writer.into(), 1_000_000)
     });
-    let set = WriterSet {
-        certificates: (0..128).map(sign).collect(),
-        revoked: revoked.collect(),
-        ..writer_set()
-    };
+    let set = WriterSet { certificates: (0..128).map(sign).collect(), revoked: revoked.collect(), ..writer_set() };
     let len = signed_bytes(&set, &owner()).len();
     assert!(len <= MAX_WRITER_SET_BYTES, "{len}");
 }
@@ -383,17 +295,10 @@ fn certificates_say_what_is_allowed() {
     assert!(certificate.allows(&key("docs")) && certificate.allows(&key("docs/a")));
     assert!(!certificate.allows(&key("docs2")) && !certificate.allows(&key("a")));
     assert!(certificate.admits(100, 5) && !certificate.admits(101, 5));
-    let everywhere = Certificate {
-        prefix: None,
-        not_after_hlc: 4,
-        ..certificate
-    };
+    let everywhere = Certificate { prefix: None, not_after_hlc: 4, ..certificate };
     assert!(everywhere.allows(&key("a")) && !everywhere.admits(1, 5));
     let set = writer_set();
-    assert_eq!(
-        set.certificate(&writer_key(&writer())).unwrap().max_counter,
-        100
-    );
+    assert_eq!(set.certificate(&writer_key(&writer())).unwrap().max_counter, 100);
     assert_eq!(set.revoked_at(&[0xee; 32].into()), Some(9));
 }
 

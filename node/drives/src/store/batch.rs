@@ -14,9 +14,7 @@ pub struct Batch<Table> {
 
 impl<Table> Default for Batch<Table> {
     fn default() -> Self {
-        Self {
-            operations: Vec::new(),
-        }
+        Self { operations: Vec::new() }
     }
 }
 
@@ -27,14 +25,8 @@ impl<Table: Copy> Batch<Table> {
     }
 
     /// Writes a value, in place of one that is there.
-    pub fn put(
-        &mut self,
-        table: Table,
-        key: impl Into<Vec<u8>>,
-        value: impl Into<Vec<u8>>,
-    ) -> &mut Self {
-        self.operations
-            .push((table, key.into(), Some(value.into())));
+    pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.operations.push((table, key.into(), Some(value.into())));
         self
     }
 
@@ -56,9 +48,7 @@ impl<Table: Copy> Batch<Table> {
 
     /// Table, key and new value (`None`: delete) of each operation, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
-        self.operations
-            .iter()
-            .map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()))
+        self.operations.iter().map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()))
     }
 }
 
@@ -95,13 +85,7 @@ impl<Table: Copy + Ord> MemoryTables<Table> {
         }
     }
 
-    pub(super) fn scan(
-        &self,
-        table: Table,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Vec<KeyValue> {
+    pub(super) fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<KeyValue> {
         let start = scan_start(prefix, after).map(|key| (table, key.to_vec()));
         self.0
             .range((start, Bound::Unbounded))

@@ -152,19 +152,12 @@ pub struct MemoryCache {
 
 impl Cache for MemoryCache {
     fn get(&self, table: CacheTable, key: &[u8]) -> Result<Option<Vec<u8>>, CacheError> {
-        Ok(self
-            .tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(table, key))
+        Ok(self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(table, key))
     }
 
     fn apply(&self, batch: &Batch<CacheTable>) -> Result<(), CacheError> {
         check_batch(batch)?;
-        self.tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .apply(batch);
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).apply(batch);
         Ok(())
     }
 
@@ -175,11 +168,7 @@ impl Cache for MemoryCache {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<KeyValue>, CacheError> {
-        Ok(self
-            .tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .scan(table, prefix, after, limit))
+        Ok(self.tables.lock().unwrap_or_else(PoisonError::into_inner).scan(table, prefix, after, limit))
     }
 
     fn flush(&self) -> Result<(), CacheError> {

@@ -103,10 +103,8 @@ impl RedbLedger {
     /// # Errors
     /// In use, of a newer format, or the store failed.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let database = Database::builder()
-            .set_cache_size(PAGE_CACHE_BYTES)
-            .create(path)
-            .map_err(|error| match error {
+        let database =
+            Database::builder().set_cache_size(PAGE_CACHE_BYTES).create(path).map_err(|error| match error {
                 redb::DatabaseError::DatabaseAlreadyOpen => LedgerError::InUse,
                 other => failed("opening it")(other),
             })?;
@@ -120,28 +118,19 @@ impl RedbLedger {
     pub fn with_database(database: Arc<Database>) -> Result<Self, LedgerError> {
         let transaction = database.begin_write().map_err(failed("opening it"))?;
         {
-            let mut table = transaction
-                .open_table(FORMAT_TABLE)
-                .map_err(failed("reading its format"))?;
-            let found = table
-                .get(FORMAT_KEY)
-                .map_err(failed("reading its format"))?
-                .map(|number| number.value());
+            let mut table = transaction.open_table(FORMAT_TABLE).map_err(failed("reading its format"))?;
+            let found = table.get(FORMAT_KEY).map_err(failed("reading its format"))?.map(|number| number.value());
             match found {
                 Some(FORMAT) => {}
                 // There is no older format yet; a lower number is migrated here, within this transaction.
                 Some(found) => return Err(LedgerError::NewerFormat { found }),
                 None => {
-                    table
-                        .insert(FORMAT_KEY, FORMAT)
-                        .map_err(failed("writing its format"))?;
+                    table.insert(FORMAT_KEY, FORMAT).map_err(failed("writing its format"))?;
                 }
             }
         }
         for table in LedgerTable::ALL {
-            transaction
-                .open_table(table.definition())
-                .map_err(failed("making its tables"))?;
+            transaction.open_table(table.definition()).map_err(failed("making its tables"))?;
         }
         transaction.commit().map_err(failed("making its tables"))?;
         Ok(Self { database })
@@ -151,9 +140,7 @@ impl RedbLedger {
 impl Ledger for RedbLedger {
     fn get(&self, table: LedgerTable, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
         let transaction = self.database.begin_read().map_err(failed("reading"))?;
-        let table = transaction
-            .open_table(table.definition())
-            .map_err(failed("reading"))?;
+        let table = transaction.open_table(table.definition()).map_err(failed("reading"))?;
         let value = table.get(key).map_err(failed("reading"))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
@@ -164,16 +151,11 @@ impl Ledger for RedbLedger {
         }
         let transaction = self.database.begin_write().map_err(failed("writing"))?;
         for wanted in LedgerTable::ALL {
-            let mut operations = batch
-                .iter()
-                .filter(|(table, ..)| *table == wanted)
-                .peekable();
+            let mut operations = batch.iter().filter(|(table, ..)| *table == wanted).peekable();
             if operations.peek().is_none() {
                 continue;
             }
-            let mut table = transaction
-                .open_table(wanted.definition())
-                .map_err(failed("writing"))?;
+            let mut table = transaction.open_table(wanted.definition()).map_err(failed("writing"))?;
             for (_, key, value) in operations {
                 match value {
                     Some(value) => table.insert(key, value).map(drop),
@@ -193,16 +175,10 @@ impl Ledger for RedbLedger {
         limit: usize,
     ) -> Result<Vec<KeyValue>, LedgerError> {
         let transaction = self.database.begin_read().map_err(failed("scanning"))?;
-        let table = transaction
-            .open_table(table.definition())
-            .map_err(failed("scanning"))?;
+        let table = transaction.open_table(table.definition()).map_err(failed("scanning"))?;
         let start = (scan_start(prefix, after), std::ops::Bound::Unbounded);
         let mut entries = Vec::new();
-        for entry in table
-            .range::<&[u8]>(start)
-            .map_err(failed("scanning"))?
-            .take(limit)
-        {
+        for entry in table.range::<&[u8]>(start).map_err(failed("scanning"))?.take(limit) {
             let (key, value) = entry.map_err(failed("scanning"))?;
             if !key.value().starts_with(prefix) {
                 break;
@@ -214,10 +190,7 @@ impl Ledger for RedbLedger {
 }
 
 fn failed<E: Into<redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> LedgerError {
-    move |source| LedgerError::Store {
-        doing,
-        source: source.into(),
-    }
+    move |source| LedgerError::Store { doing, source: source.into() }
 }
 
 /// A ledger for tests.
@@ -228,18 +201,11 @@ pub struct MemoryLedger {
 
 impl Ledger for MemoryLedger {
     fn get(&self, table: LedgerTable, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        Ok(self
-            .tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(table, key))
+        Ok(self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(table, key))
     }
 
     fn commit(&self, batch: &Batch<LedgerTable>) -> Result<(), LedgerError> {
-        self.tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .apply(batch);
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).apply(batch);
         Ok(())
     }
 
@@ -250,11 +216,7 @@ impl Ledger for MemoryLedger {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<KeyValue>, LedgerError> {
-        Ok(self
-            .tables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .scan(table, prefix, after, limit))
+        Ok(self.tables.lock().unwrap_or_else(PoisonError::into_inner).scan(table, prefix, after, limit))
     }
 }
 
@@ -265,29 +227,17 @@ mod tests {
     /// What every ledger does.
     fn check(ledger: &dyn Ledger) {
         let mut batch = Batch::new();
-        batch
-            .put(LedgerTable::Drive, *b"b", *b"first")
-            .put(LedgerTable::Drive, *b"b", *b"second");
-        batch
-            .put(LedgerTable::Head, *b"b", *b"other table")
-            .delete(LedgerTable::Names, *b"absent");
+        batch.put(LedgerTable::Drive, *b"b", *b"first").put(LedgerTable::Drive, *b"b", *b"second");
+        batch.put(LedgerTable::Head, *b"b", *b"other table").delete(LedgerTable::Names, *b"absent");
         for key in [&b"a1"[..], b"a2", b"a3", b"\xff\xff"] {
             batch.put(LedgerTable::Drive, key, *b"v");
         }
         ledger.commit(&batch).expect("committed");
-        assert_eq!(
-            ledger.get(LedgerTable::Drive, b"b").expect("read"),
-            Some(b"second".to_vec())
-        );
-        assert_eq!(
-            ledger.get(LedgerTable::Head, b"b").expect("read"),
-            Some(b"other table".to_vec())
-        );
+        assert_eq!(ledger.get(LedgerTable::Drive, b"b").expect("read"), Some(b"second".to_vec()));
+        assert_eq!(ledger.get(LedgerTable::Head, b"b").expect("read"), Some(b"other table".to_vec()));
         assert_eq!(ledger.get(LedgerTable::Names, b"b").expect("read"), None);
         let keys = |prefix: &[u8], after: Option<&[u8]>, limit| -> Vec<Vec<u8>> {
-            let entries = ledger
-                .scan(LedgerTable::Drive, prefix, after, limit)
-                .expect("scanned");
+            let entries = ledger.scan(LedgerTable::Drive, prefix, after, limit).expect("scanned");
             entries.into_iter().map(|(key, _)| key).collect()
         };
         assert_eq!(keys(b"a", None, 9), [b"a1", b"a2", b"a3"]);
@@ -296,9 +246,7 @@ mod tests {
         assert_eq!(keys(b"", None, 99).len(), 5);
         assert_eq!(keys(b"\xff", None, 9), [b"\xff\xff"]);
         assert!(keys(b"a", Some(b"b"), 9).is_empty());
-        ledger
-            .commit(Batch::new().delete(LedgerTable::Drive, *b"b"))
-            .expect("committed");
+        ledger.commit(Batch::new().delete(LedgerTable::Drive, *b"b")).expect("committed");
         assert_eq!(ledger.get(LedgerTable::Drive, b"b").expect("read"), None);
     }
 
@@ -314,16 +262,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("ledger");
         let ledger = RedbLedger::open(&path).expect("opened");
-        ledger
-            .commit(Batch::new().put(LedgerTable::Drive, *b"k", *b"v"))
-            .expect("committed");
+        ledger.commit(Batch::new().put(LedgerTable::Drive, *b"k", *b"v")).expect("committed");
         assert!(matches!(RedbLedger::open(&path), Err(LedgerError::InUse)));
         drop(ledger);
         let ledger = RedbLedger::open(&path).expect("opened again");
-        assert_eq!(
-            ledger.get(LedgerTable::Drive, b"k").expect("read"),
-            Some(b"v".to_vec())
-        );
+        assert_eq!(ledger.get(LedgerTable::Drive, b"k").expect("read"), Some(b"v".to_vec()));
     }
 
     #[test]
@@ -332,18 +275,11 @@ mod tests {
         let path = dir.path().join("ledger");
         let ledger = RedbLedger::open(&path).expect("opened");
         let transaction = ledger.database.begin_write().expect("begun");
-        transaction
-            .open_table(FORMAT_TABLE)
-            .expect("table")
-            .insert(FORMAT_KEY, FORMAT + 1)
-            .expect("inserted");
+        transaction.open_table(FORMAT_TABLE).expect("table").insert(FORMAT_KEY, FORMAT + 1).expect("inserted");
         transaction.commit().expect("committed");
         drop(ledger);
         for _ in 0..2 {
-            assert!(matches!(
-                RedbLedger::open(&path),
-                Err(LedgerError::NewerFormat { found: 2 })
-            ));
+            assert!(matches!(RedbLedger::open(&path), Err(LedgerError::NewerFormat { found: 2 })));
         }
     }
 }

@@ -129,19 +129,10 @@ impl Packs {
         fs::create_dir_all(directory).map_err(failed("making their directory"))?;
         let number = pack_numbers(directory)?.last().copied().unwrap_or(0);
         let file = open_for_writing(directory, number)?;
-        let recovery =
-            recovery::cut_torn_end(&file).map_err(failed("recovering the newest pack"))?;
-        let writer = Writer {
-            number,
-            file: Arc::new(file),
-            end: recovery.end,
-            is_dirty: true,
-        };
-        let packs = Self {
-            directory: directory.to_owned(),
-            writer: Mutex::new(writer),
-            open: Mutex::new(VecDeque::new()),
-        };
+        let recovery = recovery::cut_torn_end(&file).map_err(failed("recovering the newest pack"))?;
+        let writer = Writer { number, file: Arc::new(file), end: recovery.end, is_dirty: true };
+        let packs =
+            Self { directory: directory.to_owned(), writer: Mutex::new(writer), open: Mutex::new(VecDeque::new()) };
         packs.sync()?;
         Ok((packs, recovery))
     }
@@ -170,11 +161,7 @@ impl Packs {
                 self.begin_pack(&mut writer)?;
             }
             let offset = writer.end as u32 + gathered.len() as u32;
-            locations.push(PackLocation {
-                pack: writer.number,
-                offset,
-                len: bytes.len() as u32,
-            });
+            locations.push(PackLocation { pack: writer.number, offset, len: bytes.len() as u32 });
             gathered.extend_from_slice(hash.as_bytes());
             gathered.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
             gathered.extend_from_slice(bytes);
@@ -195,29 +182,17 @@ impl Packs {
             return Err(PackError::Missing(location));
         }
         let mut item = vec![0; HEADER_BYTES + location.len as usize];
-        let read = self
-            .reader(location.pack)
-            .and_then(|file| file.read_exact_at(&mut item, location.offset.into()));
+        let read = self.reader(location.pack).and_then(|file| file.read_exact_at(&mut item, location.offset.into()));
         match read {
             Ok(()) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) => {
                 return Err(PackError::Missing(location));
             }
             Err(error) => return Err(failed("reading an item")(error)),
         }
         let bytes = item.split_off(HEADER_BYTES);
-        let is_right =
-            item[..32] == hash.as_bytes()[..] && item[32..] == location.len.to_be_bytes();
-        if is_right && ContentId::of(&bytes) == *hash {
-            Ok(bytes)
-        } else {
-            Err(PackError::Missing(location))
-        }
+        let is_right = item[..32] == hash.as_bytes()[..] && item[32..] == location.len.to_be_bytes();
+        if is_right && ContentId::of(&bytes) == *hash { Ok(bytes) } else { Err(PackError::Missing(location)) }
     }
 
     /// Brings everything appended so far to the disk.
@@ -258,9 +233,7 @@ impl Packs {
         }
         lock(&self.open).retain(|(open, _)| *open != number);
         match fs::remove_file(pack_path(&self.directory, number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("removing a pack")(error))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing a pack")(error)),
             _ => Ok(()),
         }
     }
@@ -280,14 +253,7 @@ impl Packs {
                 Err(error) => return Err(failed("opening a pack")(error)),
             };
             let scan = recovery::scan(&file, |hash, offset, len| {
-                on_item(PackItem {
-                    hash,
-                    location: PackLocation {
-                        pack: number,
-                        offset,
-                        len,
-                    },
-                });
+                on_item(PackItem { hash, location: PackLocation { pack: number, offset, len } });
             });
             bad_bytes += scan.map_err(failed("scanning a pack"))?.bad_bytes;
         }
@@ -299,12 +265,7 @@ impl Packs {
         writer.sync()?;
         let number = writer.number.checked_add(1).ok_or(PackError::Exhausted)?;
         let file = open_for_writing(&self.directory, number)?;
-        *writer = Writer {
-            number,
-            file: Arc::new(file),
-            end: 0,
-            is_dirty: true,
-        };
+        *writer = Writer { number, file: Arc::new(file), end: 0, is_dirty: true };
         Ok(())
     }
 
@@ -333,9 +294,7 @@ impl Writer {
             return Ok(());
         }
         self.is_dirty = true;
-        self.file
-            .write_all_at(gathered, self.end)
-            .map_err(failed("appending"))?;
+        self.file.write_all_at(gathered, self.end).map_err(failed("appending"))?;
         self.end += gathered.len() as u64;
         gathered.clear();
         Ok(())
@@ -357,16 +316,9 @@ fn pack_path(directory: &Path, number: u32) -> PathBuf {
 /// Opens or makes a pack; a new one's name is on disk when this returns.
 fn open_for_writing(directory: &Path, number: u32) -> Result<File, PackError> {
     let path = pack_path(directory, number);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path);
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path);
     let file = file.map_err(failed("opening the newest pack"))?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed("syncing their directory"))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("syncing their directory"))?;
     Ok(file)
 }
 
@@ -375,9 +327,7 @@ fn pack_numbers(directory: &Path) -> Result<Vec<u32>, PackError> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed("listing packs"))? {
         let name = entry.map_err(failed("listing packs"))?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".pack")?.parse::<u32>().ok());
+        let number = name.to_str().and_then(|name| name.strip_suffix(".pack")?.parse::<u32>().ok());
         // Only names that we would give: `07.pack` or `+7.pack` are none.
         numbers.extend(number.filter(|number| name == *format!("{number}.pack")));
     }

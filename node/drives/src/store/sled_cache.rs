@@ -63,10 +63,7 @@ impl SledCache {
         let mut opened = if !directory.exists() {
             CacheOpened::Fresh
         } else if let Err(reason) = paths.check_format() {
-            CacheOpened::Rebuilt {
-                moved_to: paths.move_aside()?,
-                reason,
-            }
+            CacheOpened::Rebuilt { moved_to: paths.move_aside()?, reason }
         } else {
             CacheOpened::Kept
         };
@@ -74,31 +71,18 @@ impl SledCache {
         paths.write_format().map_err(failed("writing its format"))?;
         let database = match open_sled(directory, cache_bytes) {
             Err(CacheError::Damaged { reason }) if opened == CacheOpened::Kept => {
-                opened = CacheOpened::Rebuilt {
-                    moved_to: paths.move_aside()?,
-                    reason,
-                };
+                opened = CacheOpened::Rebuilt { moved_to: paths.move_aside()?, reason };
                 open_sled(directory, cache_bytes)
             }
             result => result,
         }?;
-        Ok((
-            Self {
-                database,
-                paths,
-                is_damaged: AtomicBool::new(false),
-                _lock: lock,
-            },
-            opened,
-        ))
+        Ok((Self { database, paths, is_damaged: AtomicBool::new(false), _lock: lock }, opened))
     }
 
     /// Runs a call to sled. After a panic all further calls fail, and the next start makes a new cache.
     fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, CacheError> {
         if self.is_damaged.load(Ordering::Relaxed) {
-            return Err(CacheError::Damaged {
-                reason: "an earlier call failed".into(),
-            });
+            return Err(CacheError::Damaged { reason: "an earlier call failed".into() });
         }
         let result = guarded(call);
         if matches!(result, Err(CacheError::Damaged { .. })) {
@@ -139,9 +123,7 @@ impl Cache for SledCache {
         let prefix = full_key(table, prefix);
         self.guarded(|| {
             let mut entries = Vec::new();
-            let range = self
-                .database
-                .range::<Vec<u8>, _>((start, std::ops::Bound::Unbounded));
+            let range = self.database.range::<Vec<u8>, _>((start, std::ops::Bound::Unbounded));
             for entry in range.take(limit) {
                 let (key, value) = entry?;
                 if !key.starts_with(&prefix) {
@@ -184,11 +166,7 @@ impl Paths {
     }
 
     fn lock(&self) -> Result<File, CacheError> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&self.lock);
+        let file = File::options().create(true).truncate(false).write(true).open(&self.lock);
         let file = file.map_err(failed("opening its lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -199,16 +177,11 @@ impl Paths {
 
     /// Why the cache cannot be read, going by its number.
     fn check_format(&self) -> Result<(), String> {
-        let text = fs::read(&self.format)
-            .map_err(|error| format!("its format number is unreadable: {error}"))?;
-        let number = std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| text.trim().parse::<u32>().ok());
+        let text = fs::read(&self.format).map_err(|error| format!("its format number is unreadable: {error}"))?;
+        let number = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse::<u32>().ok());
         match number {
             Some(FORMAT) => Ok(()),
-            Some(other) => Err(format!(
-                "it has format {other}, this program knows {FORMAT}"
-            )),
+            Some(other) => Err(format!("it has format {other}, this program knows {FORMAT}")),
             None => Err("its format number is unreadable".into()),
         }
     }
@@ -246,10 +219,7 @@ fn open_sled(directory: &Path, cache_bytes: u64) -> Result<sled::Db, CacheError>
     let mut retries = LOCK_RETRIES;
     loop {
         let result = guarded(|| {
-            let config = sled::Config::new()
-                .path(directory)
-                .cache_capacity(cache_bytes)
-                .flush_every_ms(None);
+            let config = sled::Config::new().path(directory).cache_capacity(cache_bytes).flush_every_ms(None);
             let database = config.open()?;
             database.iter().next().transpose()?;
             Ok(database)
@@ -272,18 +242,12 @@ fn open_sled(directory: &Path, cache_bytes: u64) -> Result<sled::Db, CacheError>
 fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, CacheError> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(sled::Error::Io(source))) if is_disk_trouble(&source) => {
-            Err(failed("using it")(source))
-        }
-        Ok(Err(error)) => Err(CacheError::Damaged {
-            reason: error.to_string(),
-        }),
+        Ok(Err(sled::Error::Io(source))) if is_disk_trouble(&source) => Err(failed("using it")(source)),
+        Ok(Err(error)) => Err(CacheError::Damaged { reason: error.to_string() }),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(CacheError::Damaged {
-                reason: text.unwrap_or_else(|| "panic without a text".into()),
-            })
+            Err(CacheError::Damaged { reason: text.unwrap_or_else(|| "panic without a text".into()) })
         }
     }
 }

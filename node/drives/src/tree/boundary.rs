@@ -24,12 +24,7 @@ pub(super) struct Chunker {
 
 impl Chunker {
     pub(super) fn new(level: u8) -> Self {
-        Self {
-            level,
-            items: 0,
-            nominal: 0,
-            hasher: blake3::Hasher::new_derive_key(CONTEXT),
-        }
+        Self { level, items: 0, nominal: 0, hasher: blake3::Hasher::new_derive_key(CONTEXT) }
     }
 
     /// Rule 1: whether the open node must end before an item of this size.

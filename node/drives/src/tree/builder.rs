@@ -87,24 +87,12 @@ where
     /// An empty tree.
     pub fn new(sink: F) -> Self {
         let leaf_chunker = Chunker::new(0);
-        Self {
-            sink,
-            last_key: None,
-            leaf: Vec::new(),
-            leaf_chunker,
-            leaves: 0,
-            root: None,
-            upper: Vec::new(),
-        }
+        Self { sink, last_key: None, leaf: Vec::new(), leaf_chunker, leaves: 0, root: None, upper: Vec::new() }
     }
 
     /// Adds the next entry; its key must be above the one before.
     pub fn push(&mut self, entry: Entry) -> Result<(), BuildError<E>> {
-        if self
-            .last_key
-            .as_ref()
-            .is_some_and(|last| last >= entry.key())
-        {
+        if self.last_key.as_ref().is_some_and(|last| last >= entry.key()) {
             return Err(BuildError::Unsorted);
         }
         let nominal = entry.nominal_bytes();
@@ -129,19 +117,14 @@ where
         let mut finished = self.leaves;
         let mut level = 0;
         while finished != 1 {
-            let open = self
-                .upper
-                .get(level)
-                .is_some_and(|upper| !upper.children.is_empty());
+            let open = self.upper.get(level).is_some_and(|upper| !upper.children.is_empty());
             if open {
                 self.close_interior(level)?;
             }
             finished = self.upper.get(level).map_or(1, |upper| upper.finished);
             level += 1;
         }
-        Ok(self
-            .root
-            .expect("the node that was finished last is the root"))
+        Ok(self.root.expect("the node that was finished last is the root"))
     }
 
     fn close_leaf(&mut self) -> Result<(), BuildError<E>> {
@@ -158,35 +141,16 @@ where
         upper.chunker.reset();
         upper.finished += 1;
         let level = level_of(index).ok_or(BuildError::TooDeep)?;
-        let node = Node::Interior {
-            level,
-            children: std::mem::take(&mut upper.children),
-        };
+        let node = Node::Interior { level, children: std::mem::take(&mut upper.children) };
         self.emit(&node)
     }
 
     /// Hands a finished node over and enters it into the level above, which may finish a node there.
     fn emit(&mut self, node: &Node) -> Result<(), BuildError<E>> {
         let built = built(node).ok_or(BuildError::SumOverflow)?;
-        let BuiltNode {
-            id,
-            level,
-            entries,
-            bytes,
-            ..
-        } = built;
-        self.root = Some(Root {
-            id,
-            level,
-            entries,
-            bytes,
-        });
-        let child = built.last_key.clone().map(|last_key| Child {
-            last_key,
-            id,
-            entries,
-            bytes,
-        });
+        let BuiltNode { id, level, entries, bytes, .. } = built;
+        self.root = Some(Root { id, level, entries, bytes });
+        let child = built.last_key.clone().map(|last_key| Child { last_key, id, entries, bytes });
         (self.sink)(built).map_err(BuildError::Sink)?;
         match child {
             Some(child) => self.push_child(usize::from(level), child),
@@ -200,18 +164,10 @@ where
             let Some(level) = level_of(index) else {
                 return self.no_parent();
             };
-            self.upper.push(Level {
-                chunker: Chunker::new(level),
-                children: Vec::new(),
-                finished: 0,
-            });
+            self.upper.push(Level { chunker: Chunker::new(level), children: Vec::new(), finished: 0 });
         }
         let nominal = child_nominal_bytes(child.last_key.as_bytes().len());
-        if self
-            .upper
-            .get(index)
-            .is_some_and(|upper| upper.chunker.closes_before(nominal))
-        {
+        if self.upper.get(index).is_some_and(|upper| upper.chunker.closes_before(nominal)) {
             self.close_interior(index)?;
         }
         let Some(upper) = self.upper.get_mut(index) else {
@@ -219,11 +175,7 @@ where
         };
         let closes = upper.chunker.push(child.last_key.as_bytes(), nominal);
         upper.children.push(child);
-        if closes {
-            self.close_interior(index)
-        } else {
-            Ok(())
-        }
+        if closes { self.close_interior(index) } else { Ok(()) }
     }
 
     fn no_parent(&self) -> Result<(), BuildError<E>> {
@@ -236,9 +188,7 @@ where
 
 /// The level of interior nodes that are parents of level `index`.
 fn level_of(index: usize) -> Option<u8> {
-    u8::try_from(index + 1)
-        .ok()
-        .filter(|level| *level < MAX_LEVELS)
+    u8::try_from(index + 1).ok().filter(|level| *level < MAX_LEVELS)
 }
 
 /// Encodes a node and sums it up; `None` when the sums exceed 64 bits.

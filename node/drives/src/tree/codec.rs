@@ -40,11 +40,7 @@ const MAX_VERSIONS_PER_NODE: usize = MAX_NOMINAL_BYTES / 64;
 const MAX_CHILDREN: usize = MAX_NOMINAL_BYTES / 49;
 
 pub(super) fn encode_leaf(entries: &[Entry]) -> Bytes {
-    let mut writers: Vec<_> = entries
-        .iter()
-        .flat_map(Entry::versions)
-        .map(|version| version.dot.writer)
-        .collect();
+    let mut writers: Vec<_> = entries.iter().flat_map(Entry::versions).map(|version| version.dot.writer).collect();
     writers.sort_unstable();
     writers.dedup();
     let mut out = start(0);
@@ -60,9 +56,7 @@ pub(super) fn encode_leaf(entries: &[Entry]) -> Bytes {
         last_key = entry.key().as_bytes();
         out.count(entry.versions().len());
         for version in entry.versions() {
-            let writer = writers
-                .binary_search(&version.dot.writer)
-                .expect("the table holds every writer of the leaf");
+            let writer = writers.binary_search(&version.dot.writer).expect("the table holds every writer of the leaf");
             write_version(&mut out, writer, version, last);
             last = Some(version);
         }
@@ -100,10 +94,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Node, NodeError> {
     let level = reader.byte()?;
     let node = match level {
         0 => Node::Leaf(read_leaf(&mut reader)?),
-        1..MAX_LEVELS => Node::Interior {
-            level,
-            children: read_children(&mut reader)?,
-        },
+        1..MAX_LEVELS => Node::Interior { level, children: read_children(&mut reader)? },
         _ => return Err(NodeError::TooDeep(level)),
     };
     reader.finish()?;
@@ -157,10 +148,7 @@ fn read_leaf(reader: &mut ByteReader<'_>) -> Result<Vec<Entry>, NodeError> {
     let mut nominal = 0usize;
     let mut last: Option<Version> = None;
     for _ in 0..count {
-        let key = read_key(
-            reader,
-            entries.last().map_or(&[], |entry| entry.key().as_bytes()),
-        )?;
+        let key = read_key(reader, entries.last().map_or(&[], |entry| entry.key().as_bytes()))?;
         let version_count = reader.count("versions", MAX_VERSIONS)?;
         nominal += nominal_bytes(key.as_bytes().len(), version_count);
         if nominal > MAX_NOMINAL_BYTES {
@@ -169,10 +157,7 @@ fn read_leaf(reader: &mut ByteReader<'_>) -> Result<Vec<Entry>, NodeError> {
         let mut versions: Vec<Version> = Vec::with_capacity(version_count);
         for _ in 0..version_count {
             let version = read_version(reader, &mut writers, versions.last().or(last.as_ref()))?;
-            if versions
-                .last()
-                .is_some_and(|before| version.dot <= before.dot)
-            {
+            if versions.last().is_some_and(|before| version.dot <= before.dot) {
                 return Err(NodeError::NotCanonical("the order of versions"));
             }
             versions.push(version);
@@ -194,23 +179,13 @@ fn read_children(reader: &mut ByteReader<'_>) -> Result<Vec<Child>, NodeError> {
     let mut children: Vec<Child> = Vec::with_capacity(count);
     let mut nominal = 0usize;
     for _ in 0..count {
-        let last_key = read_key(
-            reader,
-            children
-                .last()
-                .map_or(&[], |child| child.last_key.as_bytes()),
-        )?;
+        let last_key = read_key(reader, children.last().map_or(&[], |child| child.last_key.as_bytes()))?;
         nominal += child_nominal_bytes(last_key.as_bytes().len());
         if nominal > MAX_NOMINAL_BYTES {
             return Err(NodeError::TooFull);
         }
         let id = reader.array::<32>()?.into();
-        children.push(Child {
-            last_key,
-            id,
-            entries: reader.u64()?,
-            bytes: reader.u64()?,
-        });
+        children.push(Child { last_key, id, entries: reader.u64()?, bytes: reader.u64()? });
     }
     Ok(children)
 }
@@ -235,11 +210,7 @@ fn write_version(out: &mut ByteWriter, writer: usize, version: &Version, before:
         out.u64(version.size);
         out.raw(version.hash.as_bytes());
     }
-    out.i64(
-        version
-            .mtime_ns
-            .wrapping_sub(before.map_or(0, |before| before.mtime_ns)),
-    );
+    out.i64(version.mtime_ns.wrapping_sub(before.map_or(0, |before| before.mtime_ns)));
     out.u64(version.hlc);
     if let Some(inline) = &version.inline {
         out.bytes(inline.as_bytes());
@@ -255,14 +226,9 @@ fn read_version(
     before: Option<&Version>,
 ) -> Result<Version, NodeError> {
     let index = reader.count("index of a writer", writers.len())?;
-    let (writer, used) = writers
-        .get_mut(index)
-        .ok_or(NodeError::NotCanonical("the index of a writer"))?;
+    let (writer, used) = writers.get_mut(index).ok_or(NodeError::NotCanonical("the index of a writer"))?;
     *used = true;
-    let dot = Dot {
-        writer: *writer,
-        counter: reader.u64()?,
-    };
+    let dot = Dot { writer: *writer, counter: reader.u64()? };
     let flags = reader.byte()?;
     if flags & !KNOWN_FLAGS != 0 {
         return Err(NodeError::UnknownFlags(flags));
@@ -272,48 +238,17 @@ fn read_version(
         let before = before.ok_or(NodeError::NotCanonical("the first version"))?;
         (before.kind, before.mode, before.size, before.hash)
     } else {
-        (
-            kind_of_number(reader.byte()?)?,
-            reader.u16()?,
-            reader.u64()?,
-            reader.array::<32>()?.into(),
-        )
+        (kind_of_number(reader.byte()?)?, reader.u16()?, reader.u64()?, reader.array::<32>()?.into())
     };
-    let mtime_ns = before
-        .map_or(0, |before| before.mtime_ns)
-        .wrapping_add(reader.i64()?);
+    let mtime_ns = before.map_or(0, |before| before.mtime_ns).wrapping_add(reader.i64()?);
     let hlc = reader.u64()?;
-    let inline = if flags & FLAG_INLINE != 0 {
-        Inline::new(reader.bytes("inline content", MAX_INLINE_BYTES)?)
-    } else {
-        None
-    };
-    let xattr = if flags & FLAG_XATTR != 0 {
-        Some(read_hash(reader)?)
-    } else {
-        None
-    };
-    let cipher_root = if flags & FLAG_CIPHER != 0 {
-        Some(read_hash(reader)?)
-    } else {
-        None
-    };
-    let version = Version {
-        dot,
-        kind,
-        mode,
-        mtime_ns,
-        hlc,
-        size,
-        hash,
-        inline,
-        xattr,
-        cipher_root,
-    };
+    let inline =
+        if flags & FLAG_INLINE != 0 { Inline::new(reader.bytes("inline content", MAX_INLINE_BYTES)?) } else { None };
+    let xattr = if flags & FLAG_XATTR != 0 { Some(read_hash(reader)?) } else { None };
+    let cipher_root = if flags & FLAG_CIPHER != 0 { Some(read_hash(reader)?) } else { None };
+    let version = Version { dot, kind, mode, mtime_ns, hlc, size, hash, inline, xattr, cipher_root };
     if !same && before.is_some_and(|before| same_content(&version, before)) {
-        return Err(NodeError::NotCanonical(
-            "a version equal to the one before it",
-        ));
+        return Err(NodeError::NotCanonical("a version equal to the one before it"));
     }
     Ok(version)
 }

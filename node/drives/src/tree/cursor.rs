@@ -24,12 +24,7 @@ struct Frame {
 impl<'s, S: NodeSource + ?Sized> Cursor<'s, S> {
     /// `floor` is the level to visit, at most that of the root.
     pub(super) fn new(source: &'s S, root: Expected, floor: u8) -> Self {
-        Self {
-            source,
-            root,
-            floor,
-            stack: Vec::new(),
-        }
+        Self { source, root, floor, stack: Vec::new() }
     }
 
     /// Goes to the node that has `key` or else the next key above it; to the last node when there is none.
@@ -59,11 +54,7 @@ impl<'s, S: NodeSource + ?Sized> Cursor<'s, S> {
     /// Goes one node to the right; false when there is none, and then it is behind the end.
     pub(super) fn go_right(&mut self) -> Result<bool, WalkError<S::Error>> {
         self.stack.pop();
-        while self
-            .stack
-            .pop_if(|frame| frame.index + 1 >= frame.node.item_count())
-            .is_some()
-        {}
+        while self.stack.pop_if(|frame| frame.index + 1 >= frame.node.item_count()).is_some() {}
         let Some(frame) = self.stack.last_mut() else {
             return Ok(false);
         };
@@ -76,10 +67,7 @@ impl<'s, S: NodeSource + ?Sized> Cursor<'s, S> {
 
     /// Goes one node to the left, where there is one.
     pub(super) fn go_left(&mut self) -> Result<(), WalkError<S::Error>> {
-        let parents = self
-            .stack
-            .get(..self.stack.len().saturating_sub(1))
-            .unwrap_or_default();
+        let parents = self.stack.get(..self.stack.len().saturating_sub(1)).unwrap_or_default();
         let Some(depth) = parents.iter().rposition(|frame| frame.index > 0) else {
             return Ok(());
         };
@@ -97,17 +85,12 @@ impl<'s, S: NodeSource + ?Sized> Cursor<'s, S> {
 
     fn above_floor(&mut self) -> Option<&mut Frame> {
         let floor = self.floor;
-        self.stack
-            .last_mut()
-            .filter(|frame| frame.node.level() > floor)
+        self.stack.last_mut().filter(|frame| frame.node.level() > floor)
     }
 
     fn descend(&mut self) -> Result<(), WalkError<S::Error>> {
         let top = self.stack.last();
-        let child = top.and_then(|top| {
-            top.node
-                .expected_child(top.index, top.expected.after.as_ref())
-        });
+        let child = top.and_then(|top| top.node.expected_child(top.index, top.expected.after.as_ref()));
         match child {
             Some(child) => self.push(child),
             None => Ok(()),
@@ -116,11 +99,7 @@ impl<'s, S: NodeSource + ?Sized> Cursor<'s, S> {
 
     fn push(&mut self, expected: Expected) -> Result<(), WalkError<S::Error>> {
         let node = load(self.source, &expected)?;
-        self.stack.push(Frame {
-            expected,
-            node,
-            index: 0,
-        });
+        self.stack.push(Frame { expected, node, index: 0 });
         Ok(())
     }
 }

@@ -67,14 +67,8 @@ impl<'s, S: NodeSource + ?Sized> Diff<'s, S> {
         new: &Expected,
     ) -> Result<Self, WalkError<S::Error>> {
         let mut diff = Self {
-            old: Side {
-                source: old_source,
-                stack: Vec::new(),
-            },
-            new: Side {
-                source: new_source,
-                stack: Vec::new(),
-            },
+            old: Side { source: old_source, stack: Vec::new() },
+            new: Side { source: new_source, stack: Vec::new() },
             failed: false,
         };
         if old.id != new.id {
@@ -138,30 +132,18 @@ fn step(old: Option<&Head>, new: Option<&Head>) -> Step {
         },
         // An entry that lies before all of the other side's subtree has no partner; else the subtree must be read.
         (Some(Head::Entry(old)), Some(Head::Subtree(new))) => {
-            if new.after.as_ref().is_some_and(|after| old.key() <= after) {
-                Step::TakeOld
-            } else {
-                Step::ExpandNew
-            }
+            if new.after.as_ref().is_some_and(|after| old.key() <= after) { Step::TakeOld } else { Step::ExpandNew }
         }
         (Some(Head::Subtree(old)), Some(Head::Entry(new))) => {
-            if old.after.as_ref().is_some_and(|after| new.key() <= after) {
-                Step::TakeNew
-            } else {
-                Step::ExpandOld
-            }
+            if old.after.as_ref().is_some_and(|after| new.key() <= after) { Step::TakeNew } else { Step::ExpandOld }
         }
         (Some(Head::Subtree(old)), Some(Head::Subtree(new))) => step_of_subtrees(old, new),
     }
 }
 
 fn step_of_subtrees(old: &Expected, new: &Expected) -> Step {
-    let ends_before = |a: &Expected, b: &Expected| {
-        a.last_key
-            .as_ref()
-            .zip(b.after.as_ref())
-            .is_some_and(|(a, b)| a <= b)
-    };
+    let ends_before =
+        |a: &Expected, b: &Expected| a.last_key.as_ref().zip(b.after.as_ref()).is_some_and(|(a, b)| a <= b);
     if old.id == new.id {
         Step::SkipBoth
     } else if ends_before(old, new) {
@@ -179,18 +161,13 @@ fn step_of_subtrees(old: &Expected, new: &Expected) -> Step {
 
 impl<S: NodeSource + ?Sized> Side<'_, S> {
     fn head(&mut self) -> Option<Head> {
-        while self
-            .stack
-            .pop_if(|frame| frame.index >= frame.node.item_count())
-            .is_some()
-        {}
+        while self.stack.pop_if(|frame| frame.index >= frame.node.item_count()).is_some() {}
         let frame = self.stack.last()?;
         match &frame.node {
             Node::Leaf(entries) => entries.get(frame.index).cloned().map(Head::Entry),
-            Node::Interior { .. } => frame
-                .node
-                .expected_child(frame.index, frame.expected.after.as_ref())
-                .map(Head::Subtree),
+            Node::Interior { .. } => {
+                frame.node.expected_child(frame.index, frame.expected.after.as_ref()).map(Head::Subtree)
+            }
         }
     }
 
@@ -218,11 +195,7 @@ impl<S: NodeSource + ?Sized> Side<'_, S> {
 
     fn push(&mut self, expected: Expected) -> Result<(), WalkError<S::Error>> {
         let node = load(self.source, &expected)?;
-        self.stack.push(Frame {
-            expected,
-            node,
-            index: 0,
-        });
+        self.stack.push(Frame { expected, node, index: 0 });
         Ok(())
     }
 }

@@ -216,14 +216,10 @@ impl Node {
             Some((entries.checked_add(more.0)?, bytes.checked_add(more.1)?))
         };
         match self {
-            Self::Leaf(entries) => entries
-                .iter()
-                .map(|entry| (1, entry.shown().file_bytes()))
-                .try_fold((0, 0), add),
-            Self::Interior { children, .. } => children
-                .iter()
-                .map(|child| (child.entries, child.bytes))
-                .try_fold((0, 0), add),
+            Self::Leaf(entries) => entries.iter().map(|entry| (1, entry.shown().file_bytes())).try_fold((0, 0), add),
+            Self::Interior { children, .. } => {
+                children.iter().map(|child| (child.entries, child.bytes)).try_fold((0, 0), add)
+            }
         }
     }
 
@@ -263,21 +259,12 @@ impl Node {
 impl Expected {
     /// A root of which nothing but its address is known.
     pub fn root(id: NodeId) -> Self {
-        Self {
-            id,
-            level: None,
-            after: None,
-            last_key: None,
-            sums: None,
-        }
+        Self { id, level: None, after: None, last_key: None, sums: None }
     }
 
     /// A root with the sums that a signed head gives.
     pub fn root_with_sums(id: NodeId, entries: u64, bytes: u64) -> Self {
-        Self {
-            sums: Some((entries, bytes)),
-            ..Self::root(id)
-        }
+        Self { sums: Some((entries, bytes)), ..Self::root(id) }
     }
 
     /// Hashes, decodes and checks.
@@ -303,12 +290,7 @@ impl Expected {
             return Err(NodeError::WrongKeys);
         }
         // Of an interior node the first key is not known, but its first child ends above everything before it.
-        if self
-            .after
-            .as_ref()
-            .zip(node.first_key())
-            .is_some_and(|(after, first)| first <= after)
-        {
+        if self.after.as_ref().zip(node.first_key()).is_some_and(|(after, first)| first <= after) {
             return Err(NodeError::WrongKeys);
         }
         if self.sums.is_some() && node.sums() != self.sums {

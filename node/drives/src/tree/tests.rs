@@ -57,11 +57,7 @@ impl Nodes {
         builder.finish().unwrap()
     }
 
-    fn update(
-        &mut self,
-        root: Root,
-        changes: Vec<(PathKey, Option<Entry>)>,
-    ) -> (Root, Vec<BuiltNode>) {
+    fn update(&mut self, root: Root, changes: Vec<(PathKey, Option<Entry>)>) -> (Root, Vec<BuiltNode>) {
         let mut made = Vec::new();
         let new = update(&expected(root), &*self, changes, |node| {
             made.push(node);
@@ -86,10 +82,7 @@ impl Nodes {
 }
 
 pub(super) fn expected(root: Root) -> Expected {
-    Expected {
-        level: Some(root.level),
-        ..Expected::root_with_sums(root.id, root.entries, root.bytes)
-    }
+    Expected { level: Some(root.level), ..Expected::root_with_sums(root.id, root.entries, root.bytes) }
 }
 
 /// A path of about 700 bytes, so that few entries make many nodes; `n` below 10,000.
@@ -101,10 +94,7 @@ fn long_path(n: u32) -> String {
 fn model_of(numbers: impl IntoIterator<Item = u32>, make_key: impl Fn(u32) -> PathKey) -> Model {
     let entry = |n: u32| {
         let key = make_key(n);
-        (
-            key.clone(),
-            Entry::new(key, vec![file(1, 1, u64::from(n), &n.to_be_bytes())]).unwrap(),
-        )
+        (key.clone(), Entry::new(key, vec![file(1, 1, u64::from(n), &n.to_be_bytes())]).unwrap())
     };
     numbers.into_iter().map(entry).collect()
 }
@@ -148,18 +138,9 @@ fn naive_build(model: &Model) -> (NodeId, u8) {
         })
     };
     let entries: Vec<Entry> = model.values().cloned().collect();
-    let items: Vec<_> = entries
-        .iter()
-        .map(|e| {
-            (
-                e.key().clone(),
-                e.key().as_bytes().len() + 64 * e.versions().len(),
-            )
-        })
-        .collect();
-    let mut nodes: Vec<Node> = cut(naive_nodes(0, &items))
-        .map(|range| Node::Leaf(entries[range].to_vec()))
-        .collect();
+    let items: Vec<_> =
+        entries.iter().map(|e| (e.key().clone(), e.key().as_bytes().len() + 64 * e.versions().len())).collect();
+    let mut nodes: Vec<Node> = cut(naive_nodes(0, &items)).map(|range| Node::Leaf(entries[range].to_vec())).collect();
     if nodes.is_empty() {
         nodes.push(Node::Leaf(vec![]));
     }
@@ -170,28 +151,13 @@ fn naive_build(model: &Model) -> (NodeId, u8) {
             .iter()
             .map(|node| {
                 let (entries, bytes) = node.sums().unwrap();
-                Child {
-                    last_key: node.last_key().unwrap().clone(),
-                    id: NodeId::of(&node.encode()),
-                    entries,
-                    bytes,
-                }
+                Child { last_key: node.last_key().unwrap().clone(), id: NodeId::of(&node.encode()), entries, bytes }
             })
             .collect();
-        let items: Vec<_> = children
-            .iter()
-            .map(|c| {
-                (
-                    c.last_key.clone(),
-                    child_nominal_bytes(c.last_key.as_bytes().len()),
-                )
-            })
-            .collect();
+        let items: Vec<_> =
+            children.iter().map(|c| (c.last_key.clone(), child_nominal_bytes(c.last_key.as_bytes().len()))).collect();
         nodes = cut(naive_nodes(level, &items))
-            .map(|range| Node::Interior {
-                level,
-                children: children[range].to_vec(),
-            })
+            .map(|range| Node::Interior { level, children: children[range].to_vec() })
             .collect();
     }
     (NodeId::of(&nodes[0].encode()), level)
@@ -203,21 +169,13 @@ fn any_model(max_entries: usize) -> impl Strategy<Value = Model> {
     let long = (0..400u32).prop_map(long_path).boxed();
     let path = prop_oneof![1 => short, 3 => long];
     let entry = path.prop_flat_map(|path| any_entry(key(&path)));
-    proptest::collection::vec(entry, 0..max_entries).prop_map(|entries| {
-        entries
-            .into_iter()
-            .map(|entry| (entry.key().clone(), entry))
-            .collect()
-    })
+    proptest::collection::vec(entry, 0..max_entries)
+        .prop_map(|entries| entries.into_iter().map(|entry| (entry.key().clone(), entry)).collect())
 }
 
 fn any_changes() -> impl Strategy<Value = BTreeMap<PathKey, Option<Entry>>> {
     let one = (0..800u32, any::<bool>(), 0..3u8).prop_flat_map(|(n, is_long, what)| {
-        let key = key(&if is_long {
-            long_path(n)
-        } else {
-            format!("{}/{}", n % 5, n)
-        });
+        let key = key(&if is_long { long_path(n) } else { format!("{}/{}", n % 5, n) });
         let entry = any_entry(key.clone());
         entry.prop_map(move |entry| (key.clone(), (what > 0).then_some(entry)))
     });
@@ -237,11 +195,7 @@ fn apply(model: &Model, changes: &BTreeMap<PathKey, Option<Entry>>) -> Model {
 
 /// Every node that `root` needs is there, and nothing is wrong with it.
 fn assert_complete(nodes: &Nodes, root: Root, model: &Model) {
-    let found: Vec<Entry> = nodes
-        .tree(root)
-        .range(b"")
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let found: Vec<Entry> = nodes.tree(root).range(b"").collect::<Result<_, _>>().unwrap();
     assert_eq!(found, model.values().cloned().collect::<Vec<_>>());
 }
 
@@ -312,9 +266,7 @@ const SEEDS: std::ops::Range<u64> = 0..12;
 
 /// Numbers that depend on `seed` alone.
 fn numbers(seed: u64) -> impl FnMut(u32) -> u32 {
-    let mut output = blake3::Hasher::new()
-        .update(&seed.to_be_bytes())
-        .finalize_xof();
+    let mut output = blake3::Hasher::new().update(&seed.to_be_bytes()).finalize_xof();
     move |below| {
         let mut bytes = [0; 4];
         output.fill(&mut bytes);
@@ -341,9 +293,7 @@ fn a_tree_of_several_levels_survives_edits_of_every_shape() {
                 // A stretch comes, below or above everything or in between.
                 1 => {
                     let at = ["!", "3/0500-", "zz"][next(3) as usize];
-                    let new = model_of(0..1 + next(300), |n| {
-                        key(&format!("{at}{n:04}/{}", long_path(n)))
-                    });
+                    let new = model_of(0..1 + next(300), |n| key(&format!("{at}{n:04}/{}", long_path(n))));
                     changes.extend(new.into_iter().map(|(key, entry)| (key, Some(entry))));
                 }
                 // Single paths change, come and go.
@@ -358,11 +308,7 @@ fn a_tree_of_several_levels_survives_edits_of_every_shape() {
             }
             model = apply(&model, &changes);
             (root, _) = nodes.update(root, changes.into_iter().collect());
-            assert_eq!(
-                root,
-                Nodes::default().build(&model),
-                "seed {seed}, round {round}"
-            );
+            assert_eq!(root, Nodes::default().build(&model), "seed {seed}, round {round}");
         }
         assert_complete(&nodes, root, &model);
     }
@@ -375,20 +321,12 @@ fn full_nodes_give_way_when_what_follows_them_changes() {
         let hash = blake3::derive_key("p2p-drives boundary v1", &[&[0], path.as_bytes()].concat());
         hash[0] > 0x10
     };
-    let model: Model = long_model(1000)
-        .into_iter()
-        .filter(|(key, _)| never_closes(key))
-        .collect();
+    let model: Model = long_model(1000).into_iter().filter(|(key, _)| never_closes(key)).collect();
     let mut nodes = Nodes::default();
     let root = nodes.build(&model);
-    let decoded = nodes
-        .nodes
-        .values()
-        .map(|bytes| Node::decode(bytes).unwrap());
+    let decoded = nodes.nodes.values().map(|bytes| Node::decode(bytes).unwrap());
     let leaves = decoded.filter(|node| node.level() == 0);
-    let starts: Vec<PathKey> = leaves
-        .filter_map(|leaf| leaf.first_key().cloned())
-        .collect();
+    let starts: Vec<PathKey> = leaves.filter_map(|leaf| leaf.first_key().cloned()).collect();
     assert!(starts.len() > 10);
     let (path, entry) = model.iter().nth(300).unwrap();
     let edited = Entry::new(path.clone(), vec![file(2, 2, 2, b"edit")]).unwrap();
@@ -397,23 +335,14 @@ fn full_nodes_give_way_when_what_follows_them_changes() {
     let (_, made) = nodes.update(root, vec![(path.clone(), Some(edited))]);
     assert_eq!(made.len(), usize::from(root.level) + 1);
     let reads = nodes.read.borrow().len();
-    assert!(
-        reads <= 4 * (usize::from(root.level) + 1),
-        "{reads} nodes read"
-    );
+    assert!(reads <= 4 * (usize::from(root.level) + 1), "{reads} nodes read");
     for start in starts {
         // Short enough for what 64 long entries leave of 48 KiB.
-        let short = start
-            .parent()
-            .and_then(|dir| dir.parent())
-            .unwrap()
-            .join("!")
-            .unwrap();
+        let short = start.parent().and_then(|dir| dir.parent()).unwrap().join("!").unwrap();
         let entry = Entry::new(short.clone(), vec![file(1, 1, 1, b"")]).unwrap();
-        for changes in [
-            BTreeMap::from([(start.clone(), None)]),
-            BTreeMap::from([(start.clone(), None), (short, Some(entry))]),
-        ] {
+        for changes in
+            [BTreeMap::from([(start.clone(), None)]), BTreeMap::from([(start.clone(), None), (short, Some(entry))])]
+        {
             let changed = apply(&model, &changes);
             let (new, _) = nodes.update(root, changes.into_iter().collect());
             assert_eq!(new, Nodes::default().build(&changed), "{start}");
@@ -435,10 +364,7 @@ fn one_change_makes_one_node_per_level_and_reads_a_few() {
         (done, reads)
     };
     assert_eq!(made.len(), usize::from(root.level) + 1);
-    assert!(
-        reads <= 4 * (usize::from(root.level) + 1),
-        "{reads} nodes read"
-    );
+    assert!(reads <= 4 * (usize::from(root.level) + 1), "{reads} nodes read");
     assert_eq!(nodes.tree(new).lookup(&changed).unwrap(), Some(entry));
 }
 
@@ -464,10 +390,7 @@ fn the_empty_drive_is_one_empty_leaf() {
     assert_eq!((root.level, root.entries, root.bytes), (0, 0, 0));
     assert_eq!(nodes.nodes[&root.id].as_ref(), [1, 0, 0, 0, 0]);
     let model = long_model(300);
-    let all: Vec<_> = model
-        .iter()
-        .map(|(key, entry)| (key.clone(), Some(entry.clone())))
-        .collect();
+    let all: Vec<_> = model.iter().map(|(key, entry)| (key.clone(), Some(entry.clone()))).collect();
     let (full, _) = nodes.update(root, all);
     assert_eq!(full, Nodes::default().build(&model));
     let none: Vec<_> = model.keys().map(|key| (key.clone(), None)).collect();
@@ -500,27 +423,13 @@ fn entries_and_changes_out_of_order_are_refused() {
     let entry = |path: &str| Entry::new(key(path), vec![file(1, 1, 1, b"")]).unwrap();
     let mut builder = TreeBuilder::new(|_| Ok::<_, Infallible>(()));
     builder.push(entry("b")).unwrap();
-    assert!(matches!(
-        builder.push(entry("a")),
-        Err(BuildError::Unsorted)
-    ));
-    assert!(matches!(
-        builder.push(entry("b")),
-        Err(BuildError::Unsorted)
-    ));
+    assert!(matches!(builder.push(entry("a")), Err(BuildError::Unsorted)));
+    assert!(matches!(builder.push(entry("b")), Err(BuildError::Unsorted)));
     let mut nodes = Nodes::default();
     let root = expected(nodes.build(&Model::new()));
     let ignore = |_| Ok::<_, Infallible>(());
-    let unsorted = update(
-        &root,
-        &nodes,
-        vec![(key("b"), None), (key("a"), None)],
-        ignore,
-    );
-    assert!(matches!(
-        unsorted,
-        Err(UpdateError::Build(BuildError::Unsorted))
-    ));
+    let unsorted = update(&root, &nodes, vec![(key("b"), None), (key("a"), None)], ignore);
+    assert!(matches!(unsorted, Err(UpdateError::Build(BuildError::Unsorted))));
     let mixed = update(&root, &nodes, vec![(key("b"), Some(entry("a")))], ignore);
     assert!(matches!(mixed, Err(UpdateError::WrongKey { .. })));
 }
@@ -528,8 +437,6 @@ fn entries_and_changes_out_of_order_are_refused() {
 #[test]
 fn a_failing_sink_stops_the_builder() {
     let mut builder = TreeBuilder::new(|_| Err("disk full"));
-    let result = long_model(100)
-        .into_values()
-        .try_for_each(|entry| builder.push(entry));
+    let result = long_model(100).into_values().try_for_each(|entry| builder.push(entry));
     assert!(matches!(result, Err(BuildError::Sink("disk full"))));
 }

@@ -59,14 +59,8 @@ where
         Some(entry) if *entry.key() != key => Err(UpdateError::WrongKey { key }),
         _ => Ok((key, entry)),
     });
-    let mut emit =
-        |node: BuiltNode| sink(node).map_err(|error| UpdateError::Build(BuildError::Sink(error)));
-    let mut level_pass = Pass::new(
-        Cursor::new(source, root.clone(), 0),
-        0,
-        leaf_edits,
-        &mut emit,
-    );
+    let mut emit = |node: BuiltNode| sink(node).map_err(|error| UpdateError::Build(BuildError::Sink(error)));
+    let mut level_pass = Pass::new(Cursor::new(source, root.clone(), 0), 0, leaf_edits, &mut emit);
     let mut edits = level_pass.run()?;
     let mut fresh: Vec<BuiltNode> = Vec::new();
     for level in 1..=top {
@@ -75,38 +69,25 @@ where
             Ok(())
         };
         let cursor = Cursor::new(source, root.clone(), level);
-        edits = Pass::<Child, _, _, _>::new(cursor, level, edits.into_iter().map(Ok), &mut keep)
-            .run()?;
+        edits = Pass::<Child, _, _, _>::new(cursor, level, edits.into_iter().map(Ok), &mut keep).run()?;
     }
     if edits.is_empty() {
         return unchanged(root, &old_root);
     }
     // Where the old root is still one of the nodes of its level, it is not among the changes.
-    let old_root_stays = old_root
-        .last_key()
-        .filter(|last| edits.iter().all(|(key, _)| key != *last));
-    let old_root_child = old_root_stays
-        .zip(old_root.sums())
-        .map(|(last_key, (entries, bytes))| Child {
-            last_key: last_key.clone(),
-            id: root.id,
-            entries,
-            bytes,
-        });
-    let mut nodes: Vec<Child> = old_root_child
-        .into_iter()
-        .chain(edits.into_iter().filter_map(|(_, child)| child))
-        .collect();
+    let old_root_stays = old_root.last_key().filter(|last| edits.iter().all(|(key, _)| key != *last));
+    let old_root_child = old_root_stays.zip(old_root.sums()).map(|(last_key, (entries, bytes))| Child {
+        last_key: last_key.clone(),
+        id: root.id,
+        entries,
+        bytes,
+    });
+    let mut nodes: Vec<Child> =
+        old_root_child.into_iter().chain(edits.into_iter().filter_map(|(_, child)| child)).collect();
     nodes.sort_by(|a, b| a.last_key.cmp(&b.last_key));
     if nodes.is_empty() {
-        let empty =
-            built(&Node::Leaf(Vec::new())).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
-        let new_root = Root {
-            id: empty.id,
-            level: 0,
-            entries: 0,
-            bytes: 0,
-        };
+        let empty = built(&Node::Leaf(Vec::new())).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
+        let new_root = Root { id: empty.id, level: 0, entries: 0, bytes: 0 };
         emit(empty)?;
         return Ok(new_root);
     }
@@ -116,18 +97,13 @@ where
         if level >= MAX_LEVELS {
             return Err(UpdateError::Build(BuildError::TooDeep));
         }
-        nodes = chunk_level(level, nodes, &mut fresh)
-            .ok_or(UpdateError::Build(BuildError::SumOverflow))?;
+        nodes = chunk_level(level, nodes, &mut fresh).ok_or(UpdateError::Build(BuildError::SumOverflow))?;
     }
     let [single] = nodes.as_slice() else {
         return unchanged(root, &old_root);
     };
-    let new_root =
-        lowest_single(source, single.clone(), level, &fresh).map_err(UpdateError::Walk)?;
-    for node in fresh
-        .into_iter()
-        .filter(|node| node.level <= new_root.level)
-    {
+    let new_root = lowest_single(source, single.clone(), level, &fresh).map_err(UpdateError::Walk)?;
+    for node in fresh.into_iter().filter(|node| node.level <= new_root.level) {
         emit(node)?;
     }
     Ok(new_root)
@@ -179,10 +155,7 @@ impl Item for Child {
     }
 
     fn node_of(level: u8, items: Vec<Self>) -> Node {
-        Node::Interior {
-            level,
-            children: items,
-        }
+        Node::Interior { level, children: items }
     }
 }
 
@@ -231,9 +204,7 @@ where
     fn run(&mut self) -> Result<Edits<Child>, UpdateError<S::Error, W>> {
         let mut above = Vec::new();
         while let Some(key) = self.next_edit_key()? {
-            self.cursor
-                .seek(key.as_bytes())
-                .map_err(UpdateError::Walk)?;
+            self.cursor.seek(key.as_bytes()).map_err(UpdateError::Walk)?;
             let first = self.cursor.node().and_then(|node| I::of(node).first());
             if first.is_some_and(|first| key <= *first.key()) {
                 self.cursor.go_left().map_err(UpdateError::Walk)?;
@@ -241,9 +212,7 @@ where
             self.stretch()?;
             let old = std::mem::take(&mut self.old);
             for (key, child) in std::mem::take(&mut self.outcome) {
-                let is_same = child
-                    .as_ref()
-                    .is_some_and(|child| old.get(&key) == Some(&child.id));
+                let is_same = child.as_ref().is_some_and(|child| old.get(&key) == Some(&child.id));
                 if !is_same {
                     above.push((key, child));
                 }
@@ -255,15 +224,8 @@ where
     /// Makes nodes anew from the current one on, until they end where old ones end.
     fn stretch(&mut self) -> Result<(), UpdateError<S::Error, W>> {
         loop {
-            let items = self
-                .cursor
-                .node()
-                .map(|node| I::of(node).to_vec())
-                .unwrap_or_default();
-            if let Some((last, id)) = items
-                .last()
-                .zip(self.cursor.expected().map(|expected| expected.id))
-            {
+            let items = self.cursor.node().map(|node| I::of(node).to_vec()).unwrap_or_default();
+            if let Some((last, id)) = items.last().zip(self.cursor.expected().map(|expected| expected.id)) {
                 self.old.insert(last.key().clone(), id);
                 self.outcome.entry(last.key().clone()).or_insert(None);
             }
@@ -294,16 +256,10 @@ where
             return Ok(false);
         };
         let is_untouched = edit.is_none_or(|edit| edit > *last.key());
-        Ok(
-            is_untouched
-                && (self.chunker.is_empty() || self.chunker.closes_before(first.nominal())),
-        )
+        Ok(is_untouched && (self.chunker.is_empty() || self.chunker.closes_before(first.nominal())))
     }
 
-    fn feed_edits(
-        &mut self,
-        wanted: impl Fn(&PathKey) -> bool,
-    ) -> Result<(), UpdateError<S::Error, W>> {
+    fn feed_edits(&mut self, wanted: impl Fn(&PathKey) -> bool) -> Result<(), UpdateError<S::Error, W>> {
         while self.next_edit_key()?.is_some_and(|key| wanted(&key)) {
             if let Some((_, Some(item))) = self.take_edit()? {
                 self.feed(item)?;
@@ -332,12 +288,7 @@ where
         let Some(last_key) = built.last_key.clone() else {
             return Ok(());
         };
-        let child = Child {
-            last_key: last_key.clone(),
-            id: built.id,
-            entries: built.entries,
-            bytes: built.bytes,
-        };
+        let child = Child { last_key: last_key.clone(), id: built.id, entries: built.entries, bytes: built.bytes };
         let is_same = self.old.get(&last_key) == Some(&built.id);
         self.outcome.insert(last_key, Some(child));
         if is_same { Ok(()) } else { (self.emit)(built) }
@@ -382,16 +333,8 @@ fn chunk_level(level: u8, children: Vec<Child>, fresh: &mut Vec<BuiltNode>) -> O
     }
     let mut above = Vec::new();
     for group in groups.into_iter().filter(|group| !group.is_empty()) {
-        let node = built(&Node::Interior {
-            level,
-            children: group,
-        })?;
-        above.push(Child {
-            last_key: node.last_key.clone()?,
-            id: node.id,
-            entries: node.entries,
-            bytes: node.bytes,
-        });
+        let node = built(&Node::Interior { level, children: group })?;
+        above.push(Child { last_key: node.last_key.clone()?, id: node.id, entries: node.entries, bytes: node.bytes });
         fresh.push(node);
     }
     Some(above)
@@ -411,31 +354,17 @@ fn lowest_single<S: NodeSource + ?Sized>(
             None => source.node(&top.id).map_err(WalkError::Source)?,
         };
         let bytes = bytes.ok_or(WalkError::Missing(top.id))?;
-        let node = Expected::root(top.id)
-            .decode(&bytes)
-            .map_err(|source| WalkError::Bad { id: top.id, source })?;
+        let node = Expected::root(top.id).decode(&bytes).map_err(|source| WalkError::Bad { id: top.id, source })?;
         match Child::of(&node) {
             [only] => top = only.clone(),
             _ => break,
         }
         level -= 1;
     }
-    Ok(Root {
-        id: top.id,
-        level,
-        entries: top.entries,
-        bytes: top.bytes,
-    })
+    Ok(Root { id: top.id, level, entries: top.entries, bytes: top.bytes })
 }
 
 fn unchanged<R, W>(root: &Expected, node: &Node) -> Result<Root, UpdateError<R, W>> {
-    let (entries, bytes) = node
-        .sums()
-        .ok_or(UpdateError::Build(BuildError::SumOverflow))?;
-    Ok(Root {
-        id: root.id,
-        level: node.level(),
-        entries,
-        bytes,
-    })
+    let (entries, bytes) = node.sums().ok_or(UpdateError::Build(BuildError::SumOverflow))?;
+    Ok(Root { id: root.id, level: node.level(), entries, bytes })
 }

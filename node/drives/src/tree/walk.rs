@@ -99,9 +99,7 @@ impl<'s, S: NodeSource + ?Sized> Tree<'s, S> {
                 return Ok(found.and_then(|index| entries.into_iter().nth(index)));
             }
             let index = node.child_index_for(key.as_bytes());
-            let Some(child) =
-                index.and_then(|index| node.expected_child(index, expected.after.as_ref()))
-            else {
+            let Some(child) = index.and_then(|index| node.expected_child(index, expected.after.as_ref())) else {
                 return Ok(None);
             };
             expected = child;
@@ -111,11 +109,7 @@ impl<'s, S: NodeSource + ?Sized> Tree<'s, S> {
     /// All entries whose key is at or above `from`; the empty slice for all.
     pub fn range(&self, from: &[u8]) -> Range<'s, S> {
         let cursor = Cursor::new(self.source, self.root.clone(), 0);
-        Range {
-            cursor,
-            index: 0,
-            state: RangeState::Seek(from.to_vec()),
-        }
+        Range { cursor, index: 0, state: RangeState::Seek(from.to_vec()) }
     }
 
     /// What lies directly in a directory, `None` for the top. Subtrees are skipped (specs/drives.md, 4.1, rule 1).
@@ -133,15 +127,13 @@ impl<'s, S: NodeSource + ?Sized> Tree<'s, S> {
             let key = entry.key().as_bytes();
             let name = key.strip_prefix(prefix.as_slice())?;
             let name_len = name.iter().position(|byte| *byte == SEPARATOR);
-            let child = key
-                .get(..prefix.len() + name_len.unwrap_or(name.len()))
-                .unwrap_or(key);
+            let child = key.get(..prefix.len() + name_len.unwrap_or(name.len())).unwrap_or(key);
             range.seek([child, &[AFTER_SEPARATOR]].concat());
             match name_len {
                 None => Some(Ok(Listed::Entry(entry))),
                 Some(_) => {
-                    let implied = PathKey::from_bytes(child)
-                        .expect("the beginning of a key up to a separator is a key");
+                    let implied =
+                        PathKey::from_bytes(child).expect("the beginning of a key up to a separator is a key");
                     Some(Ok(Listed::Implied(implied)))
                 }
             }
@@ -152,18 +144,10 @@ impl<'s, S: NodeSource + ?Sized> Tree<'s, S> {
     pub fn sum_under(&self, prefix: Option<&PathKey>) -> Result<Sum, WalkError<S::Error>> {
         let Some(prefix) = prefix else {
             let node = load(self.source, &self.root)?;
-            return Ok(node
-                .sums()
-                .map(|(entries, bytes)| Sum { entries, bytes })
-                .unwrap_or_default());
+            return Ok(node.sums().map(|(entries, bytes)| Sum { entries, bytes }).unwrap_or_default());
         };
         let mut sum = Sum::default();
-        self.add_sums(
-            &self.root,
-            prefix.as_bytes(),
-            &prefix.after_subtree(),
-            &mut sum,
-        )?;
+        self.add_sums(&self.root, prefix.as_bytes(), &prefix.after_subtree(), &mut sum)?;
         Ok(sum)
     }
 
@@ -172,20 +156,11 @@ impl<'s, S: NodeSource + ?Sized> Tree<'s, S> {
         Diff::new(self.source, &self.root, newer.source, &newer.root)
     }
 
-    fn add_sums(
-        &self,
-        expected: &Expected,
-        from: &[u8],
-        to: &[u8],
-        sum: &mut Sum,
-    ) -> Result<(), WalkError<S::Error>> {
+    fn add_sums(&self, expected: &Expected, from: &[u8], to: &[u8], sum: &mut Sum) -> Result<(), WalkError<S::Error>> {
         let node = load(self.source, expected)?;
         match &node {
             Node::Leaf(entries) => {
-                for entry in entries
-                    .iter()
-                    .filter(|entry| (from..to).contains(&entry.key().as_bytes()))
-                {
+                for entry in entries.iter().filter(|entry| (from..to).contains(&entry.key().as_bytes())) {
                     sum.add(1, entry.shown().file_bytes());
                 }
             }
@@ -234,9 +209,7 @@ impl<S: NodeSource + ?Sized> Range<'_, S> {
         if let RangeState::Seek(key) = &self.state {
             self.cursor.seek(key)?;
             self.index = match self.cursor.node() {
-                Some(Node::Leaf(entries)) => {
-                    entries.partition_point(|entry| entry.key().as_bytes() < key.as_slice())
-                }
+                Some(Node::Leaf(entries)) => entries.partition_point(|entry| entry.key().as_bytes() < key.as_slice()),
                 _ => 0,
             };
             self.state = RangeState::Here;
@@ -273,14 +246,8 @@ impl<S: NodeSource + ?Sized> Iterator for Range<'_, S> {
 }
 
 /// Reads one node and checks it.
-pub(super) fn load<S: NodeSource + ?Sized>(
-    source: &S,
-    expected: &Expected,
-) -> Result<Node, WalkError<S::Error>> {
+pub(super) fn load<S: NodeSource + ?Sized>(source: &S, expected: &Expected) -> Result<Node, WalkError<S::Error>> {
     let bytes = source.node(&expected.id).map_err(WalkError::Source)?;
     let bytes = bytes.ok_or(WalkError::Missing(expected.id))?;
-    expected.decode(&bytes).map_err(|source| WalkError::Bad {
-        id: expected.id,
-        source,
-    })
+    expected.decode(&bytes).map_err(|source| WalkError::Bad { id: expected.id, source })
 }

@@ -35,10 +35,13 @@ impl App for Endless {
     async fn handle(&self, _node: &Node, _request: AppRequest) -> AppResponse {
         let held = self.0.lock().ok().and_then(|mut sender| sender.take());
         let line = stream::iter([Ok(1)]);
-        AppResponse::lines(line.chain(stream::once(async move {
-            let _held = held;
-            futures::future::pending().await
-        })).boxed())
+        AppResponse::lines(
+            line.chain(stream::once(async move {
+                let _held = held;
+                futures::future::pending().await
+            }))
+            .boxed(),
+        )
     }
 }
 
@@ -95,8 +98,9 @@ async fn a_server_that_ends_cuts_what_goes_on() {
 #[tokio::test]
 async fn an_answer_that_breaks_never_looks_complete() {
     let scene = Scene::new(FakeNode::new().node(), vec![Arc::new(Broken)]);
-    let answer = scene.client().await.get("/v1/apps/broken/x").await.expect("a head");
-    assert_eq!(answer.bytes().await.expect_err("it broke").kind, ErrorKind::NodeStopped);
+    let client = scene.client().await;
+    let whole = async { client.get("/v1/apps/broken/x").await?.bytes().await };
+    assert_eq!(whole.await.expect_err("it broke").kind, ErrorKind::NodeStopped);
     scene.end().await;
 }
 
@@ -107,7 +111,8 @@ async fn an_import_that_is_refused_early_tells_the_reason_to_a_client_that_still
     let drive = DriveId::from([9; 32]);
     let change = |at: usize| Ok(Change { path: format!("{at:04000}"), at: None });
     let many = stream::iter((0..5_000).map(change)).boxed();
-    let refused = tokio::time::timeout(PATIENCE, drives.import(drive, Import::default(), many)).await.expect("an answer");
+    let refused =
+        tokio::time::timeout(PATIENCE, drives.import(drive, Import::default(), many)).await.expect("an answer");
     assert_eq!(refused.err().map(|error| error.kind), Some(ErrorKind::NotFound));
     scene.end().await;
 }

@@ -103,7 +103,10 @@ async fn bodies_beyond_a_mebibyte_are_refused() {
     let fits = scene.ask("POST /v1/apps/echo/x", &[], &"x".repeat(limit)).await;
     assert_eq!((fits.status, fits.body), (200, format!("[\"POST\",\"x\",null,{limit}]")));
 
-    let announced = format!("POST /v1/apps/echo/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", limit + 1);
+    let announced = format!(
+        "POST /v1/apps/echo/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        limit + 1
+    );
     assert!(scene.by_hand(announced.as_bytes()).await.starts_with("HTTP/1.1 413 "), "before a byte of it was sent");
 
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));

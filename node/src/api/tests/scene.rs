@@ -80,7 +80,9 @@ impl Answer {
     pub(super) fn new(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        let head = head.to_ascii_lowercase();
+        let body = if head.contains("transfer-encoding: chunked") { joined(body) } else { body.to_owned() };
+        Self { status, head, body }
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -95,4 +97,15 @@ impl Answer {
         assert_eq!(problem["status"], self.status, "the document tells the status again");
         problem["code"].as_str().expect("a code").to_owned()
     }
+}
+
+/// The pieces of a chunked body.
+fn joined(mut chunked: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunked.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+        body.push_str(rest.get(..size).expect("a whole chunk"));
+        chunked = rest.get(size + 2..).expect("a chunk's end");
+    }
+    body
 }

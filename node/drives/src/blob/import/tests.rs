@@ -15,8 +15,7 @@ fn file_with(bytes: &[u8]) -> File {
 }
 
 fn reference_outboard(bytes: &[u8]) -> PreOrderOutboard<Vec<u8>> {
-    PreOrderOutboard::create(io::Cursor::new(bytes), BlockSize::from_chunk_log(4))
-        .expect("in memory")
+    PreOrderOutboard::create(io::Cursor::new(bytes), BlockSize::from_chunk_log(4)).expect("in memory")
 }
 
 #[test]
@@ -26,11 +25,7 @@ fn hash_and_outboard_equal_those_of_blake3_and_bao_tree_at_all_edges() {
         let reference = reference_outboard(&bytes);
         let (id, outboard) = hash_bytes(&bytes);
         assert_eq!(id.as_bytes(), blake3::hash(&bytes).as_bytes(), "{size}");
-        assert_eq!(
-            outboard.clone().unwrap_or_default(),
-            reference.data,
-            "{size}"
-        );
+        assert_eq!(outboard.clone().unwrap_or_default(), reference.data, "{size}");
         assert_eq!(outboard.is_some(), size > GROUP_BYTES, "{size}");
         let (file_id, file_outboard) = hash_file(&file_with(&bytes), size, 2).expect("hashed");
         assert_eq!((file_id, file_outboard), (id, outboard), "{size}");
@@ -45,11 +40,7 @@ fn many_subtrees_on_many_threads_give_one_result() {
     let one = hash_file(&file, size, 1).expect("hashed");
     assert_eq!(one.1.as_deref(), Some(&reference_outboard(&bytes).data[..]));
     for threads in [0, 2, 7, usize::MAX] {
-        assert_eq!(
-            hash_file(&file, size, threads).expect("hashed"),
-            one,
-            "{threads} threads"
-        );
+        assert_eq!(hash_file(&file, size, threads).expect("hashed"), one, "{threads} threads");
     }
 }
 
@@ -71,10 +62,7 @@ fn a_file_of_another_length_is_refused() {
     let file = file_with(&content(100_000));
     for size in [0, 99_999, 100_001, u64::MAX] {
         let result = hash_file(&file, size, 2);
-        assert!(
-            matches!(result, Err(ImportError::ChangedWhileReading { size: given }) if given == size),
-            "{size}"
-        );
+        assert!(matches!(result, Err(ImportError::ChangedWhileReading { size: given }) if given == size), "{size}");
     }
 }
 
@@ -97,18 +85,11 @@ impl ReadAt for Meddled {
 #[test]
 fn a_file_that_shrinks_while_it_is_read_is_noticed() {
     let size = 3 * IMPORT_SUBTREE_BYTES;
-    let source = Meddled {
-        file: file_with(&content(size)),
-        at: IMPORT_SUBTREE_BYTES,
-        len: 2 * IMPORT_SUBTREE_BYTES,
-    };
+    let source = Meddled { file: file_with(&content(size)), at: IMPORT_SUBTREE_BYTES, len: 2 * IMPORT_SUBTREE_BYTES };
     let sink = tempfile::tempfile().expect("temporary file");
     for threads in [1, 2] {
         let result = hash_source(&source, size, threads, &sink);
-        assert!(
-            matches!(result, Err(ImportError::ChangedWhileReading { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(ImportError::ChangedWhileReading { .. })), "{result:?}");
     }
 }
 
@@ -125,13 +106,7 @@ impl OutboardSink for GrowOnWrite<'_> {
 fn a_file_that_grows_while_it_is_read_is_noticed() {
     let file = file_with(&content(50_000));
     let result = hash_file_into(&file, 50_000, 1, &GrowOnWrite(&file, 50_001));
-    assert!(
-        matches!(
-            result,
-            Err(ImportError::ChangedWhileReading { size: 50_000 })
-        ),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(ImportError::ChangedWhileReading { size: 50_000 })), "{result:?}");
 }
 
 struct Full;
@@ -145,8 +120,5 @@ impl OutboardSink for Full {
 #[test]
 fn a_full_disk_under_the_outboard_is_an_error_of_its_own() {
     let result = hash_file_into(&file_with(&content(40_000)), 40_000, 2, &Full);
-    assert!(
-        matches!(result, Err(ImportError::WriteOutboard(_))),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(ImportError::WriteOutboard(_))), "{result:?}");
 }

@@ -24,14 +24,8 @@ fn set() -> impl Strategy<Value = BTreeSet<u64>> {
 fn forms_are_fixed() {
     let ranges = GroupRanges::from_groups(0..2).union(&GroupRanges::from_groups(300..301));
     assert_eq!(ranges.to_bytes(), [0x00, 0x02, 0xaa, 0x02, 0x01]);
-    assert_eq!(
-        postcard::to_stdvec(&ranges).expect("few runs"),
-        [0x04, 0x00, 0x02, 0xaa, 0x02, 0x01]
-    );
-    assert_eq!(
-        postcard::to_stdvec(&GroupRanges::empty()).expect("no runs"),
-        [0x00]
-    );
+    assert_eq!(postcard::to_stdvec(&ranges).expect("few runs"), [0x04, 0x00, 0x02, 0xaa, 0x02, 0x01]);
+    assert_eq!(postcard::to_stdvec(&GroupRanges::empty()).expect("no runs"), [0x00]);
     assert_eq!(GroupRanges::from_groups(3..5).to_bytes(), [0x03, 0x02]);
 }
 
@@ -41,15 +35,9 @@ fn bytes_are_widened_to_groups() {
     assert_eq!(groups(0..1), Some(0..1));
     assert_eq!(groups(16_383..16_385), Some(0..2));
     assert_eq!(groups(16_384..32_768), Some(1..2));
-    assert_eq!(
-        groups(u64::MAX - 1..u64::MAX),
-        Some(MAX_GROUPS - 1..MAX_GROUPS)
-    );
+    assert_eq!(groups(u64::MAX - 1..u64::MAX), Some(MAX_GROUPS - 1..MAX_GROUPS));
     assert_eq!(groups(5..5), None);
-    assert_eq!(
-        GroupRanges::from_groups(1..3).byte_count(40_000),
-        40_000 - 16_384
-    );
+    assert_eq!(GroupRanges::from_groups(1..3).byte_count(40_000), 40_000 - 16_384);
     assert_eq!(GroupRanges::all().byte_count(u64::MAX), u64::MAX);
 }
 
@@ -62,10 +50,7 @@ fn malformed_lists_are_refused() {
     assert_eq!(refused(&[0x81]), RangesError::Varint);
     assert_eq!(refused(&[0, 0x81, 0x00]), RangesError::Varint);
     assert_eq!(refused(&[0xff; 11]), RangesError::Varint);
-    assert_eq!(
-        refused(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
-        RangesError::TooLong
-    );
+    assert_eq!(refused(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), RangesError::TooLong);
     assert!(postcard::from_bytes::<GroupRanges>(&[3, 1, 1, 1]).is_err());
 }
 
@@ -74,10 +59,7 @@ fn the_wire_takes_1024_runs_and_no_more() {
     let many = |runs: u64| ranges_of(&(0..runs / 2).map(|n| 2 * n + 1).collect());
     let most = many(MAX_WIRE_RUNS as u64);
     let bytes = postcard::to_stdvec(&most).expect("fits");
-    assert_eq!(
-        postcard::from_bytes::<GroupRanges>(&bytes).expect("fits"),
-        most
-    );
+    assert_eq!(postcard::from_bytes::<GroupRanges>(&bytes).expect("fits"), most);
     let more = many(MAX_WIRE_RUNS as u64 + 2);
     assert!(postcard::to_stdvec(&more).is_err());
     assert_eq!(more.first_runs(MAX_WIRE_RUNS), most);

@@ -18,11 +18,7 @@ impl Blob {
     fn new(size: u64) -> Self {
         let bytes = content(size);
         let (id, outboard) = hash_bytes(&bytes);
-        Self {
-            id,
-            bytes,
-            outboard: outboard.unwrap_or_default(),
-        }
+        Self { id, bytes, outboard: outboard.unwrap_or_default() }
     }
 
     fn size(&self) -> u64 {
@@ -34,10 +30,7 @@ impl Blob {
         let mut encoder = Encoder::new(&self.id, self.size(), ranges, grain, proof);
         assert_eq!(encoder.size_prefix(), self.size().to_be_bytes());
         let mut out = Vec::new();
-        while encoder
-            .encode_unit(&self.bytes, &self.outboard, &mut out)
-            .expect("content is right")
-        {}
+        while encoder.encode_unit(&self.bytes, &self.outboard, &mut out).expect("content is right") {}
         out
     }
 }
@@ -57,11 +50,7 @@ enum Fault {
 }
 
 /// Receives a stream into files of the real size, filled with zeros, so that a lie about the size cannot take memory.
-fn decode(
-    mut decoder: Decoder,
-    mut stream: &[u8],
-    real_size: u64,
-) -> Result<Received, Box<(Fault, Received)>> {
+fn decode(mut decoder: Decoder, mut stream: &[u8], real_size: u64) -> Result<Received, Box<(Fault, Received)>> {
     let mut bytes = vec![0; real_size as usize];
     let mut outboard = vec![0; outboard_len(real_size) as usize];
     let mut below = Vec::new();
@@ -80,9 +69,7 @@ fn decode(
         let result = match step {
             Step::Parent(_) => {
                 let pair = part.try_into().expect("64 bytes");
-                decoder
-                    .on_parent(pair)
-                    .map(|parent| write(&mut outboard, parent.outboard_offset, part))
+                decoder.on_parent(pair).map(|parent| write(&mut outboard, parent.outboard_offset, part))
             }
             Step::Unit(_) => decoder.on_unit(part, &mut below).map(|unit| {
                 write(&mut outboard, unit.subtree.outboard_offset(), &below);
@@ -94,11 +81,7 @@ fn decode(
             break Some(Fault::Proof(error));
         }
     };
-    let received = Received {
-        bytes,
-        outboard,
-        decoder,
-    };
+    let received = Received { bytes, outboard, decoder };
     match fault {
         None => {
             assert!(stream.is_empty(), "{} bytes too many", stream.len());
@@ -133,11 +116,7 @@ fn assert_released_is_right(received: &Received, blob: &Blob) {
         for group in run {
             let start = (group * GROUP_BYTES).min(blob.size()) as usize;
             let end = ((group + 1) * GROUP_BYTES).min(blob.size()) as usize;
-            assert_eq!(
-                received.bytes[start..end],
-                blob.bytes[start..end],
-                "group {group}"
-            );
+            assert_eq!(received.bytes[start..end], blob.bytes[start..end], "group {group}");
         }
     }
 }
@@ -147,35 +126,19 @@ fn a_grain_0_stream_is_that_of_bao_tree() {
     for size in edge_sizes() {
         let blob = Blob::new(size);
         let tree = BaoTree::new(size, BlockSize::from_chunk_log(4));
-        let reference = PreOrderOutboard {
-            root: blake3::hash(&blob.bytes),
-            tree,
-            data: blob.outboard.clone(),
-        };
+        let reference = PreOrderOutboard { root: blake3::hash(&blob.bytes), tree, data: blob.outboard.clone() };
         let groups = group_count(size);
-        let some = [
-            0..groups,
-            0..1,
-            groups - 1..groups,
-            groups / 2..groups / 2 + 1,
-            groups / 3..groups * 2 / 3,
-        ]
-        .map(GroupRanges::from_groups);
+        let some = [0..groups, 0..1, groups - 1..groups, groups / 2..groups / 2 + 1, groups / 3..groups * 2 / 3]
+            .map(GroupRanges::from_groups);
         let scattered = some[1].union(&some[3]).union(&some[2]);
         for ranges in some.into_iter().chain([scattered, GroupRanges::empty()]) {
             let chunks = ranges.iter().fold(ChunkRanges::empty(), |all, run| {
                 all | ChunkRanges::from(ChunkNum(run.start * 16)..ChunkNum(run.end * 16))
             });
             let mut expected = Vec::new();
-            encode_ranges_validated(&blob.bytes[..], &reference, &chunks, &mut expected)
-                .expect("content is right");
+            encode_ranges_validated(&blob.bytes[..], &reference, &chunks, &mut expected).expect("content is right");
             let stream = blob.encode(&ranges, Grain::FINE, SizeProof::No);
-            assert!(
-                stream == expected,
-                "size {size}, {ranges:?}: {} and {} bytes",
-                stream.len(),
-                expected.len()
-            );
+            assert!(stream == expected, "size {size}, {ranges:?}: {} and {} bytes", stream.len(), expected.len());
         }
     }
 }
@@ -189,13 +152,8 @@ fn whole_blobs_arrive_with_their_outboards_at_every_grain() {
             let stream = blob.encode(&ranges, grain, SizeProof::No);
             let decoder = Decoder::new(&blob.id, size, &ranges, grain, SizeProof::No);
             assert_eq!(decoder.bytes_left(), stream.len() as u64);
-            let Ok(received) = decode(decoder, &stream, size) else {
-                panic!("size {size}, {grain:?}")
-            };
-            assert!(
-                received.bytes == blob.bytes && received.outboard == blob.outboard,
-                "size {size}, {grain:?}"
-            );
+            let Ok(received) = decode(decoder, &stream, size) else { panic!("size {size}, {grain:?}") };
+            assert!(received.bytes == blob.bytes && received.outboard == blob.outboard, "size {size}, {grain:?}");
             assert!(received.decoder.size_is_proven());
             assert_eq!(received.decoder.bytes_left(), 0);
             assert_eq!(received.decoder.proven(), &GroupRanges::of_size(size));
@@ -210,37 +168,17 @@ fn only_the_last_unit_proves_the_size() {
     for (proof, proven) in [(SizeProof::No, false), (SizeProof::Yes, true)] {
         let stream = blob.encode(&first, Grain::FINE, proof);
         let decoder = Decoder::new(&blob.id, blob.size(), &first, Grain::FINE, proof);
-        let Ok(received) = decode(decoder, &stream, blob.size()) else {
-            panic!("stream is right")
-        };
+        let Ok(received) = decode(decoder, &stream, blob.size()) else { panic!("stream is right") };
         assert_eq!(received.decoder.size_is_proven(), proven);
     }
 }
 
 #[test]
 fn a_wrong_size_never_passes_its_proof() {
-    for size in [
-        0,
-        1,
-        1024,
-        16_384,
-        16_385,
-        10 * GROUP_BYTES + 1,
-        16 * GROUP_BYTES,
-        65 * GROUP_BYTES,
-    ] {
+    for size in [0, 1, 1024, 16_384, 16_385, 10 * GROUP_BYTES + 1, 16 * GROUP_BYTES, 65 * GROUP_BYTES] {
         let blob = Blob::new(size);
         let doubled = size.saturating_mul(2);
-        let claims = [
-            0,
-            1,
-            size + 1,
-            size.wrapping_sub(1),
-            size + GROUP_BYTES,
-            doubled,
-            1 << 40,
-            u64::MAX,
-        ];
+        let claims = [0, 1, size + 1, size.wrapping_sub(1), size + GROUP_BYTES, doubled, 1 << 40, u64::MAX];
         for claimed in claims.into_iter().filter(|&claimed| claimed != size) {
             for grain in [Grain::FINE, Grain::BULK] {
                 for proof in [SizeProof::No, SizeProof::Yes] {
@@ -250,10 +188,7 @@ fn a_wrong_size_never_passes_its_proof() {
                     stream.resize(stream.len() + 2_000_000, 7);
                     let decoder = Decoder::new(&blob.id, claimed, &ranges, grain, proof);
                     let (fault, received) = refused(decode(decoder, &stream, size));
-                    assert!(
-                        matches!(fault, Fault::Proof(_)),
-                        "{size} as {claimed}: {fault:?}"
-                    );
+                    assert!(matches!(fault, Fault::Proof(_)), "{size} as {claimed}: {fault:?}");
                     assert!(!received.decoder.size_is_proven());
                     assert_released_is_right(&received, &blob);
                 }
@@ -267,10 +202,7 @@ fn every_truncation_is_noticed_and_keeps_what_came_before() {
     let blob = Blob::new(5 * GROUP_BYTES + 100);
     let ranges = GroupRanges::all();
     let stream = blob.encode(&ranges, Grain::FINE, SizeProof::No);
-    for len in (0..stream.len())
-        .step_by(997)
-        .chain([63, 64, 65, stream.len() - 1])
-    {
+    for len in (0..stream.len()).step_by(997).chain([63, 64, 65, stream.len() - 1]) {
         let decoder = Decoder::new(&blob.id, blob.size(), &ranges, Grain::FINE, SizeProof::No);
         let (fault, received) = refused(decode(decoder, &stream[..len], blob.size()));
         assert_eq!(fault, Fault::Truncated);
@@ -282,50 +214,22 @@ fn every_truncation_is_noticed_and_keeps_what_came_before() {
 fn stale_content_is_noticed_before_it_leaves() {
     let mut blob = Blob::new(200 * GROUP_BYTES);
     blob.bytes[130 * GROUP_BYTES as usize] ^= 1;
-    let mut encoder = Encoder::new(
-        &blob.id,
-        blob.size(),
-        &GroupRanges::all(),
-        Grain::BULK,
-        SizeProof::No,
-    );
+    let mut encoder = Encoder::new(&blob.id, blob.size(), &GroupRanges::all(), Grain::BULK, SizeProof::No);
     let mut out = Vec::new();
-    assert!(
-        encoder
-            .encode_unit(&blob.bytes, &blob.outboard, &mut out)
-            .expect("first unit is right")
-    );
-    assert!(
-        encoder
-            .encode_unit(&blob.bytes, &blob.outboard, &mut out)
-            .expect("second unit is right")
-    );
+    assert!(encoder.encode_unit(&blob.bytes, &blob.outboard, &mut out).expect("first unit is right"));
+    assert!(encoder.encode_unit(&blob.bytes, &blob.outboard, &mut out).expect("second unit is right"));
     let sent = out.len();
-    let error = encoder
-        .encode_unit(&blob.bytes, &blob.outboard, &mut out)
-        .expect_err("third unit is wrong");
-    assert!(
-        matches!(error, SendError::Stale(ProofError::Unit { start_byte, .. }) if start_byte == 128 * GROUP_BYTES)
-    );
+    let error = encoder.encode_unit(&blob.bytes, &blob.outboard, &mut out).expect_err("third unit is wrong");
+    assert!(matches!(error, SendError::Stale(ProofError::Unit { start_byte, .. }) if start_byte == 128 * GROUP_BYTES));
     assert_eq!(out.len(), sent + 64);
-    assert!(
-        !encoder
-            .encode_unit(&blob.bytes, &blob.outboard, &mut out)
-            .expect("nothing more")
-    );
+    assert!(!encoder.encode_unit(&blob.bytes, &blob.outboard, &mut out).expect("nothing more"));
 }
 
 #[test]
 fn stale_or_short_files_are_stale() {
     let blob = Blob::new(9 * GROUP_BYTES);
     let first_error = |bytes: &Vec<u8>, outboard: &Vec<u8>| {
-        let mut encoder = Encoder::new(
-            &blob.id,
-            blob.size(),
-            &GroupRanges::all(),
-            Grain::FINE,
-            SizeProof::No,
-        );
+        let mut encoder = Encoder::new(&blob.id, blob.size(), &GroupRanges::all(), Grain::FINE, SizeProof::No);
         let mut out = Vec::new();
         loop {
             match encoder.encode_unit(bytes, outboard, &mut out) {
@@ -336,53 +240,24 @@ fn stale_or_short_files_are_stale() {
         }
     };
     let short = blob.bytes[..100_000].to_vec();
-    assert!(matches!(
-        first_error(&short, &blob.outboard),
-        SendError::Stale(ProofError::Unit { .. })
-    ));
+    assert!(matches!(first_error(&short, &blob.outboard), SendError::Stale(ProofError::Unit { .. })));
     let mut wrong = blob.outboard.clone();
     wrong[70] ^= 0x10;
-    assert!(matches!(
-        first_error(&blob.bytes, &wrong),
-        SendError::Stale(ProofError::Parent {
-            outboard_offset: 64
-        })
-    ));
-    assert!(matches!(
-        first_error(&blob.bytes, &Vec::new()),
-        SendError::Stale(ProofError::Parent { .. })
-    ));
+    assert!(matches!(first_error(&blob.bytes, &wrong), SendError::Stale(ProofError::Parent { outboard_offset: 64 })));
+    assert!(matches!(first_error(&blob.bytes, &Vec::new()), SendError::Stale(ProofError::Parent { .. })));
 }
 
 #[test]
 fn steps_out_of_turn_are_refused() {
     let blob = Blob::new(2 * GROUP_BYTES);
-    let new = || {
-        Decoder::new(
-            &blob.id,
-            blob.size(),
-            &GroupRanges::all(),
-            Grain::FINE,
-            SizeProof::No,
-        )
-    };
+    let new = || Decoder::new(&blob.id, blob.size(), &GroupRanges::all(), Grain::FINE, SizeProof::No);
     let mut below = Vec::new();
-    assert_eq!(
-        new().on_unit(&blob.bytes[..16_384], &mut below),
-        Err(ProofError::OutOfTurn)
-    );
+    assert_eq!(new().on_unit(&blob.bytes[..16_384], &mut below), Err(ProofError::OutOfTurn));
     let mut decoder = new();
     let pair: &[u8; 64] = blob.outboard[..].try_into().expect("one parent");
     assert!(decoder.on_parent(pair).is_ok());
     let short = decoder.clone().on_unit(&blob.bytes[..16_383], &mut below);
-    assert_eq!(
-        short,
-        Err(ProofError::Length {
-            start_byte: 0,
-            len: 16_383,
-            expected: 16_384
-        })
-    );
+    assert_eq!(short, Err(ProofError::Length { start_byte: 0, len: 16_383, expected: 16_384 }));
     assert_eq!(decoder.on_parent(pair), Err(ProofError::OutOfTurn));
     assert_eq!(decoder.on_parent(pair), Err(ProofError::OutOfTurn));
 }

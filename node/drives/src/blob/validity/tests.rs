@@ -5,13 +5,7 @@ use super::super::import::hash_bytes;
 use super::super::testing::{content, edge_sizes};
 use super::*;
 
-fn valid(
-    bytes: &Vec<u8>,
-    outboard: &Vec<u8>,
-    size: u64,
-    id: &ContentId,
-    ranges: &GroupRanges,
-) -> GroupRanges {
+fn valid(bytes: &Vec<u8>, outboard: &Vec<u8>, size: u64, id: &ContentId, ranges: &GroupRanges) -> GroupRanges {
     valid_groups(bytes, outboard, size, id, ranges).expect("in memory")
 }
 
@@ -21,23 +15,10 @@ fn whole_files_are_valid_at_all_edges() {
         let bytes = content(size);
         let (id, outboard) = hash_bytes(&bytes);
         let outboard = outboard.unwrap_or_default();
-        assert_eq!(
-            valid(&bytes, &outboard, size, &id, &GroupRanges::all()),
-            GroupRanges::of_size(size),
-            "{size}"
-        );
+        assert_eq!(valid(&bytes, &outboard, size, &id, &GroupRanges::all()), GroupRanges::of_size(size), "{size}");
         let last = GroupRanges::from_groups(group_count(size) - 1..group_count(size));
         assert_eq!(valid(&bytes, &outboard, size, &id, &last), last, "{size}");
-        assert!(
-            valid(
-                &bytes,
-                &outboard,
-                size,
-                &ContentId::of(b"another"),
-                &GroupRanges::all()
-            )
-            .is_empty()
-        );
+        assert!(valid(&bytes, &outboard, size, &ContentId::of(b"another"), &GroupRanges::all()).is_empty());
     }
 }
 
@@ -48,10 +29,7 @@ fn a_short_file_is_valid_as_far_as_it_goes() {
     let (id, outboard) = hash_bytes(&bytes);
     let outboard = outboard.expect("more than one group");
     let short = bytes[..70 * GROUP_BYTES as usize + 1].to_vec();
-    assert_eq!(
-        valid(&short, &outboard, size, &id, &GroupRanges::all()),
-        GroupRanges::from_groups(0..70)
-    );
+    assert_eq!(valid(&short, &outboard, size, &id, &GroupRanges::all()), GroupRanges::from_groups(0..70));
     assert!(valid(&bytes, &Vec::new(), size, &id, &GroupRanges::all()).is_empty());
 }
 
@@ -64,13 +42,8 @@ fn a_damaged_parent_takes_all_below_it() {
     // The parent of groups 64..68.
     let parent = Subtree::covering(size, 64, 4).expect("inside");
     outboard[parent.outboard_offset() as usize] ^= 1;
-    let expected = GroupRanges::all()
-        .clip(size)
-        .difference(&GroupRanges::from_groups(64..68));
-    assert_eq!(
-        valid(&bytes, &outboard, size, &id, &GroupRanges::all()),
-        expected
-    );
+    let expected = GroupRanges::all().clip(size).difference(&GroupRanges::from_groups(64..68));
+    assert_eq!(valid(&bytes, &outboard, size, &id, &GroupRanges::all()), expected);
 }
 
 proptest! {

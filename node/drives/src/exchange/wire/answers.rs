@@ -120,9 +120,7 @@ pub struct Presence {
 impl Presence {
     /// A bitmap of these files; those beyond [`MAX_FILES_PER_REQUEST`] are left out.
     pub fn new(present: impl IntoIterator<Item = bool>) -> Self {
-        Self {
-            present: present.into_iter().take(MAX_FILES_PER_REQUEST).collect(),
-        }
+        Self { present: present.into_iter().take(MAX_FILES_PER_REQUEST).collect() }
     }
 
     /// Whether file `index` follows.

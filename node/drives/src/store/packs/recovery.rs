@@ -55,11 +55,7 @@ pub(super) fn scan(file: &File, mut on_item: impl FnMut(ContentId, u32, u32)) ->
         }
         at += item_bytes;
     }
-    Ok(Scan {
-        good_end,
-        bad_bytes: bad + (file_len - at),
-        bad_bytes_inside: bad_inside,
-    })
+    Ok(Scan { good_end, bad_bytes: bad + (file_len - at), bad_bytes_inside: bad_inside })
 }
 
 /// Cuts off what follows the last good item.
@@ -69,11 +65,7 @@ pub(super) fn cut_torn_end(file: &File) -> io::Result<PackRecovery> {
     if cut_bytes > 0 {
         file.set_len(scan.good_end)?;
     }
-    Ok(PackRecovery {
-        end: scan.good_end,
-        cut_bytes,
-        bad_bytes: scan.bad_bytes_inside,
-    })
+    Ok(PackRecovery { end: scan.good_end, cut_bytes, bad_bytes: scan.bad_bytes_inside })
 }
 
 fn split_header(header: &[u8; HEADER_BYTES]) -> (ContentId, u32) {

@@ -12,25 +12,9 @@ fn hex(bytes: &[u8]) -> String {
 fn sample_leaf() -> Node {
     let mut first = file(0xaa, 3, 7, b"hi");
     first.mtime_ns = 1000;
-    let mut second = Version {
-        dot: Dot {
-            writer: [0xbb; 8],
-            counter: 300,
-        },
-        ..first.clone()
-    };
+    let mut second = Version { dot: Dot { writer: [0xbb; 8], counter: 300 }, ..first.clone() };
     second.mtime_ns = 900;
-    let mut link = Version::with_content(
-        Dot {
-            writer: [0xaa; 8],
-            counter: 4,
-        },
-        Kind::Symlink,
-        0o777,
-        901,
-        8,
-        b"../t",
-    );
+    let mut link = Version::with_content(Dot { writer: [0xaa; 8], counter: 4 }, Kind::Symlink, 0o777, 901, 8, b"../t");
     link.inline = None;
     link.xattr = Some(ContentId::from([0x11; 32]));
     link.cipher_root = Some(ContentId::from([0x22; 32]));
@@ -41,16 +25,8 @@ fn sample_leaf() -> Node {
 }
 
 fn sample_interior() -> Node {
-    let child = |path: &str, id: u8, bytes| Child {
-        last_key: key(path),
-        id: [id; 32].into(),
-        entries: 2,
-        bytes,
-    };
-    Node::Interior {
-        level: 1,
-        children: vec![child("dir/a", 1, 300), child("dir/b", 2, 5)],
-    }
+    let child = |path: &str, id: u8, bytes| Child { last_key: key(path), id: [id; 32].into(), entries: 2, bytes };
+    Node::Interior { level: 1, children: vec![child("dir/a", 1, 300), child("dir/b", 2, 5)] }
 }
 
 #[test]
@@ -104,10 +80,7 @@ fn the_bytes_of_an_interior_node_do_not_drift() {
     ]
     .concat();
     assert_eq!(hex(&sample_interior().encode()), expected);
-    assert_eq!(
-        Node::decode(&sample_interior().encode()),
-        Ok(sample_interior())
-    );
+    assert_eq!(Node::decode(&sample_interior().encode()), Ok(sample_interior()));
 }
 
 fn any_leaf() -> impl Strategy<Value = Node> {
@@ -170,49 +143,23 @@ fn frames_of_other_versions_are_refused_with_their_number() {
     bytes[2] = 7;
     assert!(Node::decode(&bytes).is_ok());
     bytes.push(0);
-    assert_eq!(
-        Node::decode(&bytes),
-        Err(NodeError::Codec(CodecError::Trailing(1)))
-    );
-    assert_eq!(
-        Node::decode(&vec![0; MAX_NODE_BYTES + 1]),
-        Err(NodeError::TooLarge(MAX_NODE_BYTES + 1))
-    );
+    assert_eq!(Node::decode(&bytes), Err(NodeError::Codec(CodecError::Trailing(1))));
+    assert_eq!(Node::decode(&vec![0; MAX_NODE_BYTES + 1]), Err(NodeError::TooLarge(MAX_NODE_BYTES + 1)));
 }
 
 #[test]
 fn nodes_that_break_a_rule_are_refused_for_it() {
-    let child = |path: &str| Child {
-        last_key: key(path),
-        id: [1; 32].into(),
-        entries: 1,
-        bytes: 1,
-    };
+    let child = |path: &str| Child { last_key: key(path), id: [1; 32].into(), entries: 1, bytes: 1 };
     let decode = |children| Node::decode(&Node::Interior { level: 1, children }.encode());
     assert_eq!(decode(vec![]), Err(NodeError::NoChildren));
-    assert_eq!(
-        decode(vec![child("b"), child("a")]),
-        Err(NodeError::Unsorted)
-    );
-    assert_eq!(
-        decode(vec![child("a"), child("a")]),
-        Err(NodeError::Unsorted)
-    );
-    let huge = Child {
-        bytes: u64::MAX,
-        ..child("a")
-    };
+    assert_eq!(decode(vec![child("b"), child("a")]), Err(NodeError::Unsorted));
+    assert_eq!(decode(vec![child("a"), child("a")]), Err(NodeError::Unsorted));
+    let huge = Child { bytes: u64::MAX, ..child("a") };
     assert_eq!(decode(vec![huge, child("b")]), Err(NodeError::SumOverflow));
     let long = |n: u32| child(&format!("{n:03}/{}", "x/".repeat(600) + "x"));
     assert_eq!(decode((0..40).map(long).collect()), Err(NodeError::TooFull));
     let many = (0..1004).map(|n| child(&format!("{n}"))).collect();
-    assert!(matches!(
-        decode(many),
-        Err(NodeError::Codec(CodecError::TooMany {
-            what: "children",
-            ..
-        }))
-    ));
+    assert!(matches!(decode(many), Err(NodeError::Codec(CodecError::TooMany { what: "children", .. }))));
 }
 
 /// A leaf with one entry `a`, its version written by hand.
@@ -241,18 +188,12 @@ fn a_leaf_has_one_encoding_only() {
     assert!(leaf_of(&[1], &[&version(0, 1, 0)]).is_ok());
     assert!(leaf_of(&[1, 2], &[&version(0, 1, 0), &version(1, 1, 8)]).is_ok());
     let refused = |writers: &[u8], versions: &[&[u8]]| leaf_of(writers, versions).unwrap_err();
-    assert_eq!(
-        refused(&[1], &[&version(0, 1, 8)]),
-        NodeError::NotCanonical("the first version")
-    );
+    assert_eq!(refused(&[1], &[&version(0, 1, 8)]), NodeError::NotCanonical("the first version"));
     assert_eq!(
         refused(&[1, 2], &[&version(0, 1, 0), &version(1, 1, 0)]),
         NodeError::NotCanonical("a version equal to the one before it")
     );
-    assert_eq!(
-        refused(&[1, 2], &[&version(0, 1, 0)]),
-        NodeError::NotCanonical("the table of writers")
-    );
+    assert_eq!(refused(&[1, 2], &[&version(0, 1, 0)]), NodeError::NotCanonical("the table of writers"));
     assert_eq!(
         refused(&[2, 1], &[&version(0, 1, 0), &version(1, 1, 8)]),
         NodeError::NotCanonical("the table of writers")
@@ -261,18 +202,9 @@ fn a_leaf_has_one_encoding_only() {
         refused(&[1], &[&version(0, 2, 0), &version(0, 1, 8)]),
         NodeError::NotCanonical("the order of versions")
     );
-    assert_eq!(
-        refused(&[1], &[&version(0, 1, 16)]),
-        NodeError::UnknownFlags(16)
-    );
-    assert_eq!(
-        refused(&[1], &[&version(0, 0, 0)]),
-        NodeError::Entry(EntryError::CounterZero)
-    );
-    assert_eq!(
-        refused(&[], &[]),
-        NodeError::Entry(EntryError::VersionCount(0))
-    );
+    assert_eq!(refused(&[1], &[&version(0, 1, 16)]), NodeError::UnknownFlags(16));
+    assert_eq!(refused(&[1], &[&version(0, 0, 0)]), NodeError::Entry(EntryError::CounterZero));
+    assert_eq!(refused(&[], &[]), NodeError::Entry(EntryError::VersionCount(0)));
     let mut unknown_kind = version(0, 1, 0);
     unknown_kind[3] = 3;
     assert_eq!(refused(&[1], &[&unknown_kind]), NodeError::UnknownKind(3));

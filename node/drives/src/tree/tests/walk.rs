@@ -4,22 +4,11 @@ use super::*;
 use crate::entry::{Dot, Version};
 
 fn small_model() -> impl Strategy<Value = Model> {
-    let part = prop_oneof![
-        Just("a"),
-        Just("b"),
-        Just("a!"),
-        Just("a\u{2}"),
-        Just("é"),
-        Just("dir")
-    ];
+    let part = prop_oneof![Just("a"), Just("b"), Just("a!"), Just("a\u{2}"), Just("é"), Just("dir")];
     let path = proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
     let entry = path.prop_flat_map(|path| any_entry(key(&path)));
-    proptest::collection::vec(entry, 0..40).prop_map(|entries| {
-        entries
-            .into_iter()
-            .map(|entry| (entry.key().clone(), entry))
-            .collect()
-    })
+    proptest::collection::vec(entry, 0..40)
+        .prop_map(|entries| entries.into_iter().map(|entry| (entry.key().clone(), entry)).collect())
 }
 
 fn naive_list(model: &Model, dir: Option<&PathKey>) -> Vec<Listed> {
@@ -34,23 +23,15 @@ fn naive_list(model: &Model, dir: Option<&PathKey>) -> Vec<Listed> {
         if child == *path {
             listed.insert(child, Listed::Entry(entry.clone()));
         } else {
-            listed
-                .entry(child.clone())
-                .or_insert(Listed::Implied(child));
+            listed.entry(child.clone()).or_insert(Listed::Implied(child));
         }
     }
     listed.into_values().collect()
 }
 
 fn naive_sum(model: &Model, prefix: &PathKey) -> Sum {
-    let under: Vec<_> = model
-        .values()
-        .filter(|entry| entry.key().is_under(prefix))
-        .collect();
-    Sum {
-        entries: under.len() as u64,
-        bytes: under.iter().map(|entry| entry.shown().file_bytes()).sum(),
-    }
+    let under: Vec<_> = model.values().filter(|entry| entry.key().is_under(prefix)).collect();
+    Sum { entries: under.len() as u64, bytes: under.iter().map(|entry| entry.shown().file_bytes()).sum() }
 }
 
 fn naive_diff(old: &Model, new: &Model) -> Vec<Change> {
@@ -58,10 +39,7 @@ fn naive_diff(old: &Model, new: &Model) -> Vec<Change> {
     keys.into_iter()
         .filter_map(|key| match (old.get(key), new.get(key)) {
             (Some(before), Some(after)) if before == after => None,
-            (Some(before), Some(after)) => Some(Change::Changed {
-                before: before.clone(),
-                after: after.clone(),
-            }),
+            (Some(before), Some(after)) => Some(Change::Changed { before: before.clone(), after: after.clone() }),
             (Some(before), None) => Some(Change::Removed(before.clone())),
             (None, after) => after.cloned().map(Change::Added),
         })
@@ -74,46 +52,23 @@ fn check_reading(model: &Model, other_keys: &Model) {
     let tree = nodes.tree(root);
     for key in model.keys().chain(other_keys.keys()).take(60) {
         assert_eq!(tree.lookup(key).unwrap().as_ref(), model.get(key));
-        let from: Vec<Entry> = tree
-            .range(key.as_bytes())
-            .take(5)
-            .collect::<Result<_, _>>()
-            .unwrap();
-        assert_eq!(
-            from,
-            model
-                .range(key..)
-                .map(|(_, entry)| entry.clone())
-                .take(5)
-                .collect::<Vec<_>>()
-        );
+        let from: Vec<Entry> = tree.range(key.as_bytes()).take(5).collect::<Result<_, _>>().unwrap();
+        assert_eq!(from, model.range(key..).map(|(_, entry)| entry.clone()).take(5).collect::<Vec<_>>());
         let listed: Vec<Listed> = tree.list_dir(Some(key)).collect::<Result<_, _>>().unwrap();
         assert_eq!(listed, naive_list(model, Some(key)));
         let parent = key.parent().unwrap_or(key.clone());
-        assert_eq!(
-            tree.sum_under(Some(&parent)).unwrap(),
-            naive_sum(model, &parent)
-        );
+        assert_eq!(tree.sum_under(Some(&parent)).unwrap(), naive_sum(model, &parent));
     }
     let listed: Vec<Listed> = tree.list_dir(None).collect::<Result<_, _>>().unwrap();
     assert_eq!(listed, naive_list(model, None));
-    assert_eq!(
-        tree.sum_under(None).unwrap(),
-        Sum {
-            entries: root.entries,
-            bytes: root.bytes
-        }
-    );
+    assert_eq!(tree.sum_under(None).unwrap(), Sum { entries: root.entries, bytes: root.bytes });
 }
 
 fn check_diff(old: &Model, new: &Model) {
     let mut nodes = Nodes::default();
     let (old_root, new_root) = (nodes.build(old), nodes.build(new));
     let diff = nodes.tree(old_root).diff(&nodes.tree(new_root)).unwrap();
-    assert_eq!(
-        diff.collect::<Result<Vec<_>, _>>().unwrap(),
-        naive_diff(old, new)
-    );
+    assert_eq!(diff.collect::<Result<Vec<_>, _>>().unwrap(), naive_diff(old, new));
 }
 
 proptest! {
@@ -146,10 +101,7 @@ fn a_lookup_reads_one_node_per_level() {
     assert!(found.is_some());
     assert_eq!(reads, usize::from(root.level) + 1);
     let (found, reads) = nodes.reads(|| tree.lookup(&key("zzz")).unwrap());
-    assert!(
-        found.is_none() && reads == 1,
-        "a key above everything needs the root only"
-    );
+    assert!(found.is_none() && reads == 1, "a key above everything needs the root only");
 }
 
 #[test]
@@ -157,20 +109,12 @@ fn a_listing_skips_subtrees() {
     let mut nodes = Nodes::default();
     let root = nodes.build(&long_model(2000));
     let tree = nodes.tree(root);
-    let (listed, reads) =
-        nodes.reads(|| tree.list_dir(None).collect::<Result<Vec<_>, _>>().unwrap());
+    let (listed, reads) = nodes.reads(|| tree.list_dir(None).collect::<Result<Vec<_>, _>>().unwrap());
     assert_eq!(listed.len(), 7);
-    assert!(
-        reads <= 8 * (usize::from(root.level) + 1),
-        "{reads} of {} nodes read",
-        nodes.nodes.len()
-    );
+    assert!(reads <= 8 * (usize::from(root.level) + 1), "{reads} of {} nodes read", nodes.nodes.len());
     let (sum, reads) = nodes.reads(|| tree.sum_under(Some(&key("3"))).unwrap());
     assert_eq!(sum.entries, 286);
-    assert!(
-        reads <= 2 * (usize::from(root.level) + 1),
-        "{reads} nodes read"
-    );
+    assert!(reads <= 2 * (usize::from(root.level) + 1), "{reads} nodes read");
 }
 
 #[test]
@@ -180,32 +124,15 @@ fn a_diff_skips_equal_subtrees() {
     let root = nodes.build(&model);
     let edit = |path: String| {
         let key = key(&path);
-        (
-            key.clone(),
-            Some(Entry::new(key, vec![file(2, 2, 2, b"new")]).unwrap()),
-        )
+        (key.clone(), Some(Entry::new(key, vec![file(2, 2, 2, b"new")]).unwrap()))
     };
-    let mut changes = vec![
-        edit(long_path(17)),
-        edit(long_path(1500)),
-        edit("9/added".to_owned()),
-    ];
+    let mut changes = vec![edit(long_path(17)), edit(long_path(1500)), edit("9/added".to_owned())];
     changes.sort_by(|a, b| a.0.cmp(&b.0));
     let (new, _) = nodes.update(root, changes);
-    let (diff, reads) = nodes.reads(|| {
-        nodes
-            .tree(root)
-            .diff(&nodes.tree(new))
-            .unwrap()
-            .collect::<Result<Vec<_>, _>>()
-            .unwrap()
-    });
+    let (diff, reads) =
+        nodes.reads(|| nodes.tree(root).diff(&nodes.tree(new)).unwrap().collect::<Result<Vec<_>, _>>().unwrap());
     assert_eq!(diff.len(), 3);
-    assert!(
-        reads <= 3 * 4 * (usize::from(root.level) + 1),
-        "{reads} of {} nodes read",
-        nodes.nodes.len()
-    );
+    assert!(reads <= 3 * 4 * (usize::from(root.level) + 1), "{reads} of {} nodes read", nodes.nodes.len());
     let (diff, reads) = nodes.reads(|| nodes.tree(root).diff(&nodes.tree(root)).unwrap().count());
     assert_eq!((diff, reads), (0, 0));
 }
@@ -215,17 +142,11 @@ fn lying_parent(lie: impl Fn(&mut Child)) -> (Nodes, Expected) {
     let mut nodes = Nodes::default();
     let mut children = Vec::new();
     for names in [["a", "b"], ["c", "d"]] {
-        let entries =
-            names.map(|name| Entry::new(key(name), vec![file(1, 1, 1, b"12345")]).unwrap());
+        let entries = names.map(|name| Entry::new(key(name), vec![file(1, 1, 1, b"12345")]).unwrap());
         let leaf = Node::Leaf(entries.to_vec()).encode();
         let id = NodeId::of(&leaf);
         nodes.nodes.insert(id, leaf);
-        children.push(Child {
-            last_key: key(names[1]),
-            id,
-            entries: 2,
-            bytes: 10,
-        });
+        children.push(Child { last_key: key(names[1]), id, entries: 2, bytes: 10 });
     }
     lie(&mut children[1]);
     let root = Node::Interior { level: 1, children };
@@ -236,10 +157,7 @@ fn lying_parent(lie: impl Fn(&mut Child)) -> (Nodes, Expected) {
 }
 
 fn walk_error(nodes: &Nodes, root: &Expected) -> Option<NodeError> {
-    match Tree::new(nodes, root.clone())
-        .range(b"")
-        .find_map(Result::err)?
-    {
+    match Tree::new(nodes, root.clone()).range(b"").find_map(Result::err)? {
         WalkError::Bad { source, .. } => Some(source),
         other => panic!("{other}"),
     }
@@ -270,49 +188,26 @@ fn a_child_whose_keys_overlap_the_one_before_is_refused() {
         let leaf = Node::Leaf(entries.to_vec()).encode();
         let id = NodeId::of(&leaf);
         nodes.nodes.insert(id, leaf);
-        Child {
-            last_key: key(names[1]),
-            id,
-            entries: 2,
-            bytes: 0,
-        }
+        Child { last_key: key(names[1]), id, entries: 2, bytes: 0 }
     };
     let children = vec![child(["a", "c"]), child(["b", "d"])];
     let root = Node::Interior { level: 1, children }.encode();
     let id = NodeId::of(&root);
     nodes.nodes.insert(id, root);
-    assert_eq!(
-        walk_error(&nodes, &Expected::root(id)),
-        Some(NodeError::WrongKeys)
-    );
+    assert_eq!(walk_error(&nodes, &Expected::root(id)), Some(NodeError::WrongKeys));
 }
 
 #[test]
 fn a_level_that_does_not_decrease_by_one_is_refused() {
     let (mut nodes, root) = lying_parent(|_| ());
     let inner = Node::decode(&nodes.nodes[&root.id]).unwrap();
-    let child = Child {
-        last_key: inner.last_key().unwrap().clone(),
-        id: root.id,
-        entries: 4,
-        bytes: 20,
-    };
+    let child = Child { last_key: inner.last_key().unwrap().clone(), id: root.id, entries: 4, bytes: 20 };
     for level in [1, 3] {
-        let outer = Node::Interior {
-            level,
-            children: vec![child.clone()],
-        }
-        .encode();
+        let outer = Node::Interior { level, children: vec![child.clone()] }.encode();
         let id = NodeId::of(&outer);
         nodes.nodes.insert(id, outer);
         let error = walk_error(&nodes, &Expected::root(id));
-        assert_eq!(
-            error,
-            Some(NodeError::WrongLevel {
-                expected: level - 1,
-                found: 1
-            })
-        );
+        assert_eq!(error, Some(NodeError::WrongLevel { expected: level - 1, found: 1 }));
     }
 }
 
@@ -320,9 +215,7 @@ fn a_level_that_does_not_decrease_by_one_is_refused() {
 fn missing_and_swapped_nodes_are_named() {
     let mut nodes = Nodes::default();
     let root = nodes.build(&long_model(200));
-    let Node::Interior { children, .. } = Node::decode(&nodes.nodes[&root.id]).unwrap() else {
-        panic!()
-    };
+    let Node::Interior { children, .. } = Node::decode(&nodes.nodes[&root.id]).unwrap() else { panic!() };
     let (first, second) = (children[0].id, children[1].id);
     let bytes = nodes.nodes[&second].clone();
     nodes.nodes.insert(first, bytes);
@@ -337,18 +230,8 @@ fn missing_and_swapped_nodes_are_named() {
 #[test]
 fn the_version_that_is_shown_decides_the_size() {
     let mut nodes = Nodes::default();
-    let hidden = Version {
-        size: 1 << 40,
-        inline: None,
-        ..file(1, 1, 1, b"")
-    };
-    let shown = Version {
-        dot: Dot {
-            writer: [2; 8],
-            counter: 1,
-        },
-        ..file(2, 1, 2, b"four")
-    };
+    let hidden = Version { size: 1 << 40, inline: None, ..file(1, 1, 1, b"") };
+    let shown = Version { dot: Dot { writer: [2; 8], counter: 1 }, ..file(2, 1, 2, b"four") };
     let entry = Entry::new(key("a"), vec![hidden, shown]).unwrap();
     let root = nodes.build(&[(key("a"), entry)].into());
     assert_eq!(root.bytes, 4);

@@ -1,0 +1,16 @@
+//! One file per subcommand of `p2p`.
+
+pub(crate) mod api;
+pub(crate) mod cat;
+pub(crate) mod clone;
+pub(crate) mod completions;
+pub(crate) mod dht;
+pub(crate) mod dial;
+pub(crate) mod info;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod peers;
+pub(crate) mod ping;
+pub(crate) mod share;
+pub(crate) mod shares;
+pub(crate) mod unshare;

@@ -1,0 +1,92 @@
+//! `p2p clone LINK [DIR]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt;
+use p2p_api::files::{CloneEvent, CloneRequest};
+use p2p_api::{ApiError, ErrorKind, Open, routes};
+use p2p_client::Client;
+
+use crate::console::Console;
+use crate::failure::{Failure, Result};
+use crate::human::{bytes, count, printable, seconds};
+use crate::link::{self, DriveLink};
+use crate::place;
+use crate::progress::Bar;
+use crate::session::{Context, Need};
+
+/// Fetches everything into a folder and exits when it is complete. Run again, it goes on where it was interrupted.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: p2p clone p2p://…/ ./site")]
+pub(crate) struct Arguments {
+    /// The link, or a bare id.
+    link: String,
+    /// The folder; by default named as the drive is.
+    dir: Option<PathBuf>,
+    /// Also make symlinks that lead out of the folder; else they are left out and listed.
+    #[arg(long)]
+    allow_external_links: bool,
+}
+
+pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
+    let link = link::parse(&arguments.link)?;
+    let target = arguments.dir.as_deref().map(place::target_folder).transpose()?;
+    let timeout = context.global.timeout;
+    context
+        .with_node(Need::RunningOrInside, async |console, client, _| {
+            let bar = Bar::new(console);
+            bar.message("looking for peers");
+            let target = match target {
+                Some(target) => target,
+                None => default_target(client, &link, timeout).await?,
+            };
+            let request = CloneRequest {
+                link: link.text,
+                target,
+                allow_external_links: arguments.allow_external_links,
+                timeout_s: timeout.map(|timeout| timeout.as_secs_f64()),
+            };
+            fetch(console, client, &bar, &request).await
+        })
+        .await
+}
+
+/// A folder here that is named as the drive is; only one that has nothing else in it.
+async fn default_target(client: &Client, link: &DriveLink, timeout: Option<Duration>) -> Result<PathBuf> {
+    let info = client.node().drives().open(Open { link: link.text.clone(), timeout }).await?;
+    let name = place::folder_name(&info.title, &link.drive.to_string());
+    let target = place::target_folder(Path::new(&name))?;
+    if place::is_in_use(&target) && info.path.as_ref() != Some(&target) {
+        let error = ApiError::new(ErrorKind::Conflict, format!("there is already something in ./{name}"));
+        return Err(error.with_hint(format!("name the folder: p2p clone {} DIR", link.drive)).into());
+    }
+    Ok(target)
+}
+
+async fn fetch(console: &mut Console, client: &Client, bar: &Bar, request: &CloneRequest) -> Result<()> {
+    let mut events = client.post(routes::CLONES, request).await?.lines::<CloneEvent>();
+    while let Some(event) = events.next().await {
+        let event = event?;
+        console.emit(&event)?;
+        match event {
+            CloneEvent::Progress(progress) => bar.show(&progress),
+            CloneEvent::Done { version, files, bytes: size, bytes_fetched, seconds: time, peers, skipped, .. } => {
+                let target = printable(&request.target.display().to_string());
+                let what = format!("{}, {}, version {version}", count(files, "file", "files"), bytes(size));
+                let from = count(u64::from(peers), "peer", "peers");
+                let how = format!("{} fetched from {from} in {}", bytes(bytes_fetched), seconds(time));
+                bar.hidden_while(|| {
+                    console.say(format!("Cloned into {target}"))?;
+                    console.say(format!("  {what}"))?;
+                    console.say(format!("  {how}"))?;
+                    console.note_skipped(&skipped);
+                    Ok::<(), Failure>(())
+                })?;
+                return Ok(());
+            }
+        }
+    }
+    Err(Failure::new(ErrorKind::Internal, "the node ended the answer before everything was here"))
+}

@@ -1,0 +1,230 @@
+//! The settings of `p2pnode start`, which the daemon carries out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use p2p_api::socket::{self, SocketPath};
+use p2p_identity::PeerId;
+use serde::Serialize;
+
+use crate::arguments::Global;
+use crate::environment::Verbosity;
+use crate::failure::{Failure, Result};
+use crate::place;
+
+/// Everything that `p2pnode start` was told. `None` and empty lists leave the decision to the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Where keys and data are, absolute.
+    pub home: PathBuf,
+    /// Where the socket is to be.
+    pub socket: SocketPath,
+    /// The configuration file, absolute, if one was named.
+    pub config: Option<PathBuf>,
+    /// Multiaddrs to listen on.
+    pub listen: Vec<String>,
+    /// Multiaddrs of peers to connect to first.
+    pub bootstrap: Vec<String>,
+    /// The overlay network.
+    pub network: Option<String>,
+    /// `--no-mdns`.
+    pub no_mdns: bool,
+    /// `--no-port-mapping`.
+    pub no_port_mapping: bool,
+    /// `--relay`.
+    pub relay: Option<RelaySetting>,
+    /// `--gateway`.
+    pub gateway: Option<GatewaySetting>,
+    /// `--json`: print [`Ready`] as JSON.
+    pub json: bool,
+    /// How much to log.
+    pub verbosity: Verbosity,
+}
+
+/// For whom to serve as a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RelaySetting {
+    /// For nobody.
+    Off,
+    /// For trusted peers only.
+    Trusted,
+    /// For anybody, within limits.
+    Public,
+}
+
+/// Where the web gateway listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewaySetting {
+    /// Nowhere.
+    Off,
+    /// At an address.
+    At(SocketAddr),
+}
+
+impl FromStr for GatewaySetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(|_| "neither an address like 127.0.0.1:8642 nor off".to_owned()),
+        }
+    }
+}
+
+/// The flags.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// Listen at this address; can be repeated.
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
+    listen: Vec<String>,
+    /// Connect to this peer first; can be repeated.
+    #[arg(long, value_name = "MULTIADDR", value_parser = multiaddr)]
+    bootstrap: Vec<String>,
+    /// A separate overlay network [default: main].
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// Do not look for peers in the local network.
+    #[arg(long)]
+    no_mdns: bool,
+    /// Do not ask the router to forward a port.
+    #[arg(long)]
+    no_port_mapping: bool,
+    /// Serve as a relay for others [without a value: public].
+    #[arg(long, value_name = "WHOM", num_args = 0..=1, require_equals = true, default_missing_value = "public")]
+    relay: Option<RelaySetting>,
+    /// Where the web gateway listens, or off.
+    #[arg(long, value_name = "ADDR")]
+    gateway: Option<GatewaySetting>,
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// A first look only: what addresses there are is known elsewhere.
+fn multiaddr(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a multiaddr begins with a slash".to_owned()) }
+}
+
+impl StartOptions {
+    pub(crate) fn new(global: &Global, settings: Settings) -> Result<Self> {
+        let home = socket::default_home(global.home.as_deref()).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self {
+            home,
+            socket: global.socket()?,
+            config: settings.config.as_deref().map(place::absolute).transpose()?,
+            listen: settings.listen,
+            bootstrap: settings.bootstrap,
+            network: settings.network,
+            no_mdns: settings.no_mdns,
+            no_port_mapping: settings.no_port_mapping,
+            relay: settings.relay,
+            gateway: settings.gateway,
+            json: global.json,
+            verbosity: global.verbosity(),
+        })
+    }
+}
+
+/// What `p2pnode start` prints once it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    /// This node's id.
+    pub peer_id: PeerId,
+    /// Multiaddrs it listens on.
+    pub listen: Vec<String>,
+    /// The socket.
+    pub api: PathBuf,
+    /// Address of the web gateway, if it runs.
+    pub gateway: Option<String>,
+}
+
+impl Ready {
+    /// The line, without its end: JSON for scripts, else a few lines for people.
+    pub fn line(&self, json: bool) -> String {
+        if json {
+            #[derive(Serialize)]
+            struct Line<'a> {
+                event: &'static str,
+                #[serde(flatten)]
+                ready: &'a Ready,
+            }
+            return serde_json::to_string(&Line { event: "ready", ready: self }).expect("strings are JSON");
+        }
+        let mut text = format!("Node {} is ready.\n", self.peer_id);
+        for address in &self.listen {
+            text.push_str(&format!("  listening on {address}\n"));
+        }
+        if let Some(gateway) = &self.gateway {
+            text.push_str(&format!("  gateway at {gateway}\n"));
+        }
+        text.push_str(&format!("  API at {}", self.api.display()));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::node::{Command, NodeArguments};
+
+    fn parse(line: &str) -> Result<StartOptions, clap::Error> {
+        let arguments = NodeArguments::try_parse_from(line.split(' '))?;
+        let Command::Start(settings) = arguments.command else { panic!("not start") };
+        Ok(StartOptions::new(&arguments.global, settings).unwrap())
+    }
+
+    #[test]
+    fn all_flags_arrive() {
+        let line = "p2pnode start --home /h --listen /ip4/0.0.0.0/tcp/1 --listen /ip6/::/tcp/1 --bootstrap /ip4/1.2.3.4/tcp/1 \
+                    --network test --no-mdns --no-port-mapping --relay=trusted --gateway off --config /c.toml --json -vv";
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let options = parse(&words.join(" ")).unwrap();
+        assert_eq!(options.home, PathBuf::from("/h"));
+        assert_eq!(options.socket.path, PathBuf::from("/h/api.sock"));
+        assert_eq!(options.listen, ["/ip4/0.0.0.0/tcp/1", "/ip6/::/tcp/1"]);
+        assert_eq!(options.bootstrap, ["/ip4/1.2.3.4/tcp/1"]);
+        assert_eq!(options.network.as_deref(), Some("test"));
+        assert!(options.no_mdns && options.no_port_mapping && options.json);
+        assert_eq!(options.relay, Some(RelaySetting::Trusted));
+        assert_eq!(options.gateway, Some(GatewaySetting::Off));
+        assert_eq!(options.config, Some(PathBuf::from("/c.toml")));
+        assert_eq!(options.verbosity, Verbosity::Debug);
+    }
+
+    #[test]
+    fn a_bare_relay_is_public() {
+        assert_eq!(parse("p2pnode start --home /h --relay").unwrap().relay, Some(RelaySetting::Public));
+        assert_eq!(parse("p2pnode start --home /h").unwrap().relay, None);
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for line in ["--gateway nowhere", "--relay=all", "--listen 1.2.3.4:5"] {
+            assert!(parse(&format!("p2pnode start --home /h {line}")).is_err(), "{line}");
+        }
+        let at = parse("p2pnode start --home /h --gateway 127.0.0.1:8642").unwrap().gateway;
+        assert_eq!(at, Some(GatewaySetting::At("127.0.0.1:8642".parse().unwrap())));
+    }
+
+    #[test]
+    fn the_ready_line_has_the_fields_of_the_contract() {
+        let ready = Ready {
+            peer_id: PeerId::from([1; 32]),
+            listen: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
+            api: "/h/api.sock".into(),
+            gateway: None,
+        };
+        let line: serde_json::Value = serde_json::from_str(&ready.line(true)).unwrap();
+        assert_eq!(line["event"], "ready");
+        assert_eq!(line["peer_id"], ready.peer_id.to_string());
+        assert_eq!(line["listen"][0], "/ip4/127.0.0.1/tcp/1");
+        assert_eq!(line["api"], "/h/api.sock");
+        assert!(line["gateway"].is_null() && line.get("gateway").is_some());
+        assert!(ready.line(false).contains("listening on /ip4/127.0.0.1/tcp/1"));
+    }
+}

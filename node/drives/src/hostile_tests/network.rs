@@ -1,0 +1,216 @@
+//! A network of pipes: whoever is entered can be dialled, whoever is shown is a neighbour.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use p2p_identity::{DriveId, Keystore, PeerAddr, PeerId, SecretKey, SecretKind};
+use tempfile::TempDir;
+use tokio::io::DuplexStream;
+
+use crate::{
+    CacheOpened, DialError, Dialer, Drives, DrivesConfig, HeadEnvelope, ImportProgress, LocalPath, MemoryCache,
+    MemoryLedger, PathKey, PeerStream, Providers, ReadKey,
+};
+
+/// Bytes that lie in a pipe before its writer has to wait.
+pub(super) const PIPE_BYTES: usize = 64 * 1024;
+
+/// Serves a stream that a peer opened.
+type Acceptor = Arc<dyn Fn(PeerId, DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// All nodes of a test.
+#[derive(Default)]
+pub(super) struct Net {
+    acceptors: Mutex<HashMap<PeerId, Acceptor>>,
+    hidden: Mutex<Vec<PeerId>>,
+    shown: Mutex<Vec<PeerId>>,
+}
+
+impl Net {
+    /// Enters a node that nobody sees yet.
+    pub(super) fn enter(&self, peer: PeerId, acceptor: Acceptor) {
+        self.acceptors.lock().unwrap().insert(peer, acceptor);
+    }
+
+    /// A neighbour from now on.
+    pub(super) fn show(&self, peer: PeerId) {
+        self.shown.lock().unwrap().push(peer);
+    }
+
+    /// A neighbour as soon as [`Self::show_hidden`] is called.
+    pub(super) fn hide(&self, peer: PeerId) {
+        self.hidden.lock().unwrap().push(peer);
+    }
+
+    /// The liar was met: now the others come.
+    pub(super) fn show_hidden(&self) {
+        self.shown.lock().unwrap().append(&mut self.hidden.lock().unwrap());
+    }
+
+    /// A pipe from one node to another.
+    pub(super) fn open(&self, from: PeerId, to: PeerId) -> Result<DuplexStream, DialError> {
+        let acceptor = self.acceptors.lock().unwrap().get(&to).cloned().ok_or(DialError("nobody there".into()))?;
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
+        tokio::spawn(acceptor(from, far));
+        Ok(near)
+    }
+}
+
+/// One node's end of the network.
+struct Line {
+    net: Arc<Net>,
+    me: PeerId,
+}
+
+#[async_trait]
+impl Dialer for Line {
+    async fn open(&self, peer: PeerId) -> Result<PeerStream, DialError> {
+        Ok(Box::new(self.net.open(self.me, peer)?))
+    }
+
+    async fn remember(&self, _: PeerAddr) {}
+
+    fn own_addresses(&self) -> Vec<PeerAddr> {
+        Vec::new()
+    }
+}
+
+#[async_trait]
+impl Providers for Line {
+    fn find(&self, _: [u8; 32]) -> BoxStream<'static, PeerId> {
+        stream::empty().boxed()
+    }
+
+    async fn announce(&self, _: [u8; 32]) {}
+
+    async fn withdraw(&self, _: [u8; 32]) {}
+
+    fn neighbours(&self) -> Vec<PeerId> {
+        self.net.shown.lock().unwrap().clone()
+    }
+}
+
+/// A node, and where it lives.
+pub(super) struct TestNode {
+    pub(super) peer: PeerId,
+    pub(super) drives: Drives,
+    pub(super) home: TempDir,
+    pub(super) keystore: Arc<Mutex<Keystore>>,
+}
+
+impl TestNode {
+    /// A node on `net` that serves what it has.
+    pub(super) fn start(net: &Arc<Net>, number: u8) -> Self {
+        let peer = peer(number);
+        let home = tempfile::tempdir().unwrap();
+        let keystore = Arc::new(Mutex::new(Keystore::open_or_create(&home.path().join("keys")).unwrap()));
+        let line = Arc::new(Line { net: net.clone(), me: peer });
+        let (drives, _) = Drives::open(DrivesConfig {
+            me: peer,
+            directory: home.path().join("drives"),
+            ledger: Arc::new(MemoryLedger::default()),
+            cache: Arc::new(MemoryCache::default()),
+            cache_opened: CacheOpened::Clean,
+            keystore: keystore.clone(),
+            dialer: line.clone(),
+            providers: line,
+        })
+        .unwrap();
+        let server = drives.clone();
+        net.enter(
+            peer,
+            Arc::new(move |from, stream| {
+                let server = server.clone();
+                Box::pin(async move { server.serve(from, Box::new(stream)).await })
+            }),
+        );
+        Self { peer, drives, home, keystore }
+    }
+}
+
+/// The honest node: it shares a folder with all sorts of files.
+pub(super) struct Owner {
+    pub(super) node: TestNode,
+    pub(super) id: DriveId,
+    pub(super) key: SecretKey,
+    pub(super) read_key: ReadKey,
+    pub(super) head: HeadEnvelope,
+    pub(super) folder: PathBuf,
+    /// Path and content of all files.
+    pub(super) files: BTreeMap<String, Vec<u8>>,
+    /// Set when a liar has told its lie.
+    pub(super) lie_was_told: AtomicBool,
+}
+
+/// Size of the one large file.
+pub(super) const LARGE_BYTES: usize = 3 * 1024 * 1024;
+
+impl Owner {
+    /// Shares a folder with an inline file, small ones and a large one.
+    pub(super) async fn start(net: &Arc<Net>) -> Arc<Self> {
+        let node = TestNode::start(net, 1);
+        let folder = node.home.path().join("shared");
+        let files: BTreeMap<String, Vec<u8>> =
+            [("a", 1_000), ("d/b", 50_000), ("d/e/c", 70), ("large", LARGE_BYTES), ("tiny", 10)]
+                .map(|(path, len)| (path.to_owned(), content(path, len)))
+                .into();
+        for (path, bytes) in &files {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let id = node.drives.create(Some(&folder), "shared").unwrap().id;
+        let mut keys: Vec<PathKey> =
+            files.keys().map(String::as_str).chain(["d", "d/e"]).map(|p| PathKey::from_path(p).unwrap()).collect();
+        keys.sort();
+        let paths = stream::iter(keys.into_iter().map(|key| Ok(LocalPath { key, at: None }))).boxed();
+        let published =
+            node.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+        assert_eq!((published.files, published.left_out.len()), (5, 0));
+        let key = node.keystore.lock().unwrap().get(SecretKind::DRIVE, id.as_bytes()).unwrap();
+        let head = node.drives.shared().registry.get(&id).unwrap().head().unwrap();
+        let read_key = ReadKey::of_public(&id);
+        Arc::new(Self { node, id, key, read_key, head, folder, files, lie_was_told: AtomicBool::new(false) })
+    }
+
+    pub(super) fn lie_was_told(&self) -> bool {
+        self.lie_was_told.load(Ordering::Relaxed)
+    }
+}
+
+/// A peer's id, for tests.
+pub(super) fn peer(number: u8) -> PeerId {
+    PeerId::from([number; 32])
+}
+
+/// Content that differs from path to path and from group to group.
+fn content(path: &str, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(path.as_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Files under a folder: path below it and content. Files that are still being written have names of their own.
+pub(super) fn files_under(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&next) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}

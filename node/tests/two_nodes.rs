@@ -1,0 +1,295 @@
+//! Real nodes over real sockets on loopback: share, find, copy, damage, resume.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use futures::StreamExt;
+use p2p_api::{
+    Change, DriveInfo, Follow, Import, ImportEvent, NewDrive, Node, Open, ReadRange, TransferEvent, TreeQuery,
+};
+use p2p_node::{Config, NodeOptions, RunningNode, start};
+
+struct Home {
+    dir: tempfile::TempDir,
+    node: RunningNode,
+}
+
+async fn node(bootstrap: &[String]) -> Home {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = start(options(dir.path(), bootstrap)).await.expect("starts");
+    Home { dir, node }
+}
+
+fn options(dir: &Path, bootstrap: &[String]) -> NodeOptions {
+    let mut config = Config::default();
+    config.transport.mdns = false;
+    config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()];
+    NodeOptions { home: dir.join("home"), api: None, config, apps: Vec::new(), bootstrap: bootstrap.to_vec() }
+}
+
+fn address(node: &RunningNode) -> String {
+    let listen = node.listen().into_iter().find(|a| a.contains("/tcp/")).expect("listens on TCP");
+    format!("{listen}/p2p/{}", node.peer_id())
+}
+
+/// Names everything in a folder in index order and imports it.
+async fn share(node: &Node, folder: &Path) -> (DriveInfo, ImportEvent) {
+    let drive =
+        node.drives().create(NewDrive { path: Some(folder.to_owned()), title: "t".into() }).await.expect("made");
+    let mut paths = Vec::new();
+    collect(folder, "", &mut paths);
+    paths.sort_by_key(|path| path.replace('/', "\x01"));
+    let changes = paths.into_iter().map(|path| Ok(Change { path, at: None }));
+    let changes = futures::stream::iter(changes.collect::<Vec<_>>()).boxed();
+    let mut events = node.drives().import(drive.drive, Import::default(), changes).await.expect("imports");
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event.expect("goes well"));
+    }
+    let drive = node.drives().get(drive.drive).await.expect("known");
+    (drive, last.expect("an end"))
+}
+
+fn collect(folder: &Path, prefix: &str, paths: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("listed") {
+        let entry = entry.expect("an entry");
+        let path = format!("{prefix}{}", entry.file_name().to_str().expect("UTF-8"));
+        if entry.file_type().expect("a type").is_dir() {
+            collect(&entry.path(), &format!("{path}/"), paths);
+        }
+        paths.push(path);
+    }
+}
+
+async fn follow(node: &Node, link: &str, target: &Path) -> Result<TransferEvent, p2p_api::ApiError> {
+    let follow = Follow {
+        link: link.to_owned(),
+        target: target.to_owned(),
+        allow_external_links: false,
+        timeout: Some(Duration::from_secs(20)),
+    };
+    let mut events = node.drives().follow(follow).await?;
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event?);
+    }
+    Ok(last.expect("an end"))
+}
+
+/// A folder with everything that must survive the way.
+fn fill(folder: &Path) {
+    std::fs::create_dir_all(folder.join("docs/deep/empty")).expect("made");
+    std::fs::write(folder.join("index.html"), "<h1>hello</h1>".repeat(20)).expect("written");
+    std::fs::write(folder.join("docs/tiny"), "x").expect("written");
+    std::fs::write(folder.join("docs/nothing"), "").expect("written");
+    for n in 0..300u32 {
+        std::fs::write(folder.join(format!("docs/deep/{n}.txt")), n.to_string().repeat(100)).expect("written");
+    }
+    let big: Vec<u8> = (0..5_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(folder.join("big.bin"), &big).expect("written");
+    std::fs::write(folder.join("middle.bin"), &big[..200_000]).expect("written");
+    std::fs::set_permissions(folder.join("docs/tiny"), std::fs::Permissions::from_mode(0o755)).expect("set");
+    symlink("docs/tiny", folder.join("link")).expect("linked");
+    symlink("../../index.html", folder.join("docs/deep/up")).expect("linked");
+    symlink("/etc/passwd", folder.join("outside")).expect("linked");
+    symlink("docs/".to_owned() + &"x/".repeat(40) + "far", folder.join("long")).expect("linked");
+}
+
+/// Compares trees as `diff -r` does, with modes, times and links.
+fn compare(a: &Path, b: &Path, but: &[&str]) {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    collect(a, "", &mut left);
+    collect(b, "", &mut right);
+    left.retain(|path| !but.contains(&path.as_str()));
+    left.sort();
+    right.sort();
+    assert_eq!(left, right);
+    for path in left {
+        let (x, y) = (a.join(&path), b.join(&path));
+        let (m, n) = (x.symlink_metadata().expect("there"), y.symlink_metadata().expect("there"));
+        assert_eq!(m.file_type(), n.file_type(), "{path}");
+        if m.is_symlink() {
+            assert_eq!(std::fs::read_link(&x).expect("a link"), std::fs::read_link(&y).expect("a link"), "{path}");
+            continue;
+        }
+        assert_eq!(m.permissions().mode(), n.permissions().mode(), "{path}");
+        assert_eq!(m.modified().expect("a time"), n.modified().expect("a time"), "{path}");
+        if m.is_file() {
+            assert!(std::fs::read(&x).expect("read") == std::fs::read(&y).expect("read"), "{path} differs");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_shared_and_copied_by_its_link_alone() {
+    let (a, c) = (node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    fill(&site);
+    let (drive, published) = share(&a.node.node(), &site).await;
+    assert!(matches!(published, ImportEvent::Published { version: 1, files: 305, changed: true, .. }), "{published:?}");
+    let (again, unchanged) = share(&a.node.node(), &site).await;
+    assert_eq!(again.drive, drive.drive);
+    assert!(matches!(unchanged, ImportEvent::Published { version: 1, changed: false, .. }), "{unchanged:?}");
+
+    let copy = c.dir.path().join("copy");
+    let done = follow(&c.node.node(), &drive.link, &copy).await.expect("copied");
+    let TransferEvent::Done { version, files, skipped, .. } = &done else { panic!("{done:?}") };
+    assert_eq!((*version, *files), (1, 305));
+    assert_eq!(skipped.iter().map(|s| s.path.as_str()).collect::<Vec<_>>(), ["outside"]);
+    compare(&site, &copy, &["outside"]);
+
+    // A second run has nothing to fetch; a changed file is fetched alone and what was changed here is kept.
+    let done = follow(&c.node.node(), &drive.link, &copy).await.expect("copied");
+    assert!(matches!(done, TransferEvent::Done { bytes_fetched: 0, .. }), "{done:?}");
+    std::fs::write(site.join("docs/tiny"), "y".repeat(3_000)).expect("written");
+    std::fs::remove_file(site.join("docs/deep/7.txt")).expect("removed");
+    share(&a.node.node(), &site).await;
+    std::fs::write(copy.join("index.html"), "mine").expect("written");
+    let done = follow(&c.node.node(), &drive.link, &copy).await.expect("copied");
+    assert!(matches!(done, TransferEvent::Done { version: 2, bytes_fetched: 3_280, .. }), "{done:?}");
+    assert_eq!(std::fs::read_to_string(copy.join("index.html (local 1)")).expect("kept"), "mine");
+    std::fs::remove_file(copy.join("index.html (local 1)")).expect("removed");
+    // The kept copy changed the folder's time, nothing else.
+    compare(&site, &copy, &["outside"]);
+    a.node.shutdown().await;
+    c.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_finds_the_drive_through_the_dht() {
+    let b = node(&[]).await;
+    let start = [address(&b.node)];
+    let (a, c) = (node(&start).await, node(&start).await);
+    let site = a.dir.path().join("site");
+    std::fs::create_dir(&site).expect("made");
+    std::fs::write(site.join("hello"), "hello ".repeat(100)).expect("written");
+    let (drive, _) = share(&a.node.node(), &site).await;
+    let bare = drive.link.split('#').next().expect("a link").to_owned();
+    let copy = c.dir.path().join("copy");
+    let done = follow(&c.node.node(), &bare, &copy).await.expect("copied");
+    assert!(matches!(done, TransferEvent::Done { version: 1, files: 1, .. }), "{done:?}");
+    compare(&site, &copy, &[]);
+    for home in [a, b, c] {
+        home.node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_looks_without_copying() {
+    let (a, c) = (node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    fill(&site);
+    let (drive, _) = share(&a.node.node(), &site).await;
+    let reader = c.node.node();
+    let opened = reader.drives().open(Open::new(drive.link.clone())).await.expect("opened");
+    assert_eq!((opened.version, opened.drive), (1, drive.drive));
+    let top: Vec<String> = reader
+        .drives()
+        .tree(drive.drive, TreeQuery { prefix: String::new(), depth: Some(1) })
+        .await
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").path)
+        .collect()
+        .await;
+    assert_eq!(top, ["big.bin", "docs", "index.html", "link", "long", "middle.bin", "outside"]);
+    let range = ReadRange { start: 1_000_000, end: Some(3_000_001) };
+    let content = reader.drives().read(drive.drive, "big.bin", range).await.expect("read");
+    let parts: Vec<_> = content.stream.map(|part| part.expect("bytes")).collect().await;
+    let whole = std::fs::read(site.join("big.bin")).expect("read");
+    assert!(parts.concat() == whole[1_000_000..3_000_001]);
+    let missing = reader.drives().read(drive.drive, "none", ReadRange::default()).await;
+    assert_eq!(missing.err().expect("an error").kind, p2p_api::ErrorKind::NotFound);
+    a.node.shutdown().await;
+    c.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_file_is_never_served_corrupt() {
+    let (a, c) = (node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    fill(&site);
+    let (drive, _) = share(&a.node.node(), &site).await;
+    // Edited after the version was made, same size and all.
+    let mut big = std::fs::read(site.join("big.bin")).expect("read");
+    big[4_000_000] ^= 1;
+    std::fs::write(site.join("big.bin"), &big).expect("written");
+    let copy = c.dir.path().join("copy");
+    let target = copy.clone();
+    let (link, reader) = (drive.link.clone(), c.node.node());
+    let clone = tokio::spawn(async move { follow(&reader, &link, &target).await });
+    // The new version comes while the copy waits for the old one's bytes.
+    tokio::time::timeout(Duration::from_secs(15), async {
+        while a.node.node().metrics().await.expect("metrics").contains("p2pnode_drive_stale_total 0") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the edit is noticed");
+    assert!(!copy.join("big.bin").exists());
+    share(&a.node.node(), &site).await;
+    let done = clone.await.expect("joined").expect("copied");
+    assert!(matches!(done, TransferEvent::Done { version: 2, .. }), "{done:?}");
+    compare(&site, &copy, &["outside"]);
+    a.node.shutdown().await;
+    c.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_home_gives_the_same_link_and_serves_again_after_a_restart() {
+    let a = node(&[]).await;
+    let site = a.dir.path().join("site");
+    std::fs::create_dir(&site).expect("made");
+    std::fs::write(site.join("hello"), "hello ".repeat(100)).expect("written");
+    let (drive, _) = share(&a.node.node(), &site).await;
+    let Home { dir, node: running } = a;
+    running.shutdown().await;
+    let again = start(options(dir.path(), &[])).await.expect("starts again");
+    let (same, event) = share(&again.node(), &site).await;
+    assert_eq!(same.drive, drive.drive);
+    assert!(matches!(event, ImportEvent::Published { version: 1, changed: false, .. }), "{event:?}");
+    let c = node(&[]).await;
+    let copy = c.dir.path().join("copy");
+    follow(&c.node.node(), &same.link, &copy).await.expect("copied");
+    compare(&site, &copy, &[]);
+    again.shutdown().await;
+    c.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_serves_others_when_the_owner_is_gone() {
+    let (a, b, c) = (node(&[]).await, node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    fill(&site);
+    let (drive, _) = share(&a.node.node(), &site).await;
+    follow(&b.node.node(), &drive.link, &b.dir.path().join("copy")).await.expect("copied");
+    let link = b.node.node().drives().get(drive.drive).await.expect("known").link;
+    a.node.shutdown().await;
+    let copy = c.dir.path().join("copy");
+    follow(&c.node.node(), &link, &copy).await.expect("copied");
+    compare(&site, &copy, &["outside"]);
+    b.node.shutdown().await;
+    c.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_it_is_said_in_time() {
+    let c = node(&[]).await;
+    let key = p2p_identity::SecretKey::generate();
+    let id = p2p_identity::DriveId::from(key.public());
+    let follow_it = Follow {
+        link: id.to_string(),
+        target: c.dir.path().join("copy"),
+        allow_external_links: false,
+        timeout: Some(Duration::from_secs(1)),
+    };
+    let mut events = c.node.node().drives().follow(follow_it).await.expect("starts");
+    let error = loop {
+        match events.next().await.expect("an end") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind, p2p_api::ErrorKind::NotFound, "{error:?}");
+    c.node.shutdown().await;
+}
