@@ -71,11 +71,7 @@ impl AppResponse {
     /// One JSON value.
     pub fn json<T: Serialize>(value: &T) -> Self {
         match serde_json::to_vec(value) {
-            Ok(bytes) => Self {
-                status: 200,
-                content_type: JSON,
-                body: stream::iter([Ok(Bytes::from(bytes))]).boxed(),
-            },
+            Ok(bytes) => Self { status: 200, content_type: JSON, body: stream::iter([Ok(Bytes::from(bytes))]).boxed() },
             Err(error) => Self::problem(ApiError::internal(format!("cannot encode the answer: {error}"))),
         }
     }
@@ -99,10 +95,6 @@ impl AppResponse {
         let problem = Problem::from(error);
         let status = problem.status;
         let bytes = serde_json::to_vec(&problem).unwrap_or_default();
-        Self {
-            status,
-            content_type: PROBLEM_JSON,
-            body: stream::iter([Ok(Bytes::from(bytes))]).boxed(),
-        }
+        Self { status, content_type: PROBLEM_JSON, body: stream::iter([Ok(Bytes::from(bytes))]).boxed() }
     }
 }

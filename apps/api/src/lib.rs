@@ -17,11 +17,13 @@ pub mod wire;
 
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
 pub use drives::{
-    Change, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, NewDrive, Open,
-    Progress, ReadRange, Removed, Skipped, TransferEvent, TreeEntry, TreeQuery,
+    Change, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, NewDrive, Open, Progress, ReadRange,
+    Removed, Skipped, TransferEvent, TreeEntry, TreeQuery,
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
-pub use network::{DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability};
+pub use network::{
+    DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability,
+};
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};

@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use p2p_identity::{DriveId, PeerId};
 
 use crate::{
-    Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo,
-    Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
+    Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo, Open,
+    PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.

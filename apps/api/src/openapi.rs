@@ -18,8 +18,27 @@ use crate::{
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
-    Change, CloneEvent, CloneRequest, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo,
-    Open, PeerInfo, Ping, Problem, Provider, Removed, ShareEvent, ShareRequest, TransferEvent, TreeEntry,
+    Change,
+    CloneEvent,
+    CloneRequest,
+    DialRequest,
+    Dialed,
+    DriveInfo,
+    Event,
+    Follow,
+    ImportEvent,
+    NewDrive,
+    NodeInfo,
+    Open,
+    PeerInfo,
+    Ping,
+    Problem,
+    Provider,
+    Removed,
+    ShareEvent,
+    ShareRequest,
+    TransferEvent,
+    TreeEntry,
 )))]
 struct Components;
 
@@ -57,17 +76,23 @@ pub fn openapi_json() -> String {
 fn network_operations() -> Vec<Operation> {
     let key = "64 hexadecimal digits.";
     vec![
-        Operation::get(routes::PING, "Answers at once; the headers `API-Version` and `API-Min-Version` say what is served.")
-            .answers(204, None),
+        Operation::get(
+            routes::PING,
+            "Answers at once; the headers `API-Version` and `API-Min-Version` say what is served.",
+        )
+        .answers(204, None),
         Operation::get(routes::NODE, "Who and how this node is.").answers(200, json::<NodeInfo>()),
         Operation::new(HttpMethod::Post, routes::STOP, "Asks the node to stop.").answers(202, None),
         Operation::get(routes::OPENAPI, "This document.").answers(200, Some((JSON, any_object()))),
         Operation::get(routes::METRICS, "Counters in OpenMetrics text form.").answers(200, Some((TEXT, text()))),
-        Operation::get(routes::EVENTS, "What happens: server-sent events where `Accept` asks for them, else one JSON value a line.")
-            .query("topics", "Only these topics, separated by commas.")
-            .query("after", "Start after the event with this id; the header `Last-Event-ID` wins over it.")
-            .answers(200, lines::<Event>())
-            .also(EVENT_STREAM, text()),
+        Operation::get(
+            routes::EVENTS,
+            "What happens: server-sent events where `Accept` asks for them, else one JSON value a line.",
+        )
+        .query("topics", "Only these topics, separated by commas.")
+        .query("after", "Start after the event with this id; the header `Last-Event-ID` wins over it.")
+        .answers(200, lines::<Event>())
+        .also(EVENT_STREAM, text()),
         Operation::get(routes::PEERS, "Connected peers.").answers(200, list::<PeerInfo>()),
         Operation::new(HttpMethod::Post, routes::DIAL, "Connects to a multiaddr or a peer id.")
             .takes(json::<DialRequest>())
@@ -80,7 +105,9 @@ fn network_operations() -> Vec<Operation> {
             .at("key", key)
             .query("timeout_s", "Seconds to look; 30 by default.")
             .answers(200, list::<Provider>()),
-        Operation::new(HttpMethod::Put, routes::PROVIDERS, "Says that this node provides a key.").at("key", key).answers(204, None),
+        Operation::new(HttpMethod::Put, routes::PROVIDERS, "Says that this node provides a key.")
+            .at("key", key)
+            .answers(204, None),
         Operation::new(HttpMethod::Delete, routes::PROVIDERS, "Stops saying so.").at("key", key).answers(204, None),
     ]
 }
@@ -89,48 +116,77 @@ fn drive_operations() -> Vec<Operation> {
     let drive = "A drive id.";
     vec![
         Operation::get(routes::DRIVES, "Drives known here.").answers(200, list::<DriveInfo>()),
-        Operation::new(HttpMethod::Post, routes::DRIVES, "Makes a drive, or returns the one that this folder has already.")
-            .takes(json::<NewDrive>())
-            .answers(200, json::<DriveInfo>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::DRIVES,
+            "Makes a drive, or returns the one that this folder has already.",
+        )
+        .takes(json::<NewDrive>())
+        .answers(200, json::<DriveInfo>()),
         Operation::new(HttpMethod::Post, routes::OPEN, "Finds a drive's peers and its newest version.")
             .takes(json::<Open>())
             .answers(200, json::<DriveInfo>()),
-        Operation::new(HttpMethod::Post, routes::FOLLOW, "Copies a drive into a folder. Closing the connection stops it.")
-            .takes(json::<Follow>())
-            .answers(200, lines::<TransferEvent>()),
-        Operation::get(routes::DRIVE, "One drive that is known here.").at("drive", drive).answers(200, json::<DriveInfo>()),
-        Operation::new(HttpMethod::Delete, routes::DRIVE, "Stops sharing, mirroring or remembering a drive. Files in folders stay.")
+        Operation::new(
+            HttpMethod::Post,
+            routes::FOLLOW,
+            "Copies a drive into a folder. Closing the connection stops it.",
+        )
+        .takes(json::<Follow>())
+        .answers(200, lines::<TransferEvent>()),
+        Operation::get(routes::DRIVE, "One drive that is known here.")
             .at("drive", drive)
-            .answers(200, json::<Removed>()),
-        Operation::new(HttpMethod::Post, routes::IMPORT, "Takes the drive's folder into a new version: all that the lines name, in path order.")
-            .at("drive", drive)
-            .query("message", "A sentence kept with the version, at most 1 KiB.")
-            .takes(lines::<Change>())
-            .answers(200, lines::<ImportEvent>()),
+            .answers(200, json::<DriveInfo>()),
+        Operation::new(
+            HttpMethod::Delete,
+            routes::DRIVE,
+            "Stops sharing, mirroring or remembering a drive. Files in folders stay.",
+        )
+        .at("drive", drive)
+        .answers(200, json::<Removed>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::IMPORT,
+            "Takes the drive's folder into a new version: all that the lines name, in path order.",
+        )
+        .at("drive", drive)
+        .query("message", "A sentence kept with the version, at most 1 KiB.")
+        .takes(lines::<Change>())
+        .answers(200, lines::<ImportEvent>()),
         Operation::get(routes::TREE, "Entries in path order.")
             .at("drive", drive)
             .query("prefix", "Only this path and what is below it.")
             .query("depth", "Levels below the prefix; 1 for one folder, all by default.")
             .answers(200, lines::<TreeEntry>()),
-        Operation::get(routes::FILE, "Verified bytes of a file. The `ETag` is the content's hash; a single `Range` is honoured.")
-            .at("drive", drive)
-            .at("path", "A path in the drive.")
-            .answers(200, Some((BYTES, text()))),
+        Operation::get(
+            routes::FILE,
+            "Verified bytes of a file. The `ETag` is the content's hash; a single `Range` is honoured.",
+        )
+        .at("drive", drive)
+        .at("path", "A path in the drive.")
+        .answers(200, Some((BYTES, text()))),
     ]
 }
 
 fn app_operations() -> Vec<Operation> {
     vec![
         Operation::get(routes::SHARES, "What this node shares and follows.").answers(200, list::<DriveInfo>()),
-        Operation::new(HttpMethod::Post, routes::SHARES, "Shares a folder. Closing the connection before `published` stops it.")
-            .takes(json::<ShareRequest>())
-            .answers(200, lines::<ShareEvent>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::SHARES,
+            "Shares a folder. Closing the connection before `published` stops it.",
+        )
+        .takes(json::<ShareRequest>())
+        .answers(200, lines::<ShareEvent>()),
         Operation::new(HttpMethod::Delete, routes::SHARES, "Stops sharing or following; keeps the files.")
             .query("which", "A drive id, a link, or the absolute path of a folder.")
             .answers(200, json::<Removed>()),
-        Operation::new(HttpMethod::Post, routes::CLONES, "Fetches a drive into a folder. Closing the connection stops it.")
-            .takes(json::<CloneRequest>())
-            .answers(200, lines::<CloneEvent>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::CLONES,
+            "Fetches a drive into a folder. Closing the connection stops it.",
+        )
+        .takes(json::<CloneRequest>())
+        .answers(200, lines::<CloneEvent>()),
     ]
 }
 
@@ -219,10 +275,8 @@ impl Operation {
 
     fn build(self) -> OperationBuilder {
         let content = |schema| ContentBuilder::new().schema(Some(schema)).build();
-        let answer = self
-            .answers
-            .into_iter()
-            .fold(ResponseBuilder::new().description("Done."), |answer, (media, schema)| {
+        let answer =
+            self.answers.into_iter().fold(ResponseBuilder::new().description("Done."), |answer, (media, schema)| {
                 answer.content(media, content(schema))
             });
         let problem = ResponseBuilder::new()
@@ -280,9 +334,25 @@ mod tests {
     fn every_route_is_described() {
         let document = openapi();
         for route in [
-            routes::PING, routes::NODE, routes::STOP, routes::OPENAPI, routes::METRICS, routes::EVENTS, routes::PEERS,
-            routes::DIAL, routes::PEER_PING, routes::PROVIDERS, routes::DRIVES, routes::OPEN, routes::FOLLOW,
-            routes::DRIVE, routes::IMPORT, routes::TREE, routes::FILE, routes::SHARES, routes::CLONES,
+            routes::PING,
+            routes::NODE,
+            routes::STOP,
+            routes::OPENAPI,
+            routes::METRICS,
+            routes::EVENTS,
+            routes::PEERS,
+            routes::DIAL,
+            routes::PEER_PING,
+            routes::PROVIDERS,
+            routes::DRIVES,
+            routes::OPEN,
+            routes::FOLLOW,
+            routes::DRIVE,
+            routes::IMPORT,
+            routes::TREE,
+            routes::FILE,
+            routes::SHARES,
+            routes::CLONES,
         ] {
             let path = route.replace("{*", "{");
             assert!(document.paths.paths.contains_key(&path), "{path} is missing");

@@ -77,7 +77,8 @@ impl Global {
 
     /// Where the node's socket is.
     pub(crate) fn socket(&self) -> Result<SocketPath> {
-        socket::default_path(self.home.as_deref(), self.api.as_deref()).map_err(|error| Failure::usage(error.to_string()))
+        socket::default_path(self.home.as_deref(), self.api.as_deref())
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 }
 

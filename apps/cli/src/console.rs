@@ -26,11 +26,6 @@ impl Console {
         Self { streams, is_json, is_quiet }
     }
 
-    /// Whether scripts read the results.
-    pub(crate) fn is_json(&self) -> bool {
-        self.is_json
-    }
-
     /// Whether a progress bar makes sense.
     pub(crate) fn has_progress(&self) -> bool {
         self.streams.is_err_terminal && !self.is_json && !self.is_quiet

@@ -14,10 +14,7 @@ pub(crate) enum Failure {
     /// The node, or this program, could not do it.
     Api(ApiError),
     /// The command itself is wrong.
-    Usage {
-        message: String,
-        hint: Option<String>,
-    },
+    Usage { message: String, hint: Option<String> },
     /// No node answers.
     NoNode(String),
     /// SIGINT or SIGTERM.

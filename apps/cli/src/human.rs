@@ -26,7 +26,7 @@ pub(crate) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        for (value, text) in [(0.04, "0.0 s"), (0.9, "0.9 s"), (9.96, "10 s"), (200.0, "3 min 20 s"), (7_500.0, "2 h 5 min")] {
+        for (value, text) in
+            [(0.04, "0.0 s"), (0.9, "0.9 s"), (9.96, "10 s"), (200.0, "3 min 20 s"), (7_500.0, "2 h 5 min")]
+        {
             assert_eq!(seconds(value), text);
         }
     }

@@ -6,7 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for the next SIGINT or SIGTERM. Where the system gives no handler, for ever.
 pub(crate) async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return pending().await;
     };
     tokio::select! {

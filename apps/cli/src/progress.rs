@@ -54,7 +54,13 @@ impl Drop for Bar {
 
 fn amount(progress: &Progress) -> String {
     let Progress { files_done, files_total, bytes_done, bytes_total, .. } = progress;
-    format!("{} of {}, {} of {} files", bytes(*bytes_done), bytes(*bytes_total), number(*files_done), number(*files_total))
+    format!(
+        "{} of {}, {} of {} files",
+        bytes(*bytes_done),
+        bytes(*bytes_total),
+        number(*files_done),
+        number(*files_total)
+    )
 }
 
 fn rate(progress: &Progress) -> String {

@@ -1,5 +1,6 @@
 //! The node that a command talks to: one that runs, or one inside this process.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use p2p_api::socket;
@@ -30,13 +31,27 @@ pub(crate) enum Need {
     RunningOrInside,
 }
 
-/// Where the node is that a command talks to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Home {
-    /// In a process of its own: it goes on when the command has ended.
-    Elsewhere,
-    /// In this process: it ends with the command.
-    Inside,
+/// How a command goes on with its node.
+pub(crate) struct Course {
+    is_inside: bool,
+    may_end: AtomicBool,
+}
+
+impl Course {
+    /// Whether the node runs in this process and ends with the command.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.is_inside
+    }
+
+    /// From now on an interruption is the proper end of the command.
+    pub(crate) fn may_end(&self) {
+        self.may_end.store(true, Ordering::Relaxed);
+    }
+
+    /// What an interruption means by now. There is one listener for signals, as two would be woken in any order.
+    fn interrupted(&self) -> Result<()> {
+        if self.may_end.load(Ordering::Relaxed) { Ok(()) } else { Err(Failure::Interrupted) }
+    }
 }
 
 struct Session {
@@ -46,21 +61,20 @@ struct Session {
 
 impl Context {
     /// Runs `command` with a node, until it ends or is interrupted; then a node inside this process is stopped.
-    pub(crate) async fn with_node<T>(
+    pub(crate) async fn with_node(
         &mut self,
         need: Need,
-        command: impl AsyncFnOnce(&mut Console, &Client, Home) -> Result<T>,
-    ) -> Result<T> {
+        command: impl AsyncFnOnce(&mut Console, &Client, &Course) -> Result<()>,
+    ) -> Result<()> {
         let session = tokio::select! {
             session = self.open(need) => session?,
             () = interrupted() => return Err(Failure::Interrupted),
         };
-        let home = if session.inside.is_some() { Home::Inside } else { Home::Elsewhere };
+        let course = Course { is_inside: session.inside.is_some(), may_end: AtomicBool::new(false) };
         let result = tokio::select! {
-            // The command first: it may take an interruption as its proper end.
             biased;
-            result = command(&mut self.console, &session.client, home) => result,
-            () = interrupted() => Err(Failure::Interrupted),
+            result = command(&mut self.console, &session.client, &course) => result,
+            () = interrupted() => course.interrupted(),
         };
         session.close().await;
         result
@@ -93,5 +107,18 @@ impl Session {
                 () = tokio::time::sleep(GOODBYE_TIME) => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_is_a_failure_until_the_command_may_end() {
+        let course = Course { is_inside: true, may_end: AtomicBool::new(false) };
+        assert!(matches!(course.interrupted(), Err(Failure::Interrupted)));
+        course.may_end();
+        assert!(course.interrupted().is_ok());
     }
 }

@@ -77,7 +77,8 @@ impl Client {
     /// A raw call. Any status is an answer: see [`Response::ok`]. `path` is percent-encoded and may have a query.
     pub async fn request(&self, method: Method, path: &str, body: RequestBody) -> Result<Response> {
         let request = Request::builder().method(method).uri(path).body(body);
-        self.send(request.map_err(|error| ApiError::invalid(format!("{path:?} is not a path of the API: {error}")))?).await
+        self.send(request.map_err(|error| ApiError::invalid(format!("{path:?} is not a path of the API: {error}")))?)
+            .await
     }
 
     /// A raw call with headers.

@@ -33,7 +33,12 @@ pub(crate) async fn fetch_tree(
         let mut wanted = Vec::new();
         while let Some(expected) = frontier.pop_front() {
             match local(shared, &expected)? {
-                Some(node) => add_children(&node, &expected, &mut frontier),
+                Some(node) => {
+                    if keep == Keep::OnDisk {
+                        shared.nodes.promote(&expected.id)?;
+                    }
+                    add_children(&node, &expected, &mut frontier);
+                }
                 None => wanted.push(expected),
             }
             if wanted.len() == MAX_NODES_PER_REQUEST {

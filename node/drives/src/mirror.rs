@@ -11,11 +11,12 @@ mod small;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use p2p_identity::Hints;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use self::large::Partial;
 use self::plan::Plan;
@@ -168,7 +169,7 @@ impl Job {
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
         let (session, head) = first;
-        let session = self.fetch_index(sources, opened, session, &head, patience).await?;
+        let (session, head) = self.fetch_index(sources, opened, session, head, patience).await?;
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
         let plan = Arc::new(Plan::new(self.clone(), head.clone()));
@@ -214,21 +215,22 @@ impl Job {
         .await
     }
 
-    /// Gets the whole index, from the next peer where one fails.
+    /// Gets the whole index, from the next peer where one fails: then the version is the one that peer has. A peer that
+    /// shows a version and has not got it must not keep us from what the others have.
     async fn fetch_index(
         &self,
         sources: &Sources,
         opened: &mut mpsc::Receiver<Opened>,
         mut session: Arc<Session>,
-        head: &HeadEnvelope,
+        mut head: HeadEnvelope,
         patience: Duration,
-    ) -> Result<Arc<Session>, DriveError> {
+    ) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
         let deadline = Instant::now() + patience;
         loop {
             let body = head.body();
             let root = Expected::root_with_sums(body.root, body.files, body.bytes);
             match fetch_tree(&self.shared, &session, root, Keep::OnDisk).await {
-                Ok(()) => return Ok(session),
+                Ok(()) => return Ok((session, head)),
                 Err(FetchError::Local(error)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(peer = %session.peer, %error, "index not fetched");
@@ -239,10 +241,13 @@ impl Job {
                     } else {
                         sources.on_ended(session.peer)
                     }
-                    match tokio::time::timeout(left, opened.recv()).await {
-                        Ok(Some(next)) => session = next.session,
-                        _ => return Err(DriveError::NoPeers(format!("{}; last: {error}", sources.report()))),
-                    }
+                    (session, head) = match first_session(&self.drive, sources, opened, left).await {
+                        Ok(next) => next,
+                        Err(DriveError::NoPeers(report)) => {
+                            return Err(DriveError::NoPeers(format!("{report}; last: {error}")));
+                        }
+                        Err(error) => return Err(error),
+                    };
                 }
             }
         }
@@ -351,7 +356,9 @@ impl Job {
                 self.queue.changed.notify_waiters();
                 false
             }
+            // Or the other workers of this session would take the same work to the same peer.
             FetchError::Lied(_) => {
+                session.end();
                 sources.ban(session.peer);
                 false
             }
@@ -361,6 +368,7 @@ impl Job {
                 true
             }
             FetchError::Unreachable(_) | FetchError::Refused | FetchError::Broken(_) | FetchError::Stalled => {
+                session.end();
                 sources.on_ended(session.peer);
                 false
             }
@@ -484,7 +492,7 @@ pub(crate) async fn first_session(
     opened: &mut mpsc::Receiver<Opened>,
     patience: Duration,
 ) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
-    let deadline = tokio::time::Instant::now() + patience;
+    let deadline = Instant::now() + patience;
     loop {
         match tokio::time::timeout_at(deadline, opened.recv()).await {
             Ok(Some(opened)) => match newest(drive, opened.heads) {

@@ -72,6 +72,15 @@ impl NodeStore {
         lock(&self.browsed).insert(id, bytes, MAX_BROWSED_BYTES);
     }
 
+    /// Keeps a node that is only in memory; one that is on disk already costs a look.
+    pub(crate) fn promote(&self, id: &NodeId) -> Result<(), DriveError> {
+        let bytes = lock(&self.browsed).nodes.get(id).cloned();
+        match bytes {
+            Some(bytes) if self.location(id)?.is_none() => self.keep(&[(*id, bytes)]),
+            _ => Ok(()),
+        }
+    }
+
     /// Brings everything kept so far to the disk.
     pub(crate) fn sync(&self) -> Result<(), DriveError> {
         self.packs.sync()?;

@@ -14,16 +14,22 @@ use crate::frame::{FrameError, read_message, write_message};
 use crate::head::HeadEnvelope;
 use crate::network::{Dialer, PeerStream};
 use crate::topic::{Proof, ReadKey, Session as ProofSession, Side, Topic};
-use crate::tree::NodeId;
+use crate::tree::{MAX_LEVELS, NodeId};
 use crate::wire::{
-    ByeReason, Control, FIRST_BYTE_TIMEOUT, Hello, Item, MAX_NODES_PER_REQUEST, NONCE_BYTES, Nodes, Open, Prove,
-    Request, RequestFrame, Status, Summary,
+    ByeReason, Control, FIRST_BYTE_TIMEOUT, Hello, Item, MAX_ENVELOPE_BYTES, MAX_NODE_BYTES, MAX_NODES_PER_REQUEST,
+    MAX_PREFETCH_BYTES, MAX_WRITERS, NONCE_BYTES, Nodes, Open, Prove, Request, RequestFrame, Status, Summary,
 };
 
 /// A body that stands still for this long has stalled. The specification's 2 s are less than a busy disk's pause.
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(10);
+/// Least bytes that must come in [`BODY_IDLE`], or all that are due: less is a peer that drips to keep us waiting. Low
+/// enough for 24 streams that share 10 KiB/s.
+const MIN_BODY_BYTES: usize = 4 * 1024;
 /// Most items an `Open` may answer with; beyond that somebody plays.
 const MAX_ITEMS: usize = 1_024;
+/// Most bytes of all these items: a head of every writer, a node of every level, and the prefetched content.
+const MAX_ITEM_BYTES: usize =
+    MAX_WRITERS * MAX_ENVELOPE_BYTES + MAX_LEVELS as usize * MAX_NODE_BYTES + MAX_PREFETCH_BYTES as usize;
 
 /// Why a request to a peer failed.
 #[derive(Debug, thiserror::Error)]
@@ -153,9 +159,14 @@ impl Session {
         Ok(Opened { session: Arc::new(session), heads, nodes })
     }
 
-    /// Whether the peer ended the session.
+    /// Whether the session is over, by the peer's word or by ours.
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The peer failed one of several requests under way: no more are sent in this session.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Asks, and returns the stream behind a good status.
@@ -249,21 +260,27 @@ async fn status(stream: &mut PeerStream) -> Result<(), FetchError> {
 
 async fn read_items(stream: &mut PeerStream) -> Result<(Vec<HeadEnvelope>, Vec<(NodeId, Bytes)>), FetchError> {
     let (mut heads, mut nodes) = (Vec::new(), Vec::new());
+    let mut left = MAX_ITEM_BYTES;
+    let mut take = |bytes: usize| {
+        left = left.checked_sub(bytes).ok_or_else(|| FetchError::Lied("an endless answer".into()))?;
+        Ok::<_, FetchError>(bytes)
+    };
     for _ in 0..MAX_ITEMS {
         let item = tokio::time::timeout(BODY_IDLE, read_message::<Item>(stream)).await;
         match item.map_err(|_| FetchError::Stalled)?? {
             Item::End => return Ok((heads, nodes)),
             Item::Head(envelope) => {
+                take(envelope.len())?;
                 let head = HeadEnvelope::decode(envelope.into_vec().into());
                 heads.push(head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?);
             }
             Item::Node { len } => {
-                let mut bytes = vec![0; len as usize];
+                let mut bytes = vec![0; take(len as usize)?];
                 read_exact(stream, &mut bytes).await?;
                 nodes.push((NodeId::of(&bytes), bytes.into()));
             }
             Item::Blob { size, .. } => {
-                let mut bytes = vec![0; size as usize];
+                let mut bytes = vec![0; take(size as usize)?];
                 read_exact(stream, &mut bytes).await?;
             }
             Item::Change(_) => {}
@@ -272,16 +289,21 @@ async fn read_items(stream: &mut PeerStream) -> Result<(Vec<HeadEnvelope>, Vec<(
     Err(FetchError::Lied("an endless answer".into()))
 }
 
-/// Fills a buffer; stalls only when no byte at all comes for [`BODY_IDLE`].
+/// Fills a buffer; stalls when fewer than [`MIN_BODY_BYTES`] come in [`BODY_IDLE`] and more are due.
 pub(crate) async fn read_exact(stream: &mut PeerStream, buffer: &mut [u8]) -> Result<(), FetchError> {
     let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match tokio::time::timeout(BODY_IDLE, stream.read(rest)).await {
-            Ok(Ok(0)) => return Err(FetchError::Broken("ended too soon".into())),
-            Ok(Ok(read)) => filled += read,
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(FetchError::Stalled),
-        }
+    while filled < buffer.len() {
+        let enough = buffer.len().min(filled.saturating_add(MIN_BODY_BYTES));
+        let some = async {
+            while let Some(rest) = buffer.get_mut(filled..).filter(|_| filled < enough) {
+                match stream.read(rest).await? {
+                    0 => return Err(FetchError::Broken("ended too soon".into())),
+                    read => filled += read,
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(BODY_IDLE, some).await.map_err(|_| FetchError::Stalled)??;
     }
     Ok(())
 }

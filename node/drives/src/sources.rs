@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use p2p_identity::{Hints, PeerId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Shared;
@@ -128,7 +129,7 @@ impl Search {
             self.add(address.peer);
         }
         let mut found: BoxStream<'static, PeerId> = self.ask_dht();
-        let mut next_dht = tokio::time::Instant::now() + DHT_EVERY;
+        let mut next_dht = Instant::now() + DHT_EVERY;
         let mut tick = tokio::time::interval(NEIGHBOURS_EVERY);
         let mut attempts = FuturesUnordered::new();
         loop {
@@ -147,8 +148,8 @@ impl Search {
                     for peer in self.shared.providers.neighbours() {
                         self.add(peer);
                     }
-                    if tokio::time::Instant::now() >= next_dht {
-                        next_dht = tokio::time::Instant::now() + DHT_EVERY;
+                    if Instant::now() >= next_dht {
+                        next_dht = Instant::now() + DHT_EVERY;
                         if self.active() == 0 {
                             found = self.ask_dht();
                         }

@@ -155,9 +155,7 @@ impl State {
 
     fn check_peer(&self, peer: PeerId) -> Result<&PeerInfo> {
         let hint = "a fake node connects to nobody by itself";
-        self.peers
-            .get(&peer)
-            .ok_or_else(|| ApiError::not_found(format!("no way to {peer} was found")).with_hint(hint))
+        self.peers.get(&peer).ok_or_else(|| ApiError::not_found(format!("no way to {peer} was found")).with_hint(hint))
     }
 }
 
@@ -220,9 +218,8 @@ impl Contract for FakeNode {
             Some((address, peer)) if address.starts_with('/') => peer,
             _ => target,
         };
-        let peer = peer
-            .parse()
-            .map_err(|_| ApiError::invalid(format!("{target:?} is neither a multiaddr nor a peer id")))?;
+        let peer =
+            peer.parse().map_err(|_| ApiError::invalid(format!("{target:?} is neither a multiaddr nor a peer id")))?;
         let address = self.state().check_peer(peer)?.address.clone();
         Ok(Dialed { peer, address })
     }

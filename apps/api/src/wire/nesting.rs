@@ -46,7 +46,8 @@ mod tests {
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), any::<u32>().prop_map(Value::from), "\\PC{0,8}".prop_map(Value::from)];
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<u32>().prop_map(Value::from), "\\PC{0,8}".prop_map(Value::from)];
         leaf.prop_recursive(6, 32, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),

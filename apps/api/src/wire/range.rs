@@ -105,7 +105,17 @@ mod tests {
 
     #[test]
     fn other_headers_are_ignored() {
-        for header in ["", "bytes", "bytes=", "bytes=-", "bytes=5-2", "bytes=0-1,3-4", "lines=0-1", "bytes=+1-2", "bytes=1-99999999999999999999"] {
+        for header in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=5-2",
+            "bytes=0-1,3-4",
+            "lines=0-1",
+            "bytes=+1-2",
+            "bytes=1-99999999999999999999",
+        ] {
             assert_eq!(ByteRange::from_header(header), None, "{header}");
         }
     }

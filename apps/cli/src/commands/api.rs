@@ -51,7 +51,10 @@ fn request(arguments: &Arguments) -> Result<Request<RequestBody>> {
         _ => return Err(Failure::usage("a call is a method and a path")),
     };
     if !path.starts_with('/') {
-        return Err(Failure::usage_with_hint(format!("{path:?} is no path of the API"), "for example: p2p api GET /v1/node"));
+        return Err(Failure::usage_with_hint(
+            format!("{path:?} is no path of the API"),
+            "for example: p2p api GET /v1/node",
+        ));
     }
     let mut request = Request::builder().method(method).uri(path);
     for header in &arguments.headers {

@@ -24,7 +24,10 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
     let link = link::parse(&arguments.link)?;
     if link.path.is_empty() {
-        return Err(Failure::usage_with_hint("the link names no file", format!("list the drive: p2p ls {}", link.drive)));
+        return Err(Failure::usage_with_hint(
+            "the link names no file",
+            format!("list the drive: p2p ls {}", link.drive),
+        ));
     }
     let open = Open { link: link.text, timeout: context.global.timeout };
     context

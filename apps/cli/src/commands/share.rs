@@ -14,10 +14,9 @@ use serde_json::json;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::human::{bytes, count, seconds};
-use crate::interrupt::interrupted;
 use crate::place;
 use crate::progress::Bar;
-use crate::session::{Context, Home, Need};
+use crate::session::{Context, Need};
 
 /// How often to look who is connected.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -38,19 +37,17 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
     let request = ShareRequest { path, title: String::new(), once: arguments.once };
     let shown = arguments.dir.display().to_string();
     context
-        .with_node(Need::RunningOrInside, async move |console, client, home| {
-            if home == Home::Inside {
+        .with_node(Need::RunningOrInside, async move |console, client, course| {
+            if course.is_inside() {
                 console.note("No node is running: this command runs one until Ctrl-C.");
             }
             let events = client.post(routes::SHARES, &request).await?.lines();
             let (drive, version) = publish(console, events, &shown).await?;
-            match home {
-                Home::Elsewhere => Ok(()),
-                Home::Inside => tokio::select! {
-                    result = watch(console, client, drive, version) => result,
-                    () = interrupted() => Ok(()),
-                },
+            if !course.is_inside() {
+                return Ok(());
             }
+            course.may_end();
+            watch(console, client, drive, version).await
         })
         .await
 }

@@ -69,7 +69,9 @@ impl FromStr for GatewaySetting {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(Self::Off),
-            address => address.parse().map(Self::At).map_err(|_| "neither an address like 127.0.0.1:8642 nor off".to_owned()),
+            address => {
+                address.parse().map(Self::At).map_err(|_| "neither an address like 127.0.0.1:8642 nor off".to_owned())
+            }
         }
     }
 }

@@ -25,7 +25,10 @@ pub(super) async fn run(console: &mut Console, global: &Global) -> Result<()> {
     };
     if tokio::time::timeout(limit, gone).await.is_err() {
         let seconds = limit.as_secs_f64();
-        return Err(Failure::new(ErrorKind::TimedOut, format!("the node was asked to stop and still runs after {seconds} s")));
+        return Err(Failure::new(
+            ErrorKind::TimedOut,
+            format!("the node was asked to stop and still runs after {seconds} s"),
+        ));
     }
     console.emit(&serde_json::json!({ "stopped": true }))?;
     console.say("Stopped.")

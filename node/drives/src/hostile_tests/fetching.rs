@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use p2p_identity::{Link, Target};
 use tokio::time::Instant;
 
 use super::liar::{Forgery, Liar, Lie};
 use super::network::{Net, Owner, PIPE_BYTES, TestNode, files_under};
 use crate::folder::is_temporary_name;
 use crate::{Copied, CopyProgress, DriveError, ExternalLinks};
-use p2p_identity::{Link, Target};
 
 /// How long a copy goes on without progress; longer than any timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,11 +36,7 @@ pub(super) struct Outcome {
 }
 
 /// Copies from a liar, and from the honest owner as soon as the lie is out if `with_owner`.
-pub(super) async fn copy(
-    lie: Lie,
-    forge: impl Fn(&Owner) -> Option<Forgery>,
-    with_owner: bool,
-) -> Outcome {
+pub(super) async fn copy(lie: Lie, forge: impl Fn(&Owner) -> Option<Forgery>, with_owner: bool) -> Outcome {
     let net = Arc::new(Net::default());
     let owner = Owner::start(&net).await;
     let liar = Liar::start(&net, &owner, lie, forge(&owner));

@@ -17,7 +17,7 @@ use crate::sources::today;
 use crate::topic::{Session, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Get, GetMany, Hello, Item, MAX_NODE_BYTES, NonceProof, Nodes, Presence, Request, RequestFrame,
+    Accept, Control, Get, GetMany, Hello, Item, MAX_NODE_BYTES, Nodes, NonceProof, Presence, Request, RequestFrame,
     Status, Summary, VectorList,
 };
 use crate::{Encoder, hash_bytes};
@@ -31,7 +31,7 @@ pub(super) enum Lie {
     LongFrame,
     /// Cannot prove that it may read the drive.
     WrongProof,
-    /// Accepts, and says the same word for ever instead of a status.
+    /// Accepts, and says the same word for ever instead of answering.
     WrongMessage,
     /// The head's signature is wrong.
     BadSignature,
@@ -114,7 +114,7 @@ impl Liar {
             liar_peer(),
             Arc::new(move |from, stream| {
                 let liar = accept.clone();
-                Box::pin(async move { drop(liar.accept(from, stream).await) })
+                Box::pin(async move { liar.accept(from, stream).await.unwrap_or_default() })
             }),
         );
         net.show(liar_peer());
@@ -208,7 +208,7 @@ impl Liar {
     }
 
     fn head_of_other_drive(&self) -> HeadEnvelope {
-        let key = SecretKey::from_seed([9; 32]);
+        let key = SecretKey::from_seed(&[9; 32]);
         let mut head = self.owner.head.body().clone();
         head.drive = key.public().into();
         head.writer = p2p_identity::WriterKey::from(*head.drive.as_bytes());
@@ -292,8 +292,7 @@ impl Liar {
     async fn get(&self, stream: &mut DuplexStream, get: Get) -> Option<()> {
         let content = self.content(&get.hash);
         let outboard = hash_bytes(&content).1.unwrap_or_default();
-        let mut encoder =
-            Encoder::new(&get.hash, content.len() as u64, &get.ranges, get.grain, get.size_proof);
+        let mut encoder = Encoder::new(&get.hash, content.len() as u64, &get.ranges, get.grain, get.size_proof);
         let mut body = encoder.size_prefix().to_vec();
         while encoder.encode_unit(&content, &outboard, &mut body).unwrap() {}
         match self.lie {

@@ -116,7 +116,7 @@ impl TestNode {
             directory: home.path().join("drives"),
             ledger: Arc::new(MemoryLedger::default()),
             cache: Arc::new(MemoryCache::default()),
-            cache_opened: CacheOpened::Clean,
+            cache_opened: CacheOpened::Kept,
             keystore: keystore.clone(),
             dialer: line.clone(),
             providers: line,

@@ -1,5 +1,6 @@
 //! Openers that break the rules.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,8 +214,11 @@ fn openings() -> impl Strategy<Value = Vec<u8>> {
         body(),
         body().prop_map(move |body| frame(vec![1], body)),
         (128u8.., 1u8..9, body()).prop_map(move |(session, request, body)| frame(vec![session, 1, request], body)),
-        (proptest::collection::vec(any::<u8>(), 48), body())
-            .prop_map(move |(hello, rest)| [frame(vec![1], hello), frame(vec![3], rest)].concat()),
+        (proptest::collection::vec(any::<u8>(), 48), body()).prop_map(move |(hello, rest)| [
+            frame(vec![1], hello),
+            frame(vec![3], rest)
+        ]
+        .concat()),
     ]
 }
 
@@ -222,13 +226,13 @@ fn openings() -> impl Strategy<Value = Vec<u8>> {
 fn arbitrary_openings_never_panic() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let scene = runtime.block_on(Scene::new());
-    let mut number = 0u64;
+    let number = Cell::new(0u64);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(500));
     let result = runner.run(&openings(), |bytes| {
         // Each case is a peer of its own, or the limits would soon stop all of them.
-        number += 1;
+        number.set(number.get() + 1);
         let mut id = [0; 32];
-        id[..8].copy_from_slice(&number.to_be_bytes());
+        id[..8].copy_from_slice(&number.get().to_be_bytes());
         runtime.block_on(async {
             let (mut near, far) = tokio::io::duplex(64 * 1024);
             near.write_all(&bytes).await.unwrap();

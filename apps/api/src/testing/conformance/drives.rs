@@ -9,7 +9,9 @@ use p2p_identity::{ContentId, DriveId, Link, Target};
 
 use super::PATIENCE;
 use super::scene::{self, PATHS, Published};
-use crate::{ApiError, DriveRole, ErrorKind, Event, EventQuery, EventStream, Import, ImportEvent, NewDrive, Node, Open};
+use crate::{
+    ApiError, DriveRole, ErrorKind, Event, EventQuery, EventStream, Import, ImportEvent, NewDrive, Node, Open,
+};
 
 /// A drive that nobody has.
 fn nothing() -> DriveId {
@@ -140,7 +142,8 @@ pub(super) async fn events(node: &Node, path: &Path) {
 
     let mut resumed = node.events(EventQuery { after: Some(first.id), ..query.clone() }).await.expect("events");
     assert_eq!(next_head(&mut resumed, drive).await, second, "resuming gives what came after");
-    let mut other = node.events(EventQuery { topics: vec!["drives".to_owned()], after: Some(second.id) }).await.expect("events");
+    let mut other =
+        node.events(EventQuery { topics: vec!["drives".to_owned()], after: Some(second.id) }).await.expect("events");
     scene::remove(node, drive).await;
     let event = next(&mut other, |event| event.data["drive"] == drive.to_string()).await;
     assert_eq!(event.name, "drive.removed");

@@ -95,8 +95,7 @@ impl Contents {
             return Err(ApiError::invalid(format!("{path:?} has {} bytes, not the range asked for", entry.size)));
         }
         let bytes = bytes.slice(range.start as usize..end as usize);
-        let pieces: Vec<Result<Bytes>> =
-            bytes.chunks(PIECE_BYTES).map(|piece| Ok(bytes.slice_ref(piece))).collect();
+        let pieces: Vec<Result<Bytes>> = bytes.chunks(PIECE_BYTES).map(|piece| Ok(bytes.slice_ref(piece))).collect();
         Ok(Content {
             entry: entry.clone(),
             start: range.start,

@@ -1,7 +1,7 @@
 //! Events of the fake: all that ever happened, kept in order.
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream;

@@ -1,0 +1,341 @@
+//! The commands against a server in front of the fake node, without any daemon.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "commands/files.rs"]
+mod files;
+#[path = "commands/scene.rs"]
+mod scene;
+
+use std::fs;
+
+use p2p_api::PathKind;
+use p2p_identity::{DriveId, PeerId};
+use serde_json::Value;
+
+use scene::{Daemon, Done, Scene};
+
+#[tokio::test]
+async fn share_with_a_daemon_returns_when_published() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let site = scene.site();
+    let done = scene.p2p(&["share", &site]).await;
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert!(lines[0].starts_with(&format!("Sharing {site} as p2p://")), "{}", done.out);
+    assert!(lines[1].starts_with("  3 files, 1.0 KiB, version 1, published in "), "{}", done.out);
+
+    let again = scene.json(&["share", &site]).await;
+    let events: Vec<&str> = again.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!((events.first(), events.last()), (Some(&"link"), Some(&"published")));
+    let published = again.last().unwrap();
+    for field in ["link", "drive", "browser", "version", "files", "bytes", "seconds", "skipped"] {
+        assert!(published.get(field).is_some(), "{field} is missing");
+    }
+    assert_eq!(published["version"], 1, "the same folder has the same version");
+    assert!(done.out.contains(published["link"].as_str().unwrap()), "the same folder has the same link");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn share_without_a_daemon_runs_a_node_and_tells_who_comes() {
+    let scene = Scene::new();
+    let site = scene.site();
+    let args = ["share", &site];
+    let run = scene.p2p(&args);
+    let act = async {
+        let client = scene.wait_for_node().await;
+        scene.wait_for_output("published in").await;
+        scene.fake.connect(PeerId::from([1; 32]), PathKind::Lan);
+        scene.wait_for_output("  1 peer connected (LAN)").await;
+        scene.fake.connect(PeerId::from([2; 32]), PathKind::Lan);
+        scene.wait_for_output("  2 peers connected (LAN)").await;
+        let drive = client.node().drives().list().await.unwrap()[0].drive;
+        client.node().drives().remove(drive).await.unwrap();
+    };
+    let (done, ()) = tokio::join!(run, act);
+    assert_eq!(done.status, 0, "{done:?}");
+    assert_eq!(done.err, "No node is running: this command runs one until Ctrl-C.\n");
+    assert_eq!(scene.nodes_running(), 0, "the node ended with the command");
+}
+
+#[tokio::test]
+async fn mistakes_about_folders_are_told_before_a_node_is_started() {
+    let scene = Scene::new();
+    let file = format!("{}/index.html", scene.site());
+    for (args, status, message) in [
+        (["share", "/not/there"], 4, "there is no folder /not/there"),
+        (["share", &file], 2, "is a file, only folders can be shared"),
+        (["clone", "docs.alice"], 2, "names come with a later version"),
+        (["cat", &DriveId::from([1; 32]).to_string()], 2, "names no file"),
+        (["ls", "p2p://nonsense"], 2, "later version"),
+    ] {
+        let done = scene.p2p(&args).await;
+        assert_eq!(done.status, status, "{args:?}: {done:?}");
+        assert!(done.err.contains(message), "{args:?}: {done:?}");
+        assert_eq!(done.out, "");
+    }
+    assert_eq!(scene.nodes_started(), 0);
+}
+
+#[tokio::test]
+async fn commands_that_need_a_running_node_exit_3() {
+    let scene = Scene::new();
+    let peer = PeerId::from([1; 32]).to_string();
+    for args in [
+        vec!["shares"],
+        vec!["unshare", "."],
+        vec!["peers"],
+        vec!["dial", "/ip4/127.0.0.1/tcp/1"],
+        vec!["ping", &peer],
+        vec!["dht", "find", "00"],
+        vec!["api", "GET", "/v1/node"],
+    ] {
+        let done = scene.p2p(&args).await;
+        let expected = if args[0] == "dht" { 2 } else { 3 };
+        assert_eq!(done.status, expected, "{args:?}: {done:?}");
+    }
+    let done = scene.p2p(&["--json", "peers"]).await;
+    let error: Value = serde_json::from_str(&done.err).unwrap();
+    assert_eq!((done.status, &error["error"]["code"]), (3, &Value::from("no_node")));
+    assert!(error["error"]["hint"].as_str().unwrap().contains("p2pnode start"));
+    assert_eq!(scene.p2pnode(&["status"]).await.status, 3);
+    assert_eq!(scene.p2pnode(&["stop"]).await.status, 3);
+    assert_eq!(scene.nodes_started(), 0);
+}
+
+#[tokio::test]
+async fn ls_cat_and_info_look_into_a_drive() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let shared = scene.json(&["share", &scene.site()]).await;
+    let link = shared[0]["link"].as_str().unwrap();
+    let id = shared[0]["drive"].as_str().unwrap();
+
+    let listed = scene.json(&["ls", link]).await;
+    let paths: Vec<&str> = listed.iter().map(|entry| entry["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["img", "index.html"]);
+    for field in ["path", "kind", "size", "mtime", "mode", "hash"] {
+        assert!(listed[0].get(field).is_some(), "{field} is missing");
+    }
+    let all = scene.json(&["ls", "--recursive", id]).await;
+    assert_eq!(all.len(), 4);
+    let inner = scene.p2p(&["ls", &format!("{id}/img")]).await;
+    assert_eq!(inner.out.lines().count(), 2, "{inner:?}");
+    assert!(inner.out.contains(" 1000 B ") && inner.out.contains("img/b.bin"), "{inner:?}");
+    assert_eq!(scene.json(&["ls", &format!("{id}/index.html")]).await[0]["path"], "index.html");
+    let missing = scene.p2p(&["ls", &format!("{id}/none")]).await;
+    assert_eq!((missing.status, missing.out.as_str()), (4, ""));
+
+    let index = format!("{link}index.html");
+    assert_eq!(scene.p2p(&["cat", &index]).await.out, "<h1>site</h1>");
+    assert_eq!(scene.p2p(&["cat", &index, "--range", "1-2"]).await.out, "h1");
+    assert_eq!(scene.p2p(&["cat", &index, "--range", "-5"]).await.out, "</h1>");
+    assert_eq!(scene.p2p(&["cat", &index, "--range", "9-"]).await.out, "/h1>");
+    assert_eq!(scene.p2p(&["cat", &index, "--range", "100-"]).await.status, 2);
+    assert_eq!(scene.p2p(&["cat", &format!("{link}none")]).await.status, 4);
+
+    let info = scene.json(&["info", link]).await;
+    assert_eq!((&info[0]["drive"], &info[0]["version"], &info[0]["files"]), (&id.into(), &1.into(), &3.into()));
+    assert!(scene.p2p(&["info", id]).await.out.contains("content  3 files, 1.0 KiB"));
+    let unknown = scene.p2p(&["--json", "--timeout", "1", "info", &DriveId::from([1; 32]).to_string()]).await;
+    assert_eq!(unknown.status, 4);
+    let error: Value = serde_json::from_str(&unknown.err).unwrap();
+    assert_eq!(error["error"]["code"], "not_found");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn clone_copies_and_tells_what_it_did() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let shared = scene.json(&["share", &scene.site()]).await;
+    let link = shared[0]["link"].as_str().unwrap();
+    let target = scene.path("copies/one");
+    let done = scene.p2p(&["clone", link, &target]).await;
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    assert!(done.out.starts_with(&format!("Cloned into {target}\n  3 files, 1.0 KiB, version 1\n")), "{done:?}");
+    assert_eq!(fs::read_to_string(format!("{target}/index.html")).unwrap(), "<h1>site</h1>");
+
+    let lines = scene.json(&["clone", link, &scene.path("copies/two")]).await;
+    let progress = &lines[0];
+    for field in ["files_done", "files_total", "bytes_done", "bytes_total", "bytes_per_second"] {
+        assert!(progress.get(field).is_some(), "{field} is missing");
+    }
+    assert_eq!(progress["event"], "progress");
+    let last = lines.last().unwrap();
+    for field in ["drive", "version", "files", "bytes", "bytes_fetched", "seconds", "peers", "skipped"] {
+        assert!(last.get(field).is_some(), "{field} is missing");
+    }
+    let file = format!("{}/index.html", scene.site());
+    assert_eq!(scene.p2p(&["clone", link, &file]).await.status, 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn clone_without_a_daemon_runs_a_node_and_stops_it() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let shared = scene.json(&["share", &scene.site()]).await;
+    daemon.stop().await;
+    let link = shared[0]["link"].as_str().unwrap();
+    let done = scene.p2p(&["clone", link, &scene.path("copy")]).await;
+    assert_eq!(done.status, 0, "{done:?}");
+    assert_eq!((scene.nodes_started(), scene.nodes_running()), (1, 0));
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_listed_up_to_twenty() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let site = scene.site();
+    for at in 0..25 {
+        fs::write(format!("{site}/skip{at:02}"), "").unwrap();
+    }
+    let done = scene.p2p(&["share", &site]).await;
+    assert!(done.err.starts_with("Left out 25 entries:\n  skip00: not wanted\n"), "{done:?}");
+    assert!(done.err.ends_with("  skip19: not wanted\n  and 5 more; --json lists all\n"), "{done:?}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn shares_are_listed_and_ended() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    assert!(scene.p2p(&["shares"]).await.out.starts_with("Nothing is shared."));
+    let site = scene.site();
+    scene.p2p(&["share", &site]).await;
+    let listed = scene.json(&["shares"]).await;
+    for field in ["drive", "link", "path", "role", "version", "files", "bytes", "peers"] {
+        assert!(listed[0][0].get(field).is_some(), "{field} is missing");
+    }
+    assert_eq!(listed[0][0]["role"], "owner");
+    let table = scene.p2p(&["shares"]).await.out;
+    assert!(table.contains("PATH") && table.contains(&site), "{table}");
+
+    let done = scene.p2p(&["unshare", &site]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, format!("No longer shared: {site}. Its files stay.\n").as_str()));
+    assert!(fs::metadata(format!("{site}/index.html")).is_ok());
+    assert_eq!(scene.p2p(&["unshare", &site]).await.status, 4);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn network_commands_tell_what_the_node_says() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let peer = PeerId::from([1; 32]);
+    let id = peer.to_string();
+    assert_eq!(scene.p2p(&["peers"]).await.out, "No peer is connected.\n");
+    assert_eq!(scene.p2p(&["ping", &id]).await.status, 4);
+    scene.fake.connect(peer, PathKind::Direct);
+    assert!(scene.p2p(&["peers"]).await.out.contains("direct"));
+    let peers = scene.json(&["peers"]).await;
+    assert_eq!(peers[0][0]["kind"], "direct");
+    assert_eq!(scene.json(&["ping", &id]).await[0]["rtt_ms"], 1.5);
+    assert_eq!(scene.json(&["dial", &id]).await[0]["peer"], id);
+    assert_eq!(scene.p2p(&["dial", "nonsense"]).await.status, 2);
+
+    let key = "00".repeat(32);
+    assert_eq!(scene.json(&["dht", "find", &key]).await, [Value::Array(Vec::new())]);
+    assert_eq!(scene.json(&["dht", "provide", &key]).await[0]["provided"], true);
+    assert_eq!(scene.json(&["dht", "find", &key]).await[0].as_array().unwrap().len(), 1);
+    assert_eq!(scene.json(&["dht", "provide", "--stop", &key]).await[0]["provided"], false);
+
+    let node: Value = serde_json::from_str(&scene.p2p(&["api", "GET", "/v1/node"]).await.out).unwrap();
+    assert_eq!(node["network"], "fake");
+    let dialed = scene.p2p(&["api", "/v1/peers/dial", "--data", &format!("{{\"target\":\"{id}\"}}")]).await;
+    assert!(dialed.out.contains(&id), "{dialed:?}");
+    assert_eq!(scene.p2p(&["api", "GET", "/v1/none"]).await.status, 4);
+    assert_eq!(scene.p2p(&["api", "v1"]).await.status, 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_is_asked_how_it_is_and_stopped() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let status = scene.p2pnode(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&status.out).unwrap();
+    for field in [
+        "peer_id",
+        "version",
+        "network",
+        "uptime_s",
+        "listen",
+        "external",
+        "reachability",
+        "peers",
+        "dht_peers",
+        "dht_mode",
+        "relays",
+        "rss_bytes",
+        "drives",
+        "gateway",
+    ] {
+        assert!(status.get(field).is_some(), "{field} is missing");
+    }
+    assert!(scene.p2pnode(&["status"]).await.out.contains("network fake"));
+    // The fake does not end its server by itself, as a daemon does.
+    let (done, ()) = tokio::join!(scene.p2pnode(&["stop"]), async {
+        while !scene.fake.is_stopped() {
+            tokio::task::yield_now().await;
+        }
+        daemon.stop().await;
+    });
+    assert_eq!((done.status, done.out.as_str()), (0, "Stopped.\n"));
+}
+
+#[tokio::test]
+async fn usage_errors_and_help_have_their_places() {
+    let scene = Scene::new();
+    let help = scene.p2p(&["share", "--help"]).await;
+    assert_eq!((help.status, help.err.as_str()), (0, ""));
+    assert!(help.out.contains("Example: p2p share ./site"));
+    let wrong = scene.p2p(&["shar"]).await;
+    assert_eq!((wrong.status, wrong.out.as_str()), (2, ""));
+    assert!(wrong.err.contains("error"));
+    let json = scene.p2p(&["--json", "share"]).await;
+    assert_eq!((json.status, json.out.as_str()), (2, ""));
+    let error: Value = serde_json::from_str(&json.err).unwrap();
+    assert_eq!(error["error"]["code"], "invalid_input");
+    assert_eq!(scene.p2pnode(&["start", "--gateway", "x"]).await.status, 2);
+}
+
+#[tokio::test]
+async fn completions_and_manual_pages_are_written() {
+    let scene = Scene::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let done = scene.p2p(&["completions", shell]).await;
+        assert!(done.status == 0 && done.out.contains("unshare"), "{shell}");
+    }
+    assert!(scene.p2p(&["man"]).await.out.contains(".TH p2p 1"));
+    let dir = scene.path("man1");
+    assert_eq!(scene.p2p(&["man", &dir]).await.status, 0);
+    for page in ["p2p.1", "p2p-share.1", "p2p-dht-find.1", "p2pnode.1", "p2pnode-start.1"] {
+        assert!(fs::metadata(format!("{dir}/{page}")).is_ok(), "{page} is missing");
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_gets_its_settings_and_its_errors_are_told() {
+    let scene = Scene::new();
+    let done: Done = scene.p2pnode(&["config", "--network", "lab"]).await;
+    assert_eq!((done.status, done.out.as_str()), (0, "network = \"lab\"\n"));
+    let done = scene.p2pnode(&["start", "--json", "--network", "lab"]).await;
+    assert_eq!(done.status, 5);
+    let error: Value = serde_json::from_str(&done.err).unwrap();
+    assert_eq!(error["error"]["message"], "cannot start: the home is not yours");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_failure() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    scene.p2p(&["share", &scene.site()]).await;
+    let link = scene.json(&["shares"]).await[0][0]["link"].as_str().unwrap().to_owned();
+    let done = scene.p2p_into_broken_pipe(&["cat", &format!("{link}index.html")]).await;
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    daemon.stop().await;
+}
