@@ -56,7 +56,7 @@ pub struct NodeEnvironment {
 }
 
 impl NodeEnvironment {
-    /// `start` runs the daemon until it is told to stop and prints [`crate::Ready`] by itself; `config` prints the
+    /// `start` runs the daemon until it is told to stop and says by itself when it is ready; `config` prints the
     /// effective configuration with every default and its comment.
     pub fn new<F, C>(start: F, config: C) -> Self
     where

@@ -16,5 +16,5 @@ mod run;
 mod session;
 
 pub use environment::{Environment, NodeEnvironment, NodeOptions, RunningNode, Streams, Verbosity};
-pub use node::{GatewaySetting, Ready, RelaySetting, StartOptions};
+pub use node::{GatewaySetting, RelaySetting, StartOptions};
 pub use run::{run, run_node};

@@ -11,7 +11,7 @@ use crate::console::Console;
 use crate::environment::NodeEnvironment;
 use crate::failure::{Failure, Result};
 
-pub use start::{GatewaySetting, Ready, RelaySetting, StartOptions};
+pub use start::{GatewaySetting, RelaySetting, StartOptions};
 
 /// The p2pnode daemon: keys instead of accounts, peers without a server.
 #[derive(Debug, Parser)]

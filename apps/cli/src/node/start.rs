@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use p2p_api::socket::{self, SocketPath};
-use p2p_identity::PeerId;
-use serde::Serialize;
 
 use crate::arguments::Global;
 use crate::environment::Verbosity;
@@ -37,7 +35,7 @@ pub struct StartOptions {
     pub relay: Option<RelaySetting>,
     /// `--gateway`.
     pub gateway: Option<GatewaySetting>,
-    /// `--json`: print [`Ready`] as JSON.
+    /// `--json`: print what there is to print as JSON.
     pub json: bool,
     /// How much to log.
     pub verbosity: Verbosity,
@@ -130,43 +128,6 @@ impl StartOptions {
     }
 }
 
-/// What `p2pnode start` prints once it is ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ready {
-    /// This node's id.
-    pub peer_id: PeerId,
-    /// Multiaddrs it listens on.
-    pub listen: Vec<String>,
-    /// The socket.
-    pub api: PathBuf,
-    /// Address of the web gateway, if it runs.
-    pub gateway: Option<String>,
-}
-
-impl Ready {
-    /// The line, without its end: JSON for scripts, else a few lines for people.
-    pub fn line(&self, json: bool) -> String {
-        if json {
-            #[derive(Serialize)]
-            struct Line<'a> {
-                event: &'static str,
-                #[serde(flatten)]
-                ready: &'a Ready,
-            }
-            return serde_json::to_string(&Line { event: "ready", ready: self }).expect("strings are JSON");
-        }
-        let mut text = format!("Node {} is ready.\n", self.peer_id);
-        for address in &self.listen {
-            text.push_str(&format!("  listening on {address}\n"));
-        }
-        if let Some(gateway) = &self.gateway {
-            text.push_str(&format!("  gateway at {gateway}\n"));
-        }
-        text.push_str(&format!("  API at {}", self.api.display()));
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -211,22 +172,5 @@ mod tests {
         }
         let at = parse("p2pnode start --home /h --gateway 127.0.0.1:8642").unwrap().gateway;
         assert_eq!(at, Some(GatewaySetting::At("127.0.0.1:8642".parse().unwrap())));
-    }
-
-    #[test]
-    fn the_ready_line_has_the_fields_of_the_contract() {
-        let ready = Ready {
-            peer_id: PeerId::from([1; 32]),
-            listen: vec!["/ip4/127.0.0.1/tcp/1".to_owned()],
-            api: "/h/api.sock".into(),
-            gateway: None,
-        };
-        let line: serde_json::Value = serde_json::from_str(&ready.line(true)).unwrap();
-        assert_eq!(line["event"], "ready");
-        assert_eq!(line["peer_id"], ready.peer_id.to_string());
-        assert_eq!(line["listen"][0], "/ip4/127.0.0.1/tcp/1");
-        assert_eq!(line["api"], "/h/api.sock");
-        assert!(line["gateway"].is_null() && line.get("gateway").is_some());
-        assert!(ready.line(false).contains("listening on /ip4/127.0.0.1/tcp/1"));
     }
 }
