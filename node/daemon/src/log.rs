@@ -18,7 +18,7 @@ pub enum Verbosity {
     Daemon,
 }
 
-/// [`VARIABLE`] makes no sense.
+/// `P2PNODE_LOG` makes no sense.
 pub type LogError = ParseError;
 
 /// Sends the log to stderr. `more` is the number of `-v` minus the number of `-q`. A second call has no effect.
