@@ -134,8 +134,8 @@ async fn a_folder_is_shared_and_copied_by_its_link_alone() {
 
     let copy = c.dir.path().join("copy");
     let done = follow(&c.node.node(), &drive.link, &copy).await.expect("copied");
-    let TransferEvent::Done { version, files, skipped, .. } = &done else { panic!("{done:?}") };
-    assert_eq!((*version, *files), (1, 305));
+    let TransferEvent::Done { version, files, peers, skipped, .. } = &done else { panic!("{done:?}") };
+    assert_eq!((*version, *files, *peers), (1, 305, 1));
     assert_eq!(skipped.iter().map(|s| s.path.as_str()).collect::<Vec<_>>(), ["outside"]);
     compare(&site, &copy, &["outside"]);
 

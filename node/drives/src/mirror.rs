@@ -264,6 +264,8 @@ impl Job {
     ) -> Result<Option<(Arc<Session>, HeadEnvelope)>, DriveError> {
         let mut workers: JoinSet<Arc<Session>> = JoinSet::new();
         let mut sessions = vec![first.clone()];
+        // Also those that have ended since: they count as senders.
+        let mut everyone = sessions.clone();
         self.start_workers(&mut workers, sources, &first);
         let mut seen = (self.moved(), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -275,6 +277,7 @@ impl Job {
                 () = self.queue.changed.notified() => {}
                 Some(next) = opened.recv() => {
                     sessions.push(next.session.clone());
+                    everyone.push(next.session.clone());
                     self.start_workers(&mut workers, sources, &next.session);
                 }
                 Some(ended) = workers.join_next(), if !workers.is_empty() => {
@@ -298,7 +301,7 @@ impl Job {
                 }
             }
         }
-        let senders = sessions.iter().filter(|s| s.received.load(Ordering::Relaxed) > 0).count();
+        let senders = everyone.iter().filter(|s| s.received.load(Ordering::Relaxed) > 0).count();
         self.progress.senders.fetch_max(senders, Ordering::Relaxed);
         workers.shutdown().await;
         Ok(None)
