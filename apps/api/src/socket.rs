@@ -164,7 +164,7 @@ mod tests {
             runtime_dir: Some("/run/user/1000".into()),
             data_home: Some("/home/ada/.local/share".into()),
             temp_dir: "/tmp".into(),
-            working_dir: "/home/ada/work".into(),
+            working_dir: "/home/ada/here".into(),
             uid: 1000,
             ..Places::default()
         }
@@ -180,7 +180,7 @@ mod tests {
         let mut places = places();
         assert_eq!(path(&places, None, None), "/run/user/1000/p2pnode/api.sock");
         assert_eq!(path(&places, Some("/srv/node"), None), "/srv/node/api.sock");
-        assert_eq!(path(&places, Some("./other//"), None), "/home/ada/work/other/api.sock");
+        assert_eq!(path(&places, Some("./other//"), None), "/home/ada/here/other/api.sock");
         places.home = Some("/srv/env".into());
         assert_eq!(path(&places, None, None), "/srv/env/api.sock");
         assert_eq!(path(&places, Some("/srv/flag"), None), "/srv/flag/api.sock");
@@ -194,7 +194,7 @@ mod tests {
         let mut places = places();
         places.api = Some("/env.sock".into());
         assert_eq!(path(&places, Some("/srv/node"), None), "/env.sock");
-        assert_eq!(path(&places, Some("/srv/node"), Some("x.sock")), "/home/ada/work/x.sock");
+        assert_eq!(path(&places, Some("/srv/node"), Some("x.sock")), "/home/ada/here/x.sock");
     }
 
     #[test]

@@ -130,9 +130,9 @@ impl Drives {
         let entry = view.lookup(path).await?.ok_or_else(|| DriveError::NoSuchPath(path.to_path()))?;
         let version = entry.shown().clone();
         match version.kind {
-            Kind::File => {}
+            // The content of a link is its target.
+            Kind::File | Kind::Symlink => {}
             Kind::Directory => return Err(DriveError::WrongKind { path: path.to_path(), is: "a folder" }),
-            Kind::Symlink => return Err(DriveError::WrongKind { path: path.to_path(), is: "a symbolic link" }),
         }
         let end = end.unwrap_or(version.size).min(version.size);
         if start > version.size || start > end {
