@@ -91,7 +91,8 @@ impl Contract for LocalNode {
             if let Ok(peer) = target.parse::<PeerId>() {
                 return libp2p_peer_id(&peer).map(DialTarget::Peer);
             }
-            target.parse().ok().map(DialTarget::Address)
+            // An empty text parses, as a multiaddr of no parts.
+            target.parse().ok().filter(|_| !target.is_empty()).map(DialTarget::Address)
         };
         let wanted = target_of().ok_or_else(|| {
             ApiError::invalid(format!("{target:?} is neither a multiaddr nor a peer id"))
