@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 use p2p_api::{Event, EventQuery, EventStream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Events remembered.
 const RING: usize = 65_536;
@@ -17,6 +18,8 @@ pub(crate) struct EventLog {
     ring: Arc<Mutex<Ring>>,
     /// Id of the newest event.
     newest: watch::Sender<u64>,
+    /// Ends the readers.
+    stop: CancellationToken,
 }
 
 #[derive(Default)]
@@ -26,9 +29,10 @@ struct Ring {
 }
 
 impl EventLog {
-    pub(crate) fn new() -> Self {
+    /// An empty log whose readers end with `stop`.
+    pub(crate) fn new(stop: CancellationToken) -> Self {
         let ring = Ring { events: VecDeque::new(), next: 1 };
-        Self { ring: Arc::new(Mutex::new(ring)), newest: watch::Sender::new(0) }
+        Self { ring: Arc::new(Mutex::new(ring)), newest: watch::Sender::new(0), stop }
     }
 
     pub(crate) fn push(&self, topic: &str, name: &str, data: serde_json::Value) {
@@ -76,7 +80,10 @@ impl Reader {
             if let Some(event) = self.take() {
                 return Some(event);
             }
-            self.changed.changed().await.ok()?;
+            tokio::select! {
+                () = self.log.stop.cancelled() => return None,
+                changed = self.changed.changed() => changed.ok()?,
+            }
         }
     }
 
@@ -106,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn readers_resume_and_learn_of_gaps() {
-        let log = EventLog::new();
+        let log = EventLog::new(CancellationToken::new());
         for n in 0..RING as u64 + 10 {
             log.push(if n % 2 == 0 { "a" } else { "b" }, "x", serde_json::json!(n));
         }

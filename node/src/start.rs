@@ -92,8 +92,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let mut notices: Vec<String> = keystore.warnings().iter().map(ToString::to_string).collect();
     let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib)?;
     let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
-    let events = EventLog::new();
     let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
+    let events = EventLog::new(stop.clone());
     let keypair = p2p_transport::keypair(&transport_key).map_err(|e| keys(&e))?;
     let network = NetworkConfig {
         keypair,

@@ -1,7 +1,7 @@
 //! What connections strangers may have (overlay.md, section 7). One behaviour, because every rule needs the same
 //! table of who is connected from where. Every refusal is counted with its reason.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::swarm::{ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm, dummy};
+use libp2p::swarm::{
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, ToSwarm, dummy,
+};
 use libp2p::{Multiaddr, PeerId};
 
 use crate::address::{ip_of, scope};
@@ -147,6 +149,8 @@ pub struct Limits {
     pending_in: HashSet<ConnectionId>,
     pending_out: HashSet<ConnectionId>,
     established: HashMap<ConnectionId, Established>,
+    /// Connections that make room for newer ones of the same peer.
+    replaced: VecDeque<(PeerId, ConnectionId)>,
     node_rate: Bucket,
     group_rates: HashMap<Group, Bucket>,
     memory_limit: u64,
@@ -174,6 +178,7 @@ impl Limits {
             pending_in: HashSet::new(),
             pending_out: HashSet::new(),
             established: HashMap::new(),
+            replaced: VecDeque::new(),
             node_rate: Bucket::full(f64::from(config.new_per_second), NODE_BURST_SECONDS, now),
             group_rates: HashMap::new(),
             memory_limit,
@@ -221,8 +226,8 @@ impl Limits {
 
     fn check_established(&self, peer: &PeerId, inbound: bool) -> Result<(), Refusal> {
         let config = &self.config;
-        let of_peer = self.established.values().filter(|c| c.peer == *peer).count();
-        if of_peer >= config.per_peer as usize {
+        // An inbound one replaces the oldest, see `make_room`.
+        if !inbound && self.of_peer(peer).count() >= config.per_peer as usize {
             return Err(Refusal::PerPeer);
         }
         let trusted = self.trusted.contains(peer);
@@ -237,6 +242,23 @@ impl Limits {
             return Err(Refusal::Total);
         }
         Ok(())
+    }
+
+    fn of_peer(&self, peer: &PeerId) -> impl Iterator<Item = ConnectionId> + '_ {
+        let peer = *peer;
+        self.established.iter().filter(move |(_, c)| c.peer == peer).map(|(id, _)| *id)
+    }
+
+    /// The peer's newest connection counts: after a crash its old ones look alive here until they time out, and it
+    /// must not be locked out by what it no longer has.
+    fn make_room(&mut self, peer: &PeerId) {
+        while self.of_peer(peer).count() >= self.config.per_peer as usize
+            && let Some(oldest) = self.of_peer(peer).min()
+        {
+            self.established.remove(&oldest);
+            self.replaced.push_back((*peer, oldest));
+            self.refusals.count(Refusal::PerPeer);
+        }
     }
 
     fn limit_of(&self, group: Group) -> usize {
@@ -314,6 +336,7 @@ impl NetworkBehaviour for Limits {
         remote: &Multiaddr,
     ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
         self.pending_in.remove(&id);
+        self.make_room(&peer);
         self.check_established(&peer, true).map_err(|reason| self.refusals.count(reason))?;
         self.established.insert(id, Established { peer, inbound: true, groups: groups_of(remote) });
         Ok(dummy::ConnectionHandler)
@@ -369,7 +392,12 @@ impl NetworkBehaviour for Limits {
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
-        Poll::Pending
+        match self.replaced.pop_front() {
+            Some((peer_id, id)) => {
+                Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(id) })
+            }
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -406,16 +434,23 @@ mod tests {
     }
 
     #[test]
-    fn one_peer_gets_four_connections_and_closing_frees_one() {
+    fn a_fifth_connection_of_a_peer_replaces_its_first() {
         let mut limits = Limits::new(LimitsConfig::default());
         let peer = PeerId::random();
         let from = address("/ip4/127.0.0.1/tcp/4001");
         let open = |limits: &mut Limits, n| {
             limits.handle_established_inbound_connection(ConnectionId::new_unchecked(n), peer, &from, &from).is_ok()
         };
-        assert!((0..4).all(|n| open(&mut limits, n)));
-        assert!(!open(&mut limits, 4));
-        limits.established.remove(&ConnectionId::new_unchecked(0));
-        assert!(open(&mut limits, 5));
+        assert!((0..5).all(|n| open(&mut limits, n)));
+        assert_eq!(limits.replaced, [(peer, ConnectionId::new_unchecked(0))]);
+        assert_eq!(limits.of_peer(&peer).count(), 4);
+        let outbound = limits.handle_established_outbound_connection(
+            ConnectionId::new_unchecked(9),
+            peer,
+            &from,
+            Endpoint::Dialer,
+            PortUse::Reuse,
+        );
+        assert!(outbound.is_err(), "a dial of ours does not push out what is there");
     }
 }

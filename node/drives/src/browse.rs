@@ -68,11 +68,10 @@ impl Drives {
     /// Nobody was found that has it.
     pub async fn open_link(&self, link: &Link, patience: Option<Duration>) -> Result<DriveStatus, DriveError> {
         let id = drive_of(link)?;
-        let known = self.shared().registry.get(&id).filter(|drive| drive.state().row.active);
-        if let Some(drive) = known.filter(|drive| drive.state().row.role != Role::Reader && drive.head().is_some()) {
+        if let Some(drive) = self.shared().registry.active(&id).filter(|drive| is_here(drive)) {
             return Ok(self.status_of(&drive));
         }
-        let drive = self.shared().registry.remember_reader(id);
+        let drive = self.shared().registry.reader(id);
         let (_, _, head) = find(self.shared(), &drive, &link.hints, None, patience).await?;
         let mut row = drive.state().row;
         row.files = head.body().files;
@@ -153,10 +152,10 @@ impl Drives {
     }
 
     async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
-        let drive = self.shared().registry.get(id).filter(|drive| drive.state().row.active);
+        let drive = self.shared().registry.active(id);
         let drive = drive.ok_or(DriveError::UnknownDrive(*id))?;
         let shared = self.shared().clone();
-        if drive.state().row.role != Role::Reader
+        if is_here(&drive)
             && let Some(head) = drive.head()
         {
             return Ok(View { shared, drive, head, peer: None });
@@ -164,6 +163,12 @@ impl Drives {
         let (session, sources, head) = find(&shared, &drive, &Hints::default(), path, None).await?;
         Ok(View { shared, drive, head, peer: Some((session, sources)) })
     }
+}
+
+/// Whether a drive is read from this node's own disk.
+fn is_here(drive: &Drive) -> bool {
+    let state = drive.state();
+    state.row.role != Role::Reader && state.head.is_some()
 }
 
 /// Finds a peer and its newest version, and keeps what came along.

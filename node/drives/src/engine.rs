@@ -15,6 +15,7 @@ use crate::DriveError;
 use crate::content::Outboards;
 use crate::folder::Folder;
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
+use crate::loopback::Loopback;
 use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Job};
 use crate::network::{Dialer, PeerStream, Providers};
 use crate::nodes::NodeStore;
@@ -150,6 +151,7 @@ impl Drives {
         }
         let mut decoy = [0; 32];
         getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
+        let loopback = Arc::new(Loopback::new(me, dialer));
         let shared = Arc::new(Shared {
             me,
             registry,
@@ -157,7 +159,7 @@ impl Drives {
             cache,
             outboards: Arc::new(Outboards::new(directory.join("outboards"))),
             partial_directory: directory.join("partial"),
-            dialer,
+            dialer: loopback.clone(),
             providers,
             keystore,
             decoy: ReadKey::of_public(&DriveId::from(decoy)),
@@ -165,6 +167,7 @@ impl Drives {
             folders: Mutex::default(),
         });
         let server = Arc::new(Server::new(shared.clone()));
+        loopback.serve_with(&server);
         let stop = CancellationToken::new();
         let guard = stop.child_token();
         tokio::spawn(announce(shared.clone(), guard.clone()));
@@ -198,14 +201,8 @@ impl Drives {
 
     /// Drives that are shared, mirrored or looked at.
     pub fn list(&self) -> Vec<DriveStatus> {
-        let mut all: Vec<DriveStatus> = self
-            .shared
-            .registry
-            .all()
-            .into_iter()
-            .filter(|drive| drive.state().row.active)
-            .map(|drive| self.status_of(&drive))
-            .collect();
+        let mut all: Vec<DriveStatus> =
+            self.shared.registry.all_active().into_iter().map(|drive| self.status_of(&drive)).collect();
         all.sort_by(|a, b| (a.folder.as_ref(), a.id).cmp(&(b.folder.as_ref(), b.id)));
         all
     }
@@ -267,6 +264,9 @@ impl Drives {
     pub fn remove(&self, id: &DriveId) -> Result<Option<PathBuf>, DriveError> {
         let drive = self.known(id)?;
         let state = drive.state();
+        if state.row.role == Role::Reader {
+            self.shared.registry.forget_reader(id);
+        }
         let folder = state.row.folder_path();
         let row = DriveRow { active: false, ..state.row };
         self.shared.registry.store(&drive, row, state.head)?;
@@ -410,8 +410,7 @@ impl Drives {
     }
 
     fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
-        let drive = self.shared.registry.get(id).filter(|drive| drive.state().row.active);
-        drive.ok_or(DriveError::UnknownDrive(*id))
+        self.shared.registry.active(id).ok_or(DriveError::UnknownDrive(*id))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -16,6 +16,7 @@ mod header;
 mod hostile_tests;
 mod index;
 mod key;
+mod loopback;
 mod mirror;
 mod network;
 mod nodes;

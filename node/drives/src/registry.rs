@@ -18,6 +18,8 @@ use crate::topic::ReadKey;
 
 /// First byte of a row: its format.
 const ROW_FORMAT: u8 = 1;
+/// Most drives remembered as looked at.
+const MAX_READERS: usize = 1_024;
 /// Rows read from the ledger at a time.
 const SCAN_ROWS: usize = 256;
 
@@ -103,6 +105,8 @@ impl Drive {
 pub(crate) struct Registry {
     ledger: Arc<dyn Ledger>,
     drives: Mutex<HashMap<DriveId, Arc<Drive>>>,
+    /// Drives that are only looked at: in memory, and never in the way of what the ledger says of the same drive.
+    readers: Mutex<HashMap<DriveId, Arc<Drive>>>,
 }
 
 impl Registry {
@@ -122,15 +126,30 @@ impl Registry {
                 }
             }
         }
-        Ok((Self { ledger, drives: Mutex::new(drives) }, notices))
+        Ok((Self { ledger, drives: Mutex::new(drives), readers: Mutex::default() }, notices))
     }
 
+    /// A drive that is shared or mirrored here, or was.
     pub(crate) fn get(&self, id: &DriveId) -> Option<Arc<Drive>> {
-        self.lock().get(id).cloned()
+        lock(&self.drives).get(id).cloned()
     }
 
+    /// A drive that is shared, mirrored or looked at now.
+    pub(crate) fn active(&self, id: &DriveId) -> Option<Arc<Drive>> {
+        let is_active = |drive: &Arc<Drive>| drive.state().row.active;
+        self.get(id).filter(is_active).or_else(|| lock(&self.readers).get(id).cloned().filter(is_active))
+    }
+
+    /// All drives that are shared or mirrored here, or were.
     pub(crate) fn all(&self) -> Vec<Arc<Drive>> {
-        self.lock().values().cloned().collect()
+        lock(&self.drives).values().cloned().collect()
+    }
+
+    /// All drives that are shared, mirrored or looked at now; each once.
+    pub(crate) fn all_active(&self) -> Vec<Arc<Drive>> {
+        let mut drives: HashMap<DriveId, Arc<Drive>> = lock(&self.readers).clone();
+        drives.extend(self.all().into_iter().filter(|drive| drive.state().row.active).map(|drive| (drive.id, drive)));
+        drives.into_values().filter(|drive| drive.state().row.active).collect()
     }
 
     /// The drive that a folder belongs to, also one that is stopped.
@@ -138,13 +157,22 @@ impl Registry {
         self.all().into_iter().find(|drive| drive.state().row.folder_path().as_deref() == Some(folder))
     }
 
-    /// Takes in a drive that is only looked at.
-    pub(crate) fn remember_reader(&self, id: DriveId) -> Arc<Drive> {
-        let mut drives = self.lock();
-        drives
-            .entry(id)
-            .or_insert_with(|| Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)))
-            .clone()
+    /// A drive to look at; not listed until it was found and stored as active.
+    pub(crate) fn reader(&self, id: DriveId) -> Arc<Drive> {
+        let mut readers = lock(&self.readers);
+        if readers.len() >= MAX_READERS
+            && !readers.contains_key(&id)
+            && let Some(other) = readers.keys().next().copied()
+        {
+            readers.remove(&other);
+        }
+        let row = DriveRow { active: false, ..DriveRow::new(Role::Reader, None, String::new()) };
+        readers.entry(id).or_insert_with(|| Arc::new(Drive::new(id, row, None))).clone()
+    }
+
+    /// Forgets a drive that was looked at.
+    pub(crate) fn forget_reader(&self, id: &DriveId) {
+        lock(&self.readers).remove(id);
     }
 
     /// Takes in a new drive, or gives an existing one a new row. On disk when this returns.
@@ -155,7 +183,8 @@ impl Registry {
         };
         let head = drive.head();
         self.store(&drive, row, head)?;
-        self.lock().insert(id, drive.clone());
+        lock(&self.drives).insert(id, drive.clone());
+        self.forget_reader(&id);
         Ok(drive)
     }
 
@@ -176,10 +205,10 @@ impl Registry {
         *drive.state.lock().unwrap_or_else(PoisonError::into_inner) = DriveState { row, head };
         Ok(())
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<DriveId, Arc<Drive>>> {
-        self.drives.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_drive(ledger: &dyn Ledger, key: &[u8], value: &[u8]) -> Result<Option<Drive>, DriveError> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use p2p_identity::{ContentId, DriveId, PeerId};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::DriveError;
 use crate::blob::Encoder;
@@ -23,9 +23,10 @@ use crate::registry::Drive;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Hello, Item, MAX_BUFFER_BYTES, MAX_STREAMS_PER_PEER,
-    MAX_UNPROVEN_STREAMS_PER_CONNECTION, MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open,
-    Presence, Prove, Request, RequestFrame, Status, Summary, VectorEntry, VectorList,
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Hello, Item, MAX_BUFFER_BYTES,
+    MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
+    MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open, Presence, Prove, Request, RequestFrame,
+    Status, Summary, VectorEntry, VectorList,
 };
 
 /// First session number; see the head of this file.
@@ -67,12 +68,19 @@ pub(crate) struct Server {
 }
 
 /// What one peer has open.
-#[derive(Default)]
 struct PeerLoad {
     streams: usize,
+    bulk: Arc<Semaphore>,
     unproven: usize,
     unproven_since: Option<Instant>,
     unproven_count: usize,
+}
+
+impl Default for PeerLoad {
+    fn default() -> Self {
+        let bulk = Arc::new(Semaphore::new(MAX_BULK_STREAMS_PER_PEER));
+        Self { streams: 0, bulk, unproven: 0, unproven_since: None, unproven_count: 0 }
+    }
 }
 
 /// Why an exchange ended early. Never our failure: the peer's stream is dropped.
@@ -133,7 +141,7 @@ impl Server {
             }
             Some(128..) => {
                 let Ok(frame) = RequestFrame::decode(&first) else {
-                    return Ok(write_message(stream, &Status::BadRequest).await?);
+                    return send(stream, &Status::BadRequest).await;
                 };
                 self.request_stream(peer, stream, frame).await
             }
@@ -150,8 +158,8 @@ impl Server {
         let session = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(&frame.session).copied();
         let drive = session.filter(|(owner, _)| *owner == peer).and_then(|(_, id)| self.shared.served(&id));
         match drive {
-            Some(drive) => self.answer(stream, &drive, frame.request).await?,
-            None => write_message(stream, &Status::Refused).await?,
+            Some(drive) => self.answer(peer, stream, &drive, frame.request).await?,
+            None => send(stream, &Status::Refused).await?,
         }
         timed(WRITE_IDLE, stream.shutdown()).await??;
         Ok(())
@@ -175,38 +183,40 @@ impl Server {
         let key = drive.as_ref().map_or(&decoy, |drive| &drive.read_key);
         let proof = *key.proof(Side::Acceptor, &proof_session).as_bytes();
         let expected = key.proof(Side::Opener, &proof_session);
-        write_message(stream, &Control::Nonce(NonceProof { nonce, proof })).await?;
-        stream.flush().await?;
+        send(stream, &Control::Nonce(NonceProof { nonce, proof })).await?;
+        flush(stream).await?;
         let Control::Prove(prove) = timed(FIRST_BYTE_TIMEOUT, read_message::<Control>(stream)).await?? else {
             return Err(ServeError::Protocol("no Prove"));
         };
         let drive = drive.filter(|_| Proof::from(prove.proof) == expected);
         let Some(drive) = drive else {
             self.counters.refused_proofs.fetch_add(1, Ordering::Relaxed);
-            write_message(stream, &Control::Refused).await?;
-            stream.shutdown().await?;
+            send(stream, &Control::Refused).await?;
+            timed(WRITE_IDLE, stream.shutdown()).await??;
             return Ok(());
         };
+        self.forgive(peer);
         drop(unproven);
         let number = self.open_session(peer, drive.id);
-        let result = self.run_session(stream, &drive, number, prove).await;
+        let result = self.run_session(peer, stream, &drive, number, prove).await;
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         result
     }
 
     async fn run_session(
         &self,
+        peer: PeerId,
         stream: &mut PeerStream,
         drive: &Arc<Drive>,
         number: u32,
         prove: Prove,
     ) -> Result<(), ServeError> {
         let summary = summary_of(drive).ok_or(ServeError::Protocol("the drive has no version yet"))?;
-        write_message(stream, &Control::Accept(Accept { session: number, summary })).await?;
+        send(stream, &Control::Accept(Accept { session: number, summary })).await?;
         for request in prove.requests.into_vec() {
-            self.answer(stream, drive, request).await?;
+            self.answer(peer, stream, drive, request).await?;
         }
-        stream.flush().await?;
+        flush(stream).await?;
         loop {
             match tokio::time::timeout(CONTROL_IDLE, read_message::<Control>(stream)).await {
                 Ok(Ok(Control::Bye(_)) | Err(FrameError::Closed)) | Err(_) => break,
@@ -231,23 +241,35 @@ impl Server {
         number
     }
 
-    async fn answer(&self, stream: &mut PeerStream, drive: &Arc<Drive>, request: Request) -> Result<(), ServeError> {
+    async fn answer(
+        &self,
+        peer: PeerId,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        request: Request,
+    ) -> Result<(), ServeError> {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         match request {
             Request::Open(open) => self.answer_open(stream, drive, open).await,
             Request::Heads(_) => self.answer_heads(stream, drive).await,
             Request::Nodes(nodes) => self.answer_nodes(stream, drive, nodes).await,
-            Request::Get(get) => self.answer_get(stream, drive, get).await,
-            Request::GetMany(many) => self.answer_many(stream, drive, many).await,
+            Request::Get(get) => {
+                let _place = self.enter_bulk(peer).await?;
+                self.answer_get(stream, drive, get).await
+            }
+            Request::GetMany(many) => {
+                let _place = self.enter_bulk(peer).await?;
+                self.answer_many(stream, drive, many).await
+            }
             // The change log comes with following; the asker then compares trees.
-            Request::Changes(_) => Ok(write_message(stream, &Status::NotFound).await?),
-            Request::Unknown(_) => Ok(write_message(stream, &Status::BadRequest).await?),
+            Request::Changes(_) => send(stream, &Status::NotFound).await,
+            Request::Unknown(_) => send(stream, &Status::BadRequest).await,
         }
     }
 
     async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
         let Some(head) = drive.head().filter(|head| open.head.is_none_or(|wanted| wanted == head.hash())) else {
-            return Ok(write_message(stream, &Status::NotFound).await?);
+            return send(stream, &Status::NotFound).await;
         };
         let path = open.path.map(|path| path.into_vec());
         let shared = self.shared.clone();
@@ -255,26 +277,26 @@ impl Server {
         let nodes = tokio::task::spawn_blocking(move || nodes_on_path(&shared, root, path.as_deref()))
             .await
             .map_err(DriveError::from)??;
-        write_message(stream, &Status::Ok).await?;
-        write_message(stream, &Item::Head(envelope(&head)?)).await?;
+        send(stream, &Status::Ok).await?;
+        send(stream, &Item::Head(envelope(&head)?)).await?;
         for node in nodes {
-            write_message(stream, &Item::Node { len: node.len() as u32 }).await?;
-            stream.write_all(&node).await?;
+            send(stream, &Item::Node { len: node.len() as u32 }).await?;
+            put(stream, &node).await?;
         }
-        Ok(write_message(stream, &Item::End).await?)
+        send(stream, &Item::End).await
     }
 
     async fn answer_heads(&self, stream: &mut PeerStream, drive: &Arc<Drive>) -> Result<(), ServeError> {
-        write_message(stream, &Status::Ok).await?;
+        send(stream, &Status::Ok).await?;
         if let Some(head) = drive.head() {
-            write_message(stream, &Item::Head(envelope(&head)?)).await?;
+            send(stream, &Item::Head(envelope(&head)?)).await?;
         }
-        Ok(write_message(stream, &Item::End).await?)
+        send(stream, &Item::End).await
     }
 
     async fn answer_nodes(&self, stream: &mut PeerStream, drive: &Arc<Drive>, asked: Nodes) -> Result<(), ServeError> {
         let state = drive.state();
-        write_message(stream, &Status::Ok).await?;
+        send(stream, &Status::Ok).await?;
         for hash in asked.hashes.iter().copied() {
             let header = (ContentId::of(&state.row.header) == hash).then(|| state.row.header.clone().into());
             let bytes = match header {
@@ -288,37 +310,35 @@ impl Server {
             };
             let len = encode_node_len(bytes.as_ref().map(|b: &bytes::Bytes| b.len()))
                 .map_err(|_| ServeError::Protocol("node too large"))?;
-            stream.write_all(&len).await?;
+            put(stream, &len).await?;
             if let Some(bytes) = bytes {
-                timed(WRITE_IDLE, stream.write_all(&bytes)).await??;
+                put(stream, &bytes).await?;
             }
         }
-        Ok(stream.flush().await?)
+        flush(stream).await
     }
 
     async fn answer_many(&self, stream: &mut PeerStream, drive: &Arc<Drive>, many: GetMany) -> Result<(), ServeError> {
-        let _buffer = self.buffers.acquire().await.map_err(|_| ServeError::Protocol("stopping"))?;
         let (shared, drive) = (self.shared.clone(), drive.clone());
         let read = tokio::task::spawn_blocking(move || read_many(&shared, &drive, &many));
         let (presence, body, stale) = read.await.map_err(DriveError::from)??;
         self.counters.stale.fetch_add(stale, Ordering::Relaxed);
         self.counters.bytes_sent.fetch_add(body.len() as u64, Ordering::Relaxed);
-        write_message(stream, &Status::Ok).await?;
-        stream.write_all(&presence.encode()).await?;
+        send(stream, &Status::Ok).await?;
+        put(stream, &presence.encode()).await?;
         self.write_body(stream, &body).await?;
-        Ok(stream.flush().await?)
+        flush(stream).await
     }
 
     async fn answer_get(&self, stream: &mut PeerStream, drive: &Arc<Drive>, get: Get) -> Result<(), ServeError> {
-        let _buffer = self.buffers.acquire().await.map_err(|_| ServeError::Protocol("stopping"))?;
         let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
         let source = tokio::task::spawn_blocking(move || open_blob(&shared, &of_drive, &hash));
         let source = match source.await.map_err(DriveError::from)? {
             Ok(source) => source,
-            Err(ContentError::NotFound) => return Ok(write_message(stream, &Status::NotFound).await?),
+            Err(ContentError::NotFound) => return send(stream, &Status::NotFound).await,
             Err(ContentError::Stale) => {
                 self.counters.stale.fetch_add(1, Ordering::Relaxed);
-                return Ok(write_message(stream, &Status::Stale).await?);
+                return send(stream, &Status::Stale).await;
             }
             Err(ContentError::Failed(error)) => return Err(error.into()),
         };
@@ -329,10 +349,10 @@ impl Server {
         let Some((mut encoder, mut unit)) = encode_next(encoder, source.clone(), Vec::new()).await? else {
             self.counters.stale.fetch_add(1, Ordering::Relaxed);
             self.shared.outboards.forget(&get.hash);
-            return Ok(write_message(stream, &Status::Stale).await?);
+            return send(stream, &Status::Stale).await;
         };
-        write_message(stream, &Status::Ok).await?;
-        stream.write_all(&prefix).await?;
+        send(stream, &Status::Ok).await?;
+        put(stream, &prefix).await?;
         let mut spare = Vec::new();
         while !unit.is_empty() {
             self.counters.bytes_sent.fetch_add(unit.len() as u64, Ordering::Relaxed);
@@ -346,13 +366,13 @@ impl Server {
             encoder = after;
             spare = std::mem::replace(&mut unit, bytes);
         }
-        Ok(stream.flush().await?)
+        flush(stream).await
     }
 
     /// Writes in pieces, so that a slow peer is told from a dead one.
     async fn write_body(&self, stream: &mut PeerStream, bytes: &[u8]) -> Result<(), ServeError> {
         for piece in bytes.chunks(256 * 1024) {
-            timed(WRITE_IDLE, stream.write_all(piece)).await??;
+            put(stream, piece).await?;
         }
         Ok(())
     }
@@ -384,6 +404,27 @@ impl Server {
         load.unproven += 1;
         load.unproven_count += 1;
         Some(Entered { server: self, peer, unproven: true })
+    }
+
+    /// A peer that proved was not probing: only streams that end without a proof use up its minute, or somebody who
+    /// starts the same command again and again would be locked out.
+    fn forgive(&self, peer: PeerId) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(load) = peers.get_mut(&peer) {
+            load.unproven_count = load.unproven_count.saturating_sub(1);
+        }
+    }
+
+    /// A place among the bulk answers that one peer gets at a time; waits for one.
+    async fn enter_bulk(&self, peer: PeerId) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'_>), ServeError> {
+        let bulk = {
+            let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.entry(peer).or_default().bulk.clone()
+        };
+        // The peer's own limit first: who waits for it must not hold memory that others could use.
+        let own = bulk.acquire_owned().await.map_err(|_| ServeError::Protocol("stopping"))?;
+        let all = self.buffers.acquire().await.map_err(|_| ServeError::Protocol("stopping"))?;
+        Ok((own, all))
     }
 }
 
@@ -526,6 +567,19 @@ async fn encode_next(
         }
     });
     Ok(done.await.map_err(DriveError::from)?)
+}
+
+/// Writes a message; a peer that takes nothing is let go.
+async fn send<M: Message>(stream: &mut PeerStream, message: &M) -> Result<(), ServeError> {
+    Ok(timed(WRITE_IDLE, write_message(stream, message)).await??)
+}
+
+async fn put(stream: &mut PeerStream, bytes: &[u8]) -> Result<(), ServeError> {
+    Ok(timed(WRITE_IDLE, stream.write_all(bytes)).await??)
+}
+
+async fn flush(stream: &mut PeerStream) -> Result<(), ServeError> {
+    Ok(timed(WRITE_IDLE, stream.flush()).await??)
 }
 
 async fn timed<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, ServeError> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Shared;
-use crate::registry::Drive;
+use crate::registry::{Drive, Role};
 use crate::session::{FetchError, Opened, Session};
 use crate::topic::{Topic, day_of};
 
@@ -25,8 +25,11 @@ const MAX_KNOWN: usize = 32;
 const NEIGHBOURS_EVERY: Duration = Duration::from_millis(250);
 /// How often the DHT is asked again.
 const DHT_EVERY: Duration = Duration::from_secs(5);
-/// How long a peer that could not be reached, or had nothing, is left alone.
-const RETRY_AFTER: Duration = Duration::from_secs(3);
+/// How long a peer that could not be reached, or had nothing, is left alone the first time: one that is just starting
+/// is met soon. Doubles with every failure …
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+/// … up to this.
+const RETRY_AT_MOST: Duration = Duration::from_secs(4);
 /// How long after midnight yesterday's topic is looked up as well.
 const YESTERDAY_SECONDS: u64 = 2 * 3_600;
 
@@ -40,6 +43,27 @@ pub(crate) struct Sources {
 struct Candidate {
     state: State,
     last_try: Option<Instant>,
+    /// Failures in a row.
+    failures: u32,
+}
+
+impl Candidate {
+    const NEW: Self = Self { state: State::New, last_try: None, failures: 0 };
+
+    fn set(&mut self, state: State) {
+        match state {
+            State::Failed(_) => self.failures = self.failures.saturating_add(1),
+            State::Active => self.failures = 0,
+            State::New | State::Trying | State::Banned => {}
+        }
+        self.state = state;
+        self.last_try = Some(Instant::now());
+    }
+
+    fn is_rested(&self) -> bool {
+        let pause = RETRY_FIRST * 2_u32.pow(self.failures.clamp(1, 8) - 1);
+        self.last_try.is_none_or(|at| at.elapsed() >= pause.min(RETRY_AT_MOST))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +131,7 @@ impl Sources {
 
     fn set(&self, peer: PeerId, state: State) {
         if let Some(candidate) = lock(&self.known).get_mut(&peer) {
-            candidate.state = state;
-            candidate.last_try = Some(Instant::now());
+            candidate.set(state);
         }
     }
 }
@@ -124,6 +147,10 @@ struct Search {
 
 impl Search {
     async fn run(self) {
+        // What this node shares itself can be had from nobody sooner.
+        if self.shared.served(&self.drive.id).is_some_and(|drive| drive.state().row.role == Role::Owner) {
+            lock(&self.known).insert(self.shared.me, Candidate::NEW);
+        }
         for address in self.hints.peers.iter().chain(&self.hints.relay) {
             self.shared.dialer.remember(*address).await;
             self.add(address.peer);
@@ -177,8 +204,7 @@ impl Search {
             tracing::debug!(%peer, %error, "no session");
         }
         if let Some(candidate) = lock(&self.known).get_mut(&peer) {
-            candidate.state = state;
-            candidate.last_try = Some(Instant::now());
+            candidate.set(state);
         }
         if let Ok(opened) = result {
             // They came unasked by hash, so they wait in memory until a parent or a head vouches for them.
@@ -196,16 +222,14 @@ impl Search {
             .saturating_sub(known.values().filter(|c| matches!(c.state, State::Trying | State::Active)).count());
         let mut due = Vec::new();
         for (peer, candidate) in known.iter_mut() {
-            let rested = candidate.last_try.is_none_or(|at| at.elapsed() >= RETRY_AFTER);
             let wanted = match candidate.state {
                 State::New => true,
-                State::Failed(_) => rested,
+                State::Failed(_) => candidate.is_rested(),
                 State::Trying | State::Active | State::Banned => false,
             };
             if wanted && room > 0 {
                 room -= 1;
-                candidate.state = State::Trying;
-                candidate.last_try = Some(Instant::now());
+                candidate.set(State::Trying);
                 due.push(*peer);
             }
         }
@@ -226,7 +250,7 @@ impl Search {
             let Some(spent) = spent else { return };
             known.remove(&spent);
         }
-        known.insert(peer, Candidate { state: State::New, last_try: None });
+        known.insert(peer, Candidate::NEW);
     }
 
     fn ask_dht(&self) -> BoxStream<'static, PeerId> {

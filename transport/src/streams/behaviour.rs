@@ -147,7 +147,8 @@ impl Streams {
         let known = self.connections.get(peer)?;
         match preference {
             Preference::Connection(id) => known.iter().find(|c| c.id == id).copied(),
-            Preference::Any | Preference::Bulk => known.iter().min_by_key(|c| (c.path, c.transport)).copied(),
+            // The newest of equals: an older one may belong to a process that is gone.
+            Preference::Any | Preference::Bulk => known.iter().rev().min_by_key(|c| (c.path, c.transport)).copied(),
         }
     }
 

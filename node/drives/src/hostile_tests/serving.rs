@@ -167,6 +167,14 @@ async fn unproven_streams_are_few_in_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_proves_may_come_back_as_often_as_it_likes() {
+    let scene = Scene::new().await;
+    for _ in 0..=2 * MAX_UNPROVEN_STREAMS_PER_MINUTE {
+        drop(scene.prove(peer(7)).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_proof_looks_like_an_unknown_topic() {
     let scene = Scene::new().await;
     let unknown = ReadKey::of_public(&p2p_identity::DriveId::from([9; 32]));
