@@ -16,13 +16,15 @@ unset P2PNODE_HOME P2PNODE_API XDG_RUNTIME_DIR
 RANDOM="${SEED:-$$}"
 echo "seed ${SEED:-$$}"
 
+netns=()
 cleanup() {
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
+    for name in "${netns[@]}"; do ip netns del "$name" 2>/dev/null || true; done
     rm -rf "$work"
 }
 trap cleanup EXIT
 
-ok() { passed=$((passed + 1)); echo "ok $passed - $*"; }
+ok() { passed=$((passed + 1)); echo "ok $passed - $* ($SECONDS s)"; }
 fail() { echo "FAILED: $*"; exit 1; }
 
 # start HOME [flags]: a daemon that listens on loopback only; its address is in $address.
@@ -108,8 +110,6 @@ ok "ls and cat --range look without cloning"
 ok "the same folder gives the same link"
 
 # Kill the sharing daemon; its share is back when it starts again.
-
-
 a_pid="${pids[1]}"
 kill -9 "$a_pid"; wait "$a_pid" 2>/dev/null || true
 start "$work/a" --bootstrap "$bootstrap"
@@ -121,32 +121,133 @@ link="$("$p2p" --home "$work/a" shares --json | field link)"
 
 # Kill the cloning side at random points; the same command completes it.
 kills="${KILLS:-50}"
-rounds=0
-for n in $(seq "$kills"); do
+killed=0
+for n in $(seq $((kills * 4))); do
+    ((killed < kills)) || break
     "$p2p" --home "$work/k" clone "$link" "$work/copy-k" --json > "$work/k.out" 2> "$work/k.err" &
     pid=$!
-    sleep "0.$(printf '%03d' $((RANDOM % 700)))"
-    if kill -9 "$pid" 2>/dev/null; then rounds=$((rounds + 1)); fi
-    wait "$pid" 2>/dev/null || true
+    sleep "0.$(printf '%03d' $((RANDOM % 400)))"
+    kill -9 "$pid" 2>/dev/null || true
+    status=0; wait "$pid" 2>/dev/null || status=$?
     # What stands at a final path is right, at any time.
     if [[ -e "$work/copy-k/large.bin" ]]; then cmp "$site/large.bin" "$work/copy-k/large.bin" || fail "corrupt after kill $n"; fi
-    if ((n % 10 == 0)); then rm -rf "$work/copy-k"; fi
+    case "$status" in
+        137) killed=$((killed + 1)) ;;
+        0) rm -rf "$work/copy-k" ;;
+        *) cat "$work/k.err"; fail "status $status of a clone that was not killed in time" ;;
+    esac
 done
 "$p2p" --home "$work/k" clone "$link" "$work/copy-k" --json > "$work/k.out"
-same "$site" "$work/copy-k" "clone after $rounds kills"
+same "$site" "$work/copy-k" "clone after $killed kills"
 [[ -z "$(find "$work/copy-k" -name '*.p2ptmp')" ]] || fail "temporary files are left"
-ok "$rounds kill -9 of $kills tries during clone: the same command completes it"
+ok "$killed kill -9 during clone: the same command completes it"
 
 # Kill the sharing side during import.
 for n in $(seq 5); do
     big="$work/big-$n"; cp -r "$site" "$big"; head -c 60000000 /dev/urandom > "$big/more.bin"
-    timeout -s KILL "0.$((RANDOM % 8 + 1))" "$p2p" --home "$work/i" share "$big" --json > /dev/null 2>&1 || true
+    { timeout -s KILL "0.$((RANDOM % 8 + 1))" "$p2p" --home "$work/i" share "$big" --json > /dev/null; } 2>/dev/null || true
 done
 start "$work/i"
 "$p2p" --home "$work/i" share "$work/big-5" --json > "$work/i.out"
 "$p2p" --home "$work/j" clone "$(field link < "$work/i.out")" "$work/copy-i" --json > /dev/null
 same "$work/big-5" "$work/copy-i" "clone after kills during import"
 ok "kill -9 during import: shared again, nothing corrupt"
+
+# The bundled app as a process of its own, against the socket of a running node.
+cargo build --quiet --locked -p p2p-files --example files-process
+socket="$(grep -o '"api":"[^"]*' "$work/a.out" | cut -c8-)"
+"$bin/examples/files-process" "$socket" share "$work/big-5" > "$work/own.out"
+"$bin/examples/files-process" "$(grep -o '"api":"[^"]*' "$work/c.out" | cut -c8-)" clone "$(field link < "$work/own.out")" "$work/copy-own" > /dev/null
+same "$work/big-5" "$work/copy-own" "clone by the app as a process of its own"
+ok "files runs as a process of its own"
+
+# A real documentation tree, where one is installed: thousands of files, symlinks, deep folders.
+docs="$(ls -d /usr/share/doc/python3*/html 2>/dev/null | head -n 1 || true)"
+if [[ -n "$docs" ]]; then
+    cp -a "$(realpath "$docs")" "$work/docs"
+    "$p2p" --home "$work/a" share "$work/docs" --json > "$work/docs.out"
+    "$p2p" --home "$work/d" clone "$(field link < "$work/docs.out")" "$work/copy-docs" --allow-external-links --json > /dev/null
+    same "$work/docs" "$work/copy-docs" "clone of the documentation"
+    ok "a documentation tree of $(find "$work/docs" -type f | wc -l) files"
+else
+    echo "skipped: a documentation tree (python3-doc is not installed)"
+fi
+
+# One large file and very many small ones: complete, and in bounded memory.
+# peak PID: the most memory that a process had, in KiB.
+peak() { awk '/VmHWM/ { print $2 }' "/proc/$1/status"; }
+mkdir "$work/large" "$work/many"
+head -c 1073741824 /dev/urandom > "$work/large/one.bin"
+python3 - "$work/many" <<'PY' 2>/dev/null || for n in $(seq 100000); do echo "$n" > "$work/many/$n"; done
+import os, sys
+for n in range(100000):
+    folder = f"{sys.argv[1]}/{n % 300}"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/{n}.txt", "w") as file:
+        file.write(f"file {n}\n" * (n % 20))
+PY
+start "$work/m"; sharer=$daemon
+start "$work/n"; cloner=$daemon
+for set in large many; do
+    "$p2p" --home "$work/m" share "$work/$set" --json > "$work/$set.out"
+    "$p2p" --home "$work/n" clone "$(field link < "$work/$set.out")" "$work/copy-$set" --json > /dev/null
+    same "$work/$set" "$work/copy-$set" "clone of $set"
+done
+for pid in "$sharer" "$cloner"; do
+    (($(peak "$pid") < 200 * 1024)) || fail "a node took $(($(peak "$pid") / 1024)) MiB"
+done
+ok "1 GiB in one file and 100,000 small files: at most $(($(peak "$sharer") / 1024)) MiB sharing, $(($(peak "$cloner") / 1024)) MiB cloning"
+"$p2pnode" --home "$work/m" stop; "$p2pnode" --home "$work/n" stop
+
+# After a kill, what was proven is not fetched again.
+start "$work/m"; sharer=$daemon
+large_link="$("$p2p" --home "$work/m" shares --json | grep -o '{[^{}]*}' | grep '/large"' | field link)"
+# bytes_done: what the clone said last of how far it is.
+bytes_done() { grep -o '"bytes_done":[0-9]*' "$work/r.out" | cut -d: -f2 | tail -n 1 | grep . || echo 0; }
+proven=0
+for _ in 1 2 3; do
+    "$p2p" --home "$work/r" clone "$large_link" "$work/copy-r" --json > "$work/r.out" 2>/dev/null & pid=$!
+    for _ in $(seq 400); do
+        (($(bytes_done) > proven + 100000000)) && break
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.02
+    done
+    kill -9 "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true
+    proven="$(bytes_done)"
+done
+"$p2p" --home "$work/r" clone "$large_link" "$work/copy-r" --json > "$work/r.out"
+fetched="$(field bytes_fetched < <(tail -n 1 "$work/r.out"))"
+((proven > 100000000)) || fail "only $proven bytes were proven before the last kill"
+((fetched <= 1073741824 - proven + 67108864)) || fail "$fetched bytes fetched although $proven were proven"
+same "$work/large" "$work/copy-r" "1 GiB after three kills"
+ok "three kill -9 in 1 GiB: $proven bytes were proven, $fetched more were fetched"
+"$p2pnode" --home "$work/m" stop; wait "$sharer" 2>/dev/null || true
+rm -rf "$work"/{large,many,copy-large,copy-many,copy-r}
+
+# One LAN: two hosts that were told nothing find each other by mDNS.
+if [[ "$(id -u)" == 0 ]] && ip netns add "p2p-$$-a" 2>/dev/null; then
+    netns=("p2p-$$-a" "p2p-$$-b")
+    ip netns add "${netns[1]}"
+    ip -n "${netns[0]}" link add eth0 type veth peer name eth0 netns "${netns[1]}"
+    for n in 0 1; do
+        ip -n "${netns[n]}" addr add "10.77.0.$((n + 1))/24" dev eth0
+        ip -n "${netns[n]}" link set lo up
+        ip -n "${netns[n]}" link set eth0 up
+        ip -n "${netns[n]}" route add default dev eth0
+    done
+    ip netns exec "${netns[0]}" "$p2p" --home "$work/lan-a" share "$site" --json > "$work/lan.out" 2>/dev/null & lan=$!
+    pids+=("$lan")
+    for _ in $(seq 200); do grep -q published "$work/lan.out" && break; sleep 0.05; done
+    lan_link="$(field link < "$work/lan.out")"
+    begun=$(date +%s%N)
+    ip netns exec "${netns[1]}" "$p2p" --home "$work/lan-b" clone "${lan_link%%#*}" "$work/copy-lan" --json --timeout 30 > /dev/null
+    took=$((($(date +%s%N) - begun) / 1000000))
+    same "$site" "$work/copy-lan" "clone over the LAN"
+    kill -INT "$lan"; wait "$lan" 2>/dev/null || true
+    ok "two hosts on one LAN, nobody given an address: cloned by the bare link in $took ms"
+else
+    echo "skipped: two hosts on one LAN (network namespaces need root and iproute2)"
+fi
 
 # Wrong input.
 expect 3 "$p2pnode" --home "$work/nobody" status
@@ -158,6 +259,10 @@ expect 2 "$p2p" --home "$work/a" clone "$damaged" "$work/x"
 expect 1 "$p2p" --home "$work/a" clone "$bare" "$work/copy-c/docs"
 expect 1 "$p2pnode" start --home "$work/a"
 expect 2 "$p2p" --home "$work/a" clone
+expect 2 "$p2p" --home "$work/a" share "$site/run.sh"
+expect 4 "$p2p" --home "$work/lonely" clone "p2p://$(echo "$bare" | cut -c7-62)/" "$work/x" --timeout 2
+expect 4 "$p2p" --home "$work/a" cat "${bare}no/such/file"
+expect 4 "$p2p" --home "$work/a" unshare "$work/none"
 ok "wrong input has its own message and status"
 
 if mount -t tmpfs -o size=20m tmpfs "$(mkdir -p "$work/small" && echo "$work/small")" 2>/dev/null; then
