@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod limits;
 mod streams;
+mod tls;
 
 pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
 pub use behaviour::{Behaviour, BehaviourEvent};
@@ -15,3 +16,4 @@ pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig};
 pub use limits::{Limits, Refusal, Refusals};
 pub use streams::{ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams};
+pub use tls::TlsError;
