@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream;
+use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
     Import, ImportEvent, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, Reachability,
     ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
 };
-use p2p_drives::{CopyProgress, DriveError, Drives, ExternalLinks, ImportProgress, Listing, LocalPath, PathKey};
+use p2p_drives::{
+    CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
+};
 use p2p_identity::{DriveId, Link, PeerId};
 use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
 use tokio_util::sync::CancellationToken;
@@ -197,17 +199,17 @@ impl Contract for LocalNode {
                 skipped: left_out(published.left_out),
             })
         });
-        Ok(reported(job, move |rate| {
+        Ok(reported(stream::once(job).boxed(), move |rate| {
             use std::sync::atomic::Ordering::Relaxed;
             let (files, bytes) = (progress.files.load(Relaxed), progress.bytes.load(Relaxed));
-            ImportEvent::Progress(Progress {
+            Some(ImportEvent::Progress(Progress {
                 files_done: files,
                 files_total: files,
                 bytes_done: bytes,
                 bytes_total: bytes,
                 bytes_per_second: rate.update(bytes),
                 peers: 0,
-            })
+            }))
         }))
     }
 
@@ -248,44 +250,58 @@ impl Contract for LocalNode {
         let links = if follow.allow_external_links { ExternalLinks::Make } else { ExternalLinks::LeaveOut };
         let progress = Arc::new(CopyProgress::default());
         let (drives, counted) = (self.drives.clone(), progress.clone());
-        let job: BoxFuture<'static, Result<TransferEvent>> =
-            Box::pin(async move { copy(drives, link, follow.target, links, follow.timeout, counted).await });
-        Ok(reported(job, move |rate| {
+        let drive = drive_of(&link)?;
+        let started = async move { drives.follow(&link, &follow.target, links, follow.timeout, counted).await };
+        let copies = stream::once(started).map_err(api_error).map_ok(move |following| copies(following, drive));
+        let copies = copies.try_flatten().take(if follow.stay { usize::MAX } else { 1 });
+        let mut told = None;
+        Ok(reported(copies.boxed(), move |rate| {
             use std::sync::atomic::Ordering::Relaxed;
             let bytes = progress.bytes.load(Relaxed);
-            TransferEvent::Progress(Progress {
+            let now = Progress {
                 files_done: progress.files.load(Relaxed),
                 files_total: progress.files_total.load(Relaxed),
                 bytes_done: bytes,
                 bytes_total: progress.bytes_total.load(Relaxed),
                 bytes_per_second: rate.update(bytes),
                 peers: progress.peers.load(Relaxed) as u32,
-            })
+            };
+            // A follower that waits for a version has nothing to tell.
+            let moved = (now.files_done, now.bytes_done, now.peers);
+            let is_news = told.replace(moved) != Some(moved);
+            (is_news || !follow.stay).then_some(TransferEvent::Progress(now))
         }))
     }
 }
 
-async fn copy(
-    drives: Drives,
-    link: Link,
-    target: PathBuf,
-    links: ExternalLinks,
-    patience: Option<Duration>,
-    progress: Arc<CopyProgress>,
-) -> Result<TransferEvent> {
-    let p2p_identity::Target::Drive(drive) = link.target else {
-        return Err(ApiError::new(ErrorKind::Unsupported, "only links to drives can be copied"));
-    };
-    let copied = drives.copy(&link, &target, links, patience, progress).await.map_err(api_error)?;
-    Ok(TransferEvent::Done {
-        drive,
-        version: copied.version,
-        files: copied.files,
-        bytes: copied.bytes,
-        bytes_fetched: copied.bytes_fetched,
-        peers: copied.peers as u32,
-        skipped: left_out(copied.left_out),
+fn drive_of(link: &Link) -> Result<DriveId> {
+    match link.target {
+        p2p_identity::Target::Drive(drive) => Ok(drive),
+        _ => Err(ApiError::new(ErrorKind::Unsupported, "only links to drives can be copied")),
+    }
+}
+
+/// Version after version, as they are brought into the folder; an error is the last.
+fn copies(following: Following, drive: DriveId) -> Stream<TransferEvent> {
+    stream::unfold(Some(following), move |following| async move {
+        let mut following = following?;
+        match following.next().await {
+            Err(error) => Some((Err(api_error(error)), None)),
+            Ok(copied) => {
+                let done = TransferEvent::Done {
+                    drive,
+                    version: copied.version,
+                    files: copied.files,
+                    bytes: copied.bytes,
+                    bytes_fetched: copied.bytes_fetched,
+                    peers: copied.peers as u32,
+                    skipped: left_out(copied.left_out),
+                };
+                Some((Ok(done), Some(following)))
+            }
+        }
     })
+    .boxed()
 }
 
 impl LocalNode {
@@ -341,32 +357,33 @@ impl Rate {
     }
 }
 
-/// A job's reports, and its result as the last value. Dropping the stream drops the job.
+/// A job's results, and reports between them. Dropping the stream drops the job.
 fn reported<T: Send + 'static>(
-    job: BoxFuture<'static, Result<T>>,
-    mut report: impl FnMut(&mut Rate) -> T + Send + 'static,
+    job: Stream<T>,
+    mut report: impl FnMut(&mut Rate) -> Option<T> + Send + 'static,
 ) -> Stream<T> {
     let tick = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
-    let reports = stream::unfold((Some(job), tick), |(job, mut tick)| async move {
-        let mut job = job?;
-        tokio::select! {
+    let steps = stream::unfold((job, tick), |(mut job, mut tick)| async move {
+        let step = tokio::select! {
             biased;
-            result = &mut job => Some((Step::End(result), (None, tick))),
-            _ = tick.tick() => Some((Step::Report, (Some(job), tick))),
-        }
+            result = job.next() => Step::Result(result?),
+            _ = tick.tick() => Step::Report,
+        };
+        Some((step, (job, tick)))
     });
     let mut rate = Rate { since: Instant::now(), bytes: 0, per_second: 0.0 };
-    reports
-        .map(move |step| match step {
-            Step::End(result) => result,
-            Step::Report => Ok(report(&mut rate)),
+    let told = steps.filter_map(move |step| {
+        futures::future::ready(match step {
+            Step::Result(result) => Some(result),
+            Step::Report => report(&mut rate).map(Ok),
         })
-        .boxed()
+    });
+    told.boxed()
 }
 
 enum Step<T> {
     Report,
-    End(Result<T>),
+    Result(Result<T>),
 }
 
 fn check_folder(path: &std::path::Path) -> Result<()> {

@@ -67,6 +67,7 @@ async fn follow(node: &Node, link: &str, target: &Path) -> Result<TransferEvent,
         link: link.to_owned(),
         target: target.to_owned(),
         allow_external_links: false,
+        stay: false,
         timeout: Some(Duration::from_secs(20)),
     };
     let mut events = node.drives().follow(follow).await?;
@@ -281,6 +282,7 @@ async fn nobody_has_it_is_said_in_time() {
         link: id.to_string(),
         target: c.dir.path().join("copy"),
         allow_external_links: false,
+        stay: false,
         timeout: Some(Duration::from_secs(1)),
     };
     let mut events = c.node.node().drives().follow(follow_it).await.expect("starts");
@@ -292,4 +294,80 @@ async fn nobody_has_it_is_said_in_time() {
     };
     assert_eq!(error.kind, p2p_api::ErrorKind::NotFound, "{error:?}");
     c.node.shutdown().await;
+}
+
+/// Waits for the next version that a follower brought into its folder.
+async fn next_done(events: &mut p2p_api::Stream<TransferEvent>) -> (u64, u64) {
+    let next = async {
+        loop {
+            match events.next().await.expect("it goes on").expect("goes well") {
+                TransferEvent::Done { version, bytes_fetched, .. } => return (version, bytes_fetched),
+                TransferEvent::Progress(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), next).await.expect("the version comes")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_gets_every_version_and_only_what_changed_travels() {
+    let (a, b, c) = (node(&[]).await, node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    fill(&site);
+    let owner = a.node.node();
+    let (drive, _) = share(&owner, &site).await;
+    let staying = |target: &Path| Follow {
+        link: drive.link.clone(),
+        target: target.to_owned(),
+        allow_external_links: true,
+        stay: true,
+        timeout: Some(Duration::from_secs(20)),
+    };
+    let copy = b.dir.path().join("copy");
+    let mut events = b.node.node().drives().follow(staying(&copy)).await.expect("starts");
+    assert_eq!(next_done(&mut events).await.0, 1);
+    compare(&site, &copy, &[]);
+
+    // An edit.
+    std::fs::write(site.join("docs/tiny"), "edited ".repeat(30)).expect("written");
+    share(&owner, &site).await;
+    assert_eq!(next_done(&mut events).await, (2, 210));
+    compare(&site, &copy, &[]);
+
+    // A renamed folder, a renamed large file and a copy: nothing travels.
+    std::fs::rename(site.join("docs/deep"), site.join("docs/shallow")).expect("renamed");
+    std::fs::rename(site.join("big.bin"), site.join("docs/bigger.bin")).expect("renamed");
+    std::fs::copy(site.join("middle.bin"), site.join("docs/middle copy.bin")).expect("copied");
+    share(&owner, &site).await;
+    assert_eq!(next_done(&mut events).await, (3, 0));
+    compare(&site, &copy, &[]);
+
+    // What was changed at the follower's is kept beside; a removal, a new folder and a link arrive.
+    std::fs::write(copy.join("index.html"), "mine").expect("written");
+    std::fs::write(site.join("index.html"), "theirs".repeat(50)).expect("written");
+    std::fs::remove_dir_all(site.join("docs/shallow")).expect("removed");
+    std::fs::create_dir_all(site.join("new/empty")).expect("made");
+    std::fs::remove_file(site.join("link")).expect("removed");
+    symlink("index.html", site.join("link")).expect("linked");
+    share(&owner, &site).await;
+    assert_eq!(next_done(&mut events).await, (4, 300));
+    assert_eq!(std::fs::read_to_string(copy.join("index.html (local 1)")).expect("kept"), "mine");
+    std::fs::remove_file(copy.join("index.html (local 1)")).expect("removed");
+    compare(&site, &copy, &[]);
+
+    // A second follower learns from the first when the owner is gone, and the owner's return is noticed.
+    let second = c.dir.path().join("copy");
+    let mut more = c.node.node().drives().follow(staying(&second)).await.expect("starts");
+    assert_eq!(next_done(&mut more).await.0, 4);
+    let home = a.dir.path().to_owned();
+    drop(owner);
+    a.node.shutdown().await;
+    let again = start(options(&home, &[address(&b.node)])).await.expect("starts again");
+    std::fs::write(site.join("docs/tiny"), "back").expect("written");
+    share(&again.node(), &site).await;
+    assert_eq!(next_done(&mut events).await.0, 5);
+    compare(&site, &copy, &[]);
+    for node in [again, b.node, c.node] {
+        node.shutdown().await;
+    }
 }

@@ -220,6 +220,9 @@ pub struct Follow {
     /// Whether symlinks that leave the folder are made too.
     #[serde(default)]
     pub allow_external_links: bool,
+    /// Whether to stay and apply new versions as they come; else the copy ends with the first.
+    #[serde(default)]
+    pub stay: bool,
     /// How long to look for peers without any progress.
     #[serde(default, with = "opt_seconds", rename = "timeout_s")]
     #[schema(value_type = Option<f64>)]
@@ -232,7 +235,7 @@ pub struct Follow {
 pub enum TransferEvent {
     /// Work goes on.
     Progress(Progress),
-    /// Everything is in place and on disk.
+    /// Everything of a version is in place and on disk.
     Done {
         /// The drive.
         #[schema(value_type = String)]

@@ -74,6 +74,9 @@ pub struct CloneRequest {
     /// Whether symlinks that leave the folder are made too.
     #[serde(default)]
     pub allow_external_links: bool,
+    /// Whether to stay and apply new versions as they come, one `done` for each.
+    #[serde(default)]
+    pub follow: bool,
     /// Seconds to look for peers without any progress.
     #[serde(default)]
     pub timeout_s: Option<f64>,
@@ -85,7 +88,7 @@ pub struct CloneRequest {
 pub enum CloneEvent {
     /// Work goes on.
     Progress(Progress),
-    /// Everything is in place and on disk.
+    /// Everything of a version is in place and on disk.
     Done {
         /// The drive's id.
         #[schema(value_type = String)]
@@ -98,7 +101,7 @@ pub enum CloneEvent {
         bytes: u64,
         /// Content bytes that had to travel.
         bytes_fetched: u64,
-        /// Seconds from the request to here.
+        /// Seconds from the request, or the version before, to here.
         seconds: f64,
         /// Peers that sent something.
         peers: u32,

@@ -65,7 +65,8 @@ pub trait Contract: Send + Sync + 'static {
     /// The end of `range` is cut to the file's end. A start after the file's end, an end before the start, or a folder
     /// are an invalid input; a path that is not there is not found.
     async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content>;
-    /// Copies a drive into a folder. The last value is [`TransferEvent::Done`].
+    /// Copies a drive into a folder. The last value is [`TransferEvent::Done`]; one that stays goes on with the next
+    /// version, until it is dropped.
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
 }
 

@@ -8,6 +8,7 @@ use p2p_api::{ApiError, App, AppRequest, AppResponse, Node, Result};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::keep::Keeper;
 use crate::turns::Turns;
 use crate::{copy, share, shares};
 
@@ -15,6 +16,7 @@ use crate::{copy, share, shares};
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     turns: Arc<Turns>,
+    keeper: Keeper,
 }
 
 impl Files {
@@ -31,10 +33,7 @@ impl App for Files {
     }
 
     async fn run(&self, node: Node, stop: CancellationToken) -> Result<()> {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            done = share::resume_all(&node, &self.turns) => done?,
-        }
+        self.keeper.run(node, self.turns.clone(), stop.clone()).await?;
         stop.cancelled().await;
         Ok(())
     }
@@ -52,13 +51,15 @@ impl Files {
         let path = request.path.trim_matches('/');
         match (path, &request.method) {
             ("shares", &Method::POST) => {
-                let events = share::share(node, &self.turns, body(request)?).await?;
+                let events = share::share(node, &self.turns, &self.keeper, body(request)?).await?;
                 Ok(AppResponse::lines(events))
             }
             ("shares", &Method::GET) => Ok(AppResponse::json(&shares::list(node).await?)),
             ("shares", &Method::DELETE) => {
                 let which = parameter(request, "which")?;
-                Ok(AppResponse::json(&shares::remove(node, &which).await?))
+                let removed = shares::remove(node, &which).await?;
+                self.keeper.leave(removed.drive).await;
+                Ok(AppResponse::json(&removed))
             }
             ("clones", &Method::POST) => Ok(AppResponse::lines(copy::copy(node, body(request)?).await?)),
             _ => Err(ApiError::not_found(format!("the app files has no {} {path:?}", request.method))

@@ -9,16 +9,25 @@ use p2p_api::{ApiError, ErrorKind, Follow, Node, Result, Stream, TransferEvent};
 
 /// Copies the drive and tells how far it is. What is there already is not fetched again.
 pub(crate) async fn copy(node: &Node, request: CloneRequest) -> Result<Stream<CloneEvent>> {
-    let started = Instant::now();
+    let mut started = Instant::now();
     check_target(&request.target).await?;
     let follow = Follow {
         timeout: request.timeout_s.map(timeout).transpose()?,
         link: request.link,
         target: request.target,
         allow_external_links: request.allow_external_links,
+        stay: request.follow,
     };
     let events = node.drives().follow(follow).await?;
-    Ok(events.map_ok(move |event| told(event, started)).boxed())
+    let told = events.map_ok(move |event| {
+        let is_done = matches!(event, TransferEvent::Done { .. });
+        let told = told(event, started);
+        if is_done {
+            started = Instant::now();
+        }
+        told
+    });
+    Ok(told.boxed())
 }
 
 fn told(event: TransferEvent, started: Instant) -> CloneEvent {

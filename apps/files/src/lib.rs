@@ -3,9 +3,11 @@
 
 mod app;
 mod copy;
+mod keep;
 mod scan;
 mod share;
 mod shares;
 mod turns;
+mod watch;
 
 pub use app::Files;

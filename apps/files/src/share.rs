@@ -7,11 +7,10 @@ use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use p2p_api::files::{ShareEvent, ShareRequest};
-use p2p_api::{
-    ApiError, DriveInfo, DriveRole, ErrorKind, Import, ImportEvent, NewDrive, Node, Result, Skipped, Stream,
-};
-use tracing::{debug, info, warn};
+use p2p_api::{ApiError, DriveInfo, ErrorKind, Import, ImportEvent, NewDrive, Node, Result, Skipped, Stream};
+use tracing::{debug, info};
 
+use crate::keep::Keeper;
 use crate::scan::{Report, Scan};
 use crate::turns::Turns;
 
@@ -19,15 +18,32 @@ use crate::turns::Turns;
 const MAX_TITLE_BYTES: usize = 255;
 
 /// Makes (or finds) the folder's drive and publishes what is in the folder. The first event is the link.
-pub(crate) async fn share(node: &Node, turns: &Arc<Turns>, request: ShareRequest) -> Result<Stream<ShareEvent>> {
+/// Unless it is to be published only once, the keeper has it from then on.
+pub(crate) async fn share(
+    node: &Node,
+    turns: &Arc<Turns>,
+    keeper: &Keeper,
+    request: ShareRequest,
+) -> Result<Stream<ShareEvent>> {
     let started = Instant::now();
     let path = check_folder(&request.path).await?;
     let title = title(request.title, &path)?;
     let drive = node.drives().create(NewDrive { path: Some(path.clone()), title }).await?;
     let link = ShareEvent::Link { link: drive.link.clone(), drive: drive.drive };
     let (node, turns) = (node.clone(), turns.clone());
+    let keeper = (!request.once).then(|| keeper.clone());
     let rest = stream::once(async move {
-        let (events, report) = import(&node, &turns, &drive, path).await?;
+        let (events, report) = import(&node, &turns, &drive, path.clone()).await?;
+        let of = drive.drive;
+        let events = events.and_then(move |event| {
+            let (keeper, path) = (keeper.clone(), path.clone());
+            async move {
+                if let (ImportEvent::Published { .. }, Some(keeper)) = (&event, keeper) {
+                    keeper.keep(of, path).await;
+                }
+                Ok(event)
+            }
+        });
         let told = events.and_then(move |event| told(node.clone(), drive.clone(), report.clone(), started, event));
         Ok::<_, ApiError>(told)
     })
@@ -35,29 +51,17 @@ pub(crate) async fn share(node: &Node, turns: &Arc<Turns>, request: ShareRequest
     Ok(stream::once(future::ready(Ok(link))).chain(rest).boxed())
 }
 
-/// Publishes what changed in shared folders while no node ran. A folder that is gone, or fails, leaves the others alone.
-pub(crate) async fn resume_all(node: &Node, turns: &Turns) -> Result<()> {
-    for drive in node.drives().list().await? {
-        let (DriveRole::Owner, Some(path)) = (drive.role, drive.path.clone()) else { continue };
-        match resume(node, turns, &drive, &path).await {
-            Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::NodeStopped => return Ok(()),
-            Err(error) => warn!(drive = %drive.drive, path = %path.display(), %error, "cannot resume a share"),
-        }
-    }
-    Ok(())
-}
-
-async fn resume(node: &Node, turns: &Turns, drive: &DriveInfo, path: &Path) -> Result<()> {
+/// Publishes what changed in a shared folder.
+pub(crate) async fn publish_changes(node: &Node, turns: &Turns, drive: &DriveInfo, path: &Path) -> Result<()> {
     let path = check_folder(path).await?;
     let (mut events, report) = import(node, turns, drive, path).await?;
     while let Some(event) = events.try_next().await? {
         let ImportEvent::Published { version, files, changed, skipped, .. } = event else { continue };
         let skipped = report.skipped().len() + skipped.len();
         if changed {
-            info!(drive = %drive.drive, version, files, skipped, "share resumed with a new version");
+            info!(drive = %drive.drive, version, files, skipped, "a new version");
         } else {
-            debug!(drive = %drive.drive, version, files, skipped, "share resumed unchanged");
+            debug!(drive = %drive.drive, version, files, skipped, "nothing changed");
         }
     }
     Ok(())

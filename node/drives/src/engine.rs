@@ -16,7 +16,7 @@ use crate::content::Outboards;
 use crate::folder::Folder;
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
 use crate::loopback::Loopback;
-use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Job};
+use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Follower};
 use crate::network::{Dialer, PeerStream, Providers};
 use crate::nodes::NodeStore;
 use crate::publish::{Import, ImportProgress, LocalPath, Published};
@@ -355,16 +355,28 @@ impl Drives {
         patience: Option<Duration>,
         progress: Arc<CopyProgress>,
     ) -> Result<Copied, DriveError> {
+        self.follow(link, target, links, patience, progress).await?.next().await
+    }
+
+    /// As [`Drives::copy`], version after version: each call of [`Following::next`] brings one into the folder.
+    ///
+    /// # Errors
+    /// The folder is in the way, or the drive is being copied already.
+    pub async fn follow(
+        &self,
+        link: &Link,
+        target: &Path,
+        links: ExternalLinks,
+        patience: Option<Duration>,
+        progress: Arc<CopyProgress>,
+    ) -> Result<Following, DriveError> {
         let id = drive_of(link)?;
         let (this, path) = (self.clone(), target.to_owned());
         let (drive, folder) = tokio::task::spawn_blocking(move || this.prepare_copy(id, &path)).await??;
-        let _work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
+        let work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
         let patience = patience.unwrap_or(DEFAULT_PATIENCE);
-        let job = Job::run(self.shared.clone(), drive.clone(), folder, &link.hints, links, patience, progress);
-        let copied = job.await?;
-        self.shared.changed.notify_waiters();
-        let _ = self.events.send(DriveEvent::Copied { drive: id, version: copied.version });
-        Ok(copied)
+        let follower = Follower::start(self.shared.clone(), drive, folder, &link.hints, links, patience, progress);
+        Ok(Following { drives: self.clone(), id, follower, is_complete: false, _work: work })
     }
 
     fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<(Arc<Drive>, Arc<Folder>), DriveError> {
@@ -440,6 +452,40 @@ impl Drives {
         let mut peers = self.shared.dialer.own_addresses();
         peers.truncate(MAX_HINT_PEERS);
         Hints { peers, relay: None }
+    }
+}
+
+/// A drive that is being copied into a folder, now and whenever it changes. Ends when dropped.
+pub struct Following {
+    drives: Drives,
+    id: DriveId,
+    follower: Follower,
+    is_complete: bool,
+    _work: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Following {
+    /// Brings the newest version into the folder; after the first one, waits for the next as long as it takes, and goes
+    /// on waiting where it cannot be had. Durable when this returns. Cancel safe: the next call goes on where it was.
+    ///
+    /// # Errors
+    /// Nobody has the drive (the first time), or the disk failed.
+    pub async fn next(&mut self) -> Result<Copied, DriveError> {
+        /// Before a version that could not be had is tried again.
+        const PAUSE: Duration = Duration::from_secs(1);
+        let copied = loop {
+            match self.follower.next().await {
+                Err(error @ (DriveError::NoPeers(_) | DriveError::Stalled(_))) if self.is_complete => {
+                    tracing::debug!(drive = %self.id, %error, "the next version cannot be had yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => break result?,
+            }
+        };
+        self.is_complete = true;
+        self.drives.shared.changed.notify_waiters();
+        let _ = self.drives.events.send(DriveEvent::Copied { drive: self.id, version: copied.version });
+        Ok(copied)
     }
 }
 

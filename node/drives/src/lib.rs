@@ -38,7 +38,7 @@ pub use blob::{
     valid_groups,
 };
 pub use browse::{Content, Listing};
-pub use engine::{DriveEvent, DriveStatus, Drives, DrivesConfig};
+pub use engine::{DriveEvent, DriveStatus, Drives, DrivesConfig, Following};
 pub use entry::{Dot, Entry, EntryError, Inline, Kind, MAX_INLINE_BYTES, MAX_VERSIONS, MODE_MASK, Version};
 pub use error::DriveError;
 pub use exchange::{bounded, codec, frame, wire};

@@ -40,6 +40,8 @@ const QUEUE: usize = 32;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long to go on without any progress, unless the caller says otherwise.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// How often a follower that waits looks which of its peers are still there.
+const SESSION_CHECK: Duration = Duration::from_secs(1);
 /// How often a newer version is taken up when the old one can no longer be had.
 const MAX_RESTARTS: usize = 5;
 
@@ -126,9 +128,36 @@ struct Waiting {
     under_way: usize,
 }
 
-impl Job {
-    /// Copies the newest version that can be had. The drive's work lock is the caller's.
-    pub(crate) async fn run(
+/// A copy of a drive into a folder: made once, then brought up to date as new versions come.
+pub(crate) struct Follower {
+    shared: Arc<Shared>,
+    drive: Arc<Drive>,
+    folder: Arc<Folder>,
+    links: ExternalLinks,
+    patience: Duration,
+    progress: Arc<CopyProgress>,
+    party: Party,
+    /// The version that this follower has brought into the folder.
+    done: Option<HeadEnvelope>,
+}
+
+/// The peers of one copy, and the search that brings more.
+struct Party {
+    sources: Arc<Sources>,
+    opened: mpsc::Receiver<Opened>,
+    sessions: Vec<Arc<Session>>,
+}
+
+impl Party {
+    fn live(&mut self) -> &[Arc<Session>] {
+        self.sessions.retain(|session| !session.is_ended());
+        &self.sessions
+    }
+}
+
+impl Follower {
+    /// Starts looking for peers. The drive's work lock is the caller's.
+    pub(crate) fn start(
         shared: Arc<Shared>,
         drive: Arc<Drive>,
         folder: Arc<Folder>,
@@ -136,43 +165,110 @@ impl Job {
         links: ExternalLinks,
         patience: Duration,
         progress: Arc<CopyProgress>,
-    ) -> Result<Copied, DriveError> {
-        let (sources, mut opened) = Sources::start(shared.clone(), drive.clone(), hints, None);
-        let mut first = first_session(&drive, &sources, &mut opened, patience).await?;
+    ) -> Self {
+        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, None);
+        let party = Party { sources, opened, sessions: Vec::new() };
+        Self { shared, drive, folder, links, patience, progress, party, done: None }
+    }
+
+    /// Copies the newest version that can be had; from the second call on, the next one, for which it waits as long as
+    /// it takes. Dropped midway, the next call goes on where it was.
+    pub(crate) async fn next(&mut self) -> Result<Copied, DriveError> {
+        let mut first = match &self.done {
+            None => {
+                let Party { sources, opened, .. } = &mut self.party;
+                first_session(&self.drive, sources, opened, self.patience).await?
+            }
+            Some(_) => {
+                let first = self.newer().await?;
+                reset(&self.progress);
+                self.progress.fetched.store(0, Ordering::Relaxed);
+                self.progress.senders.store(0, Ordering::Relaxed);
+                first
+            }
+        };
         for _ in 0..MAX_RESTARTS {
-            let job = Arc::new(Self {
-                shared: shared.clone(),
-                drive: drive.clone(),
-                folder: folder.clone(),
-                links,
-                progress: progress.clone(),
+            let job = Arc::new(Job {
+                shared: self.shared.clone(),
+                drive: self.drive.clone(),
+                folder: self.folder.clone(),
+                links: self.links,
+                progress: self.progress.clone(),
                 left_out: Mutex::default(),
                 queue: Queue::default(),
                 failure: Mutex::default(),
                 last_error: Mutex::default(),
                 stale: AtomicBool::new(false),
             });
-            match job.clone().copy(&sources, &mut opened, first, patience).await? {
-                Outcome::Done(copied) => return Ok(copied),
+            let scope = if self.done.is_some() { Scope::Changes } else { Scope::Everything };
+            match job.copy(&mut self.party, first, scope, self.patience).await? {
+                Outcome::Done(copied, head) => {
+                    self.done = Some(head);
+                    return Ok(copied);
+                }
                 Outcome::Newer(again) => first = *again,
             }
-            reset(&progress);
+            reset(&self.progress);
         }
         Err(DriveError::Stalled("the drive changes faster than it can be copied".into()))
     }
 
+    /// Waits for a peer that has a newer version than the one in the folder.
+    async fn newer(&mut self) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+        let mut announced = self.party.sources.announced();
+        let done = self.done.as_ref().map_or(0, |head| head.body().counter);
+        let is_newer = |head: &HeadEnvelope| head.body().counter > done;
+        let mut watching = tokio::time::interval(SESSION_CHECK);
+        loop {
+            let newest = announced.borrow_and_update().clone().filter(|(_, head)| is_newer(head));
+            if let Some((peer, head)) = newest
+                && let Some(session) = self.party.live().iter().find(|session| session.peer == peer)
+            {
+                return Ok((session.clone(), head));
+            }
+            tokio::select! {
+                changed = announced.changed() => changed.map_err(|_| DriveError::Stopped)?,
+                opened = self.party.opened.recv() => {
+                    let opened = opened.ok_or(DriveError::Stopped)?;
+                    self.party.sessions.push(opened.session.clone());
+                    if let Some(head) = newest_of(&self.drive, opened.heads).filter(is_newer) {
+                        return Ok((opened.session, head));
+                    }
+                }
+                // A peer that went away is looked for again, and may come back with a newer version.
+                _ = watching.tick() => {
+                    for session in self.party.sessions.extract_if(.., |session| session.is_ended()) {
+                        self.party.sources.on_ended(session.peer);
+                    }
+                    self.progress.peers.store(self.party.sessions.len(), Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+/// What a plan looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// The whole folder: it may hold anything.
+    Everything,
+    /// What differs from the version before, which this process has just completed.
+    Changes,
+}
+
+impl Job {
     async fn copy(
         self: Arc<Self>,
-        sources: &Arc<Sources>,
-        opened: &mut mpsc::Receiver<Opened>,
+        party: &mut Party,
         first: (Arc<Session>, HeadEnvelope),
+        scope: Scope,
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
         let (session, head) = first;
-        let (session, head) = self.fetch_index(sources, opened, session, head, patience).await?;
+        let (session, head) = self.fetch_index(&party.sources, &mut party.opened, session, head, patience).await?;
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
-        let plan = Arc::new(Plan::new(self.clone(), head.clone()));
+        let plan = Arc::new(Plan::new(self.clone(), head.clone(), scope));
         let (files, bytes) = on_disk_thread({
             let plan = plan.clone();
             move || plan.totals()
@@ -184,7 +280,7 @@ impl Job {
             let plan = plan.clone();
             move || plan.run()
         });
-        let outcome = self.clone().fetch_all(sources, opened, session, &head, patience).await;
+        let outcome = self.clone().fetch_all(party, session, &head, patience).await;
         self.queue.close();
         let planned = planner.await?;
         match outcome? {
@@ -203,14 +299,15 @@ impl Job {
             row.files = files;
             row.complete = true;
             job.shared.registry.store(&job.drive, row, Some(head.clone()))?;
-            Ok(Outcome::Done(Copied {
+            let copied = Copied {
                 version: head.body().counter,
                 files,
                 bytes,
                 bytes_fetched: job.progress.fetched.load(Ordering::Relaxed),
                 peers: job.progress.senders.load(Ordering::Relaxed),
                 left_out: std::mem::take(&mut *lock(&job.left_out)),
-            }))
+            };
+            Ok(Outcome::Done(copied, head))
         })
         .await
     }
@@ -235,8 +332,8 @@ impl Job {
                 Err(error) => {
                     tracing::debug!(peer = %session.peer, %error, "index not fetched");
                     let left = deadline.saturating_duration_since(Instant::now());
-                    let fault = error.is_fault();
-                    if fault {
+                    session.end();
+                    if error.is_fault() {
                         sources.ban(session.peer)
                     } else {
                         sources.on_ended(session.peer)
@@ -256,17 +353,23 @@ impl Job {
     /// Lets every session work until nothing is left. Returns a newer head if the content of this one is gone.
     async fn fetch_all(
         self: Arc<Self>,
-        sources: &Arc<Sources>,
-        opened: &mut mpsc::Receiver<Opened>,
+        party: &mut Party,
         first: Arc<Session>,
         head: &HeadEnvelope,
         patience: Duration,
     ) -> Result<Option<(Arc<Session>, HeadEnvelope)>, DriveError> {
         let mut workers: JoinSet<Arc<Session>> = JoinSet::new();
-        let mut sessions = vec![first.clone()];
-        // Also those that have ended since: they count as senders.
-        let mut everyone = sessions.clone();
-        self.start_workers(&mut workers, sources, &first);
+        party.live();
+        if !party.sessions.iter().any(|known| Arc::ptr_eq(known, &first)) {
+            party.sessions.push(first);
+        }
+        let Party { sources, opened, sessions } = party;
+        // Also those that end on the way: they count as senders.
+        let mut everyone: Vec<_> =
+            sessions.iter().map(|session| (session.clone(), session.received.load(Ordering::Relaxed))).collect();
+        for session in sessions.iter() {
+            self.start_workers(&mut workers, sources, session);
+        }
         let mut seen = (self.moved(), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
@@ -277,18 +380,20 @@ impl Job {
                 () = self.queue.changed.notified() => {}
                 Some(next) = opened.recv() => {
                     sessions.push(next.session.clone());
-                    everyone.push(next.session.clone());
+                    everyone.push((next.session.clone(), 0));
                     self.start_workers(&mut workers, sources, &next.session);
                 }
                 Some(ended) = workers.join_next(), if !workers.is_empty() => {
-                    if let Ok(session) = ended {
+                    if let Ok(session) = ended
+                        && session.is_ended()
+                    {
                         sessions.retain(|known| !Arc::ptr_eq(known, &session));
                     }
                 }
                 _ = tick.tick() => {
                     self.progress.peers.store(sessions.len(), Ordering::Relaxed);
                     if self.stale.swap(false, Ordering::Relaxed)
-                        && let Some(newer) = newer_head(&self.drive, &sessions, head).await
+                        && let Some(newer) = newer_head(&self.drive, sessions, head).await
                     {
                         return Ok(Some(newer));
                     }
@@ -301,7 +406,8 @@ impl Job {
                 }
             }
         }
-        let senders = everyone.iter().filter(|s| s.received.load(Ordering::Relaxed) > 0).count();
+        let sent = |(session, before): &&(Arc<Session>, u64)| session.received.load(Ordering::Relaxed) > *before;
+        let senders = everyone.iter().filter(sent).count();
         self.progress.senders.fetch_max(senders, Ordering::Relaxed);
         workers.shutdown().await;
         Ok(None)
@@ -323,6 +429,7 @@ impl Job {
         while let Some(work) = self.queue.take().await {
             if session.is_ended() {
                 self.queue.give_back(work);
+                sources.on_ended(session.peer);
                 break;
             }
             let guard = GiveBack { queue: &self.queue, work: Some(work) };
@@ -396,7 +503,7 @@ impl Drop for CloseOnDrop {
 }
 
 enum Outcome {
-    Done(Copied),
+    Done(Copied, HeadEnvelope),
     Newer(Box<(Arc<Session>, HeadEnvelope)>),
 }
 
@@ -498,7 +605,7 @@ pub(crate) async fn first_session(
     let deadline = Instant::now() + patience;
     loop {
         match tokio::time::timeout_at(deadline, opened.recv()).await {
-            Ok(Some(opened)) => match newest(drive, opened.heads) {
+            Ok(Some(opened)) => match newest_of(drive, opened.heads) {
                 Some(head) => return Ok((opened.session, head)),
                 None => sources.ban(opened.session.peer),
             },
@@ -510,7 +617,7 @@ pub(crate) async fn first_session(
 
 /// The owner's newest head among those that a peer sent: signed by the drive's key, and for this drive. Never older
 /// than one that is known here.
-pub(crate) fn newest(drive: &Drive, heads: Vec<HeadEnvelope>) -> Option<HeadEnvelope> {
+pub(crate) fn newest_of(drive: &Drive, heads: Vec<HeadEnvelope>) -> Option<HeadEnvelope> {
     let good = heads.into_iter().filter(|head| head.body().drive == drive.id && head.body().is_by_owner());
     let theirs = good.max_by_key(|head| head.body().counter);
     match (theirs, drive.head()) {
@@ -526,7 +633,7 @@ async fn newer_head(
 ) -> Option<(Arc<Session>, HeadEnvelope)> {
     for session in sessions {
         if let Ok(heads) = session.heads().await
-            && let Some(newer) = newest(drive, heads)
+            && let Some(newer) = newest_of(drive, heads)
             && newer.body().counter > head.body().counter
         {
             return Some((session.clone(), newer));
@@ -535,6 +642,7 @@ async fn newer_head(
     None
 }
 
+/// Before the same version, or its successor, is gone through again: what travelled so far still counts.
 fn reset(progress: &CopyProgress) {
     progress.files.store(0, Ordering::Relaxed);
     progress.bytes.store(0, Ordering::Relaxed);

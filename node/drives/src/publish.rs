@@ -239,6 +239,12 @@ impl Import {
         };
         let (version, status) = match made {
             Ok(made) => made,
+            // Somebody is writing it: the version before stands until that is over, or followers would delete theirs.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && known.is_some() => {
+                let (entry, _) = known?;
+                let never = Fingerprint { size: u64::MAX, ..status.fingerprint };
+                return Some(Read::Entry(entry.clone(), never));
+            }
             Err(error) => return left_out(format!("cannot be read: {error}")),
         };
         if version.kind == Kind::Symlink && version.inline.is_none() && version.size > u64::from(u16::MAX) {
@@ -279,7 +285,7 @@ impl Import {
                 return Ok((version, status));
             }
         }
-        Err(io::Error::other("it changes while it is read"))
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "it changes while it is read"))
     }
 
     fn count(&self, version: &Version) {

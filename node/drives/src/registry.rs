@@ -9,6 +9,8 @@ use bytes::Bytes;
 use p2p_identity::{ContentId, DriveId};
 use serde::{Deserialize, Serialize};
 
+use tokio::sync::watch;
+
 use crate::DriveError;
 use crate::content::ContentIndex;
 use crate::head::HeadEnvelope;
@@ -69,6 +71,8 @@ pub(crate) struct Drive {
     pub(crate) id: DriveId,
     pub(crate) read_key: ReadKey,
     state: Mutex<DriveState>,
+    /// Counts the heads this drive had, so that whoever serves it can tell its peers of the next one.
+    pub(crate) head_count: watch::Sender<u64>,
     /// Held while the drive is imported or copied.
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
@@ -87,6 +91,7 @@ impl Drive {
             id,
             read_key: ReadKey::of_public(&id),
             state: Mutex::new(DriveState { row, head }),
+            head_count: watch::Sender::new(0),
             work: Arc::default(),
             content: Mutex::default(),
         }
@@ -202,7 +207,13 @@ impl Registry {
             }
             self.ledger.commit(&batch)?;
         }
-        *drive.state.lock().unwrap_or_else(PoisonError::into_inner) = DriveState { row, head };
+        let before = {
+            let mut state = drive.state.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *state, DriveState { row, head })
+        };
+        if before.head.as_ref().map(Signed::hash) != drive.head().as_ref().map(Signed::hash) {
+            drive.head_count.send_modify(|count| *count += 1);
+        }
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use crate::registry::Drive;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Hello, Item, MAX_BUFFER_BYTES,
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, HeadAnnounce, Hello, Item, MAX_BUFFER_BYTES,
     MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
     MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open, Presence, Prove, Request, RequestFrame,
     Status, Summary, VectorEntry, VectorList,
@@ -217,11 +217,30 @@ impl Server {
             self.answer(peer, stream, drive, request).await?;
         }
         flush(stream).await?;
+        let mut heads = drive.head_count.subscribe();
+        let mut told = drive.head().map(|head| head.hash());
+        let (mut reader, mut writer) = tokio::io::split(&mut *stream);
+        // Reading is not cancel safe, so one read goes on while heads are told.
+        let mut next = Box::pin(read_control(&mut reader));
         loop {
-            match tokio::time::timeout(CONTROL_IDLE, read_message::<Control>(stream)).await {
-                Ok(Ok(Control::Bye(_)) | Err(FrameError::Closed)) | Err(_) => break,
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error.into()),
+            tokio::select! {
+                message = &mut next => {
+                    drop(next);
+                    match message {
+                        Ok(Some(Control::Bye(_)) | None) | Err(FrameError::Closed) => break,
+                        Ok(Some(_)) => next = Box::pin(read_control(&mut reader)),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                changed = heads.changed() => {
+                    let Some(head) = drive.head().filter(|head| changed.is_ok() && Some(head.hash()) != told) else {
+                        continue;
+                    };
+                    told = Some(head.hash());
+                    let announce = Control::HeadAnnounce(HeadAnnounce { envelope: envelope(&head)? });
+                    timed(WRITE_IDLE, write_message(&mut writer, &announce)).await??;
+                    timed(WRITE_IDLE, writer.flush()).await??;
+                }
             }
         }
         let _ = timed(WRITE_IDLE, stream.shutdown()).await;
@@ -448,6 +467,14 @@ impl Drop for Entered<'_> {
         if load.streams == 0 && load.unproven == 0 && (!recent || peers.len() > MAX_SESSIONS) {
             peers.remove(&self.peer);
         }
+    }
+}
+
+/// The next control message; `None` when none came for [`CONTROL_IDLE`]. Not cancel safe.
+async fn read_control(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<Option<Control>, FrameError> {
+    match tokio::time::timeout(CONTROL_IDLE, read_message::<Control>(reader)).await {
+        Ok(message) => message.map(Some),
+        Err(_) => Ok(None),
     }
 }
 

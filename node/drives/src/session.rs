@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use p2p_identity::{ContentId, PeerId};
+use p2p_identity::{ContentId, DriveId, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::codec::decode_node_len;
@@ -105,6 +106,42 @@ pub(crate) struct Session {
     _control: DropGuard,
 }
 
+/// The newest head that any peer of a search announced, and who it was.
+#[derive(Clone)]
+pub(crate) struct Announced {
+    drive: DriveId,
+    newest: watch::Sender<Option<(PeerId, HeadEnvelope)>>,
+}
+
+impl Announced {
+    pub(crate) fn new(drive: DriveId) -> Self {
+        Self { drive, newest: watch::Sender::new(None) }
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<(PeerId, HeadEnvelope)>> {
+        self.newest.subscribe()
+    }
+
+    /// Only heads that this drive's owner signed are kept, so nobody can hide the next one behind a larger number.
+    fn on_head(&self, peer: PeerId, head: HeadEnvelope) {
+        let body = head.body();
+        if body.drive != self.drive || !body.is_by_owner() {
+            return;
+        }
+        self.newest.send_if_modified(|newest| {
+            // The same from another peer counts as well: the first may be gone before it is asked.
+            let is_news = newest.as_ref().is_none_or(|(known_peer, known)| {
+                let (known, counter) = (known.body().counter, head.body().counter);
+                known < counter || known == counter && *known_peer != peer
+            });
+            if is_news {
+                *newest = Some((peer, head));
+            }
+            is_news
+        });
+    }
+}
+
 impl Session {
     /// Connects to a peer, proves, and asks for the newest heads and the nodes on a path.
     pub(crate) async fn open(
@@ -114,6 +151,7 @@ impl Session {
         key: &ReadKey,
         topic: Topic,
         path: Option<&[u8]>,
+        announced: Announced,
     ) -> Result<Opened, FetchError> {
         let mut stream = dialer.open(peer).await.map_err(|error| FetchError::Unreachable(error.0))?;
         let mut nonce = [0; NONCE_BYTES];
@@ -147,7 +185,7 @@ impl Session {
         let (heads, nodes) = read_items(&mut stream).await?;
         let ended = Arc::new(AtomicBool::new(false));
         let token = CancellationToken::new();
-        tokio::spawn(keep_control(stream, ended.clone(), token.clone()));
+        tokio::spawn(keep_control(stream, peer, announced, ended.clone(), token.clone()));
         let session = Self {
             peer,
             number: accept.session,
@@ -216,7 +254,13 @@ fn nothing() -> Summary {
 }
 
 /// Keeps the control stream until the session is dropped or the peer ends it.
-async fn keep_control(mut stream: PeerStream, ended: Arc<AtomicBool>, token: CancellationToken) {
+async fn keep_control(
+    mut stream: PeerStream,
+    peer: PeerId,
+    announced: Announced,
+    ended: Arc<AtomicBool>,
+    token: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = token.cancelled() => {
@@ -229,6 +273,11 @@ async fn keep_control(mut stream: PeerStream, ended: Arc<AtomicBool>, token: Can
             }
             message = read_message::<Control>(&mut stream) => match message {
                 Ok(Control::Bye(_)) | Err(_) => break,
+                Ok(Control::HeadAnnounce(announce)) => {
+                    if let Ok(head) = HeadEnvelope::decode(announce.envelope.into_vec().into()) {
+                        announced.on_head(peer, head);
+                    }
+                }
                 Ok(_) => {}
             },
         }

@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use p2p_identity::{Hints, PeerId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Shared;
+use crate::head::HeadEnvelope;
 use crate::registry::{Drive, Role};
-use crate::session::{FetchError, Opened, Session};
+use crate::session::{Announced, FetchError, Opened, Session};
 use crate::topic::{Topic, day_of};
 
 /// Most peers used for one drive at a time (specs/drives.md, 19).
@@ -36,6 +37,7 @@ const YESTERDAY_SECONDS: u64 = 2 * 3_600;
 /// The search for peers of one drive. Stops when dropped.
 pub(crate) struct Sources {
     known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
+    announced: Announced,
     _task: DropGuard,
 }
 
@@ -51,6 +53,10 @@ impl Candidate {
     const NEW: Self = Self { state: State::New, last_try: None, failures: 0 };
 
     fn set(&mut self, state: State) {
+        // Nothing that happens afterwards makes a liar honest.
+        if self.state == State::Banned {
+            return;
+        }
         match state {
             State::Failed(_) => self.failures = self.failures.saturating_add(1),
             State::Active => self.failures = 0,
@@ -86,7 +92,16 @@ impl Sources {
         let (tx, rx) = mpsc::channel(MAX_ACTIVE);
         let known = Arc::new(Mutex::new(HashMap::new()));
         let token = CancellationToken::new();
-        let search = Search { shared, drive, path, known: known.clone(), tx, hints: hints.clone() };
+        let announced = Announced::new(drive.id);
+        let search = Search {
+            shared,
+            drive,
+            path,
+            known: known.clone(),
+            announced: announced.clone(),
+            tx,
+            hints: hints.clone(),
+        };
         let stop = token.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -94,7 +109,12 @@ impl Sources {
                 () = search.run() => {}
             }
         });
-        (Arc::new(Self { known, _task: token.drop_guard() }), rx)
+        (Arc::new(Self { known, announced, _task: token.drop_guard() }), rx)
+    }
+
+    /// Heads that peers announce from now on; see [`Announced`].
+    pub(crate) fn announced(&self) -> watch::Receiver<Option<(PeerId, HeadEnvelope)>> {
+        self.announced.subscribe()
     }
 
     /// A session ended: the peer may be tried again.
@@ -141,6 +161,7 @@ struct Search {
     drive: Arc<Drive>,
     path: Option<Vec<u8>>,
     known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
+    announced: Announced,
     tx: mpsc::Sender<Opened>,
     hints: Hints,
 }
@@ -189,7 +210,8 @@ impl Search {
     async fn attempt(&self, peer: PeerId) -> Result<Opened, FetchError> {
         let topic = self.drive.read_key.topic(today().0);
         let (dialer, key) = (self.shared.dialer.clone(), &self.drive.read_key);
-        Session::open(dialer, self.shared.me, peer, key, topic, self.path.as_deref()).await
+        let announced = self.announced.clone();
+        Session::open(dialer, self.shared.me, peer, key, topic, self.path.as_deref(), announced).await
     }
 
     async fn on_attempt(&self, peer: PeerId, result: Result<Opened, FetchError>) {

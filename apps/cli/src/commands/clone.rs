@@ -15,7 +15,7 @@ use crate::human::{bytes, count, printable, seconds};
 use crate::link::{self, DriveLink};
 use crate::place;
 use crate::progress::Bar;
-use crate::session::{Context, Need};
+use crate::session::{Context, Course, Need};
 
 /// Fetches everything into a folder and exits when it is complete. Run again, it goes on where it was interrupted.
 #[derive(Args, Debug)]
@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// Also make symlinks that lead out of the folder; else they are left out and listed.
     #[arg(long)]
     allow_external_links: bool,
+    /// Stay, and apply new versions as they come.
+    #[arg(long)]
+    follow: bool,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
@@ -35,7 +38,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
     let target = arguments.dir.as_deref().map(place::target_folder).transpose()?;
     let timeout = context.global.timeout;
     context
-        .with_node(Need::RunningOrInside, async |console, client, _| {
+        .with_node(Need::RunningOrInside, async |console, client, course| {
             let bar = Bar::new(console);
             bar.message("looking for peers");
             let target = match target {
@@ -46,9 +49,10 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 link: link.text,
                 target,
                 allow_external_links: arguments.allow_external_links,
+                follow: arguments.follow,
                 timeout_s: timeout.map(|timeout| timeout.as_secs_f64()),
             };
-            fetch(console, client, &bar, &request).await
+            fetch(console, client, &bar, &request, course).await
         })
         .await
 }
@@ -65,7 +69,14 @@ async fn default_target(client: &Client, link: &DriveLink, timeout: Option<Durat
     Ok(target)
 }
 
-async fn fetch(console: &mut Console, client: &Client, bar: &Bar, request: &CloneRequest) -> Result<()> {
+async fn fetch(
+    console: &mut Console,
+    client: &Client,
+    bar: &Bar,
+    request: &CloneRequest,
+    course: &Course,
+) -> Result<()> {
+    let mut is_first = true;
     let mut events = client.post(routes::CLONES, request).await?.lines::<CloneEvent>();
     while let Some(event) = events.next().await {
         let event = event?;
@@ -78,13 +89,21 @@ async fn fetch(console: &mut Console, client: &Client, bar: &Bar, request: &Clon
                 let from = count(u64::from(peers), "peer", "peers");
                 let how = format!("{} fetched from {from} in {}", bytes(bytes_fetched), seconds(time));
                 bar.hidden_while(|| {
-                    console.say(format!("Cloned into {target}"))?;
+                    if is_first {
+                        console.say(format!("Cloned into {target}"))?;
+                    }
                     console.say(format!("  {what}"))?;
                     console.say(format!("  {how}"))?;
                     console.note_skipped(&skipped);
                     Ok::<(), Failure>(())
                 })?;
-                return Ok(());
+                if !request.follow {
+                    return Ok(());
+                }
+                // The folder is complete: to stop here is no failure.
+                course.may_end();
+                is_first = false;
+                bar.message("waiting for changes");
             }
         }
     }

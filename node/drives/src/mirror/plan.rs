@@ -1,6 +1,7 @@
 //! What a copy has to do: walks the index in order, makes folders, finds what is there, queues what is missing; and at
 //! the end links, times and modes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +10,9 @@ use p2p_identity::ContentId;
 
 use super::large::Partial;
 use super::small::SmallFile;
-use super::{ExternalLinks, Job, Work};
+use super::{ExternalLinks, Job, Scope, Work};
 use crate::DriveError;
-use crate::content::{WHOLE_FILE_BYTES, walk_error};
+use crate::content::{ContentIndex, LeafCache, Located, WHOLE_FILE_BYTES, open_unchanged, read_whole, walk_error};
 use crate::entry::{Entry, Kind, Version};
 use crate::folder::{Found, Meta, is_temporary_name, temporary_name};
 use crate::head::HeadEnvelope;
@@ -24,24 +25,62 @@ pub(super) struct Plan {
     head: HeadEnvelope,
     /// The version that is in the folder already.
     old: Option<HeadEnvelope>,
+    scope: Scope,
     /// Nothing was in the folder at the start, so nothing need be looked for.
     fresh: bool,
 }
 
 impl Plan {
-    pub(super) fn new(job: Arc<Job>, head: HeadEnvelope) -> Self {
+    pub(super) fn new(job: Arc<Job>, head: HeadEnvelope, scope: Scope) -> Self {
         let old = job.drive.head();
         let fresh = job.folder.is_empty().unwrap_or(false);
-        Self { job, head, old, fresh }
+        Self { job, head, old, scope, fresh }
     }
 
     /// Files in the version, and their bytes. Blocks.
     pub(super) fn totals(&self) -> Result<(u64, u64), DriveError> {
+        let is_file = |entry: &Entry| u64::from(entry.shown().kind == Kind::File);
         let mut files = 0;
-        for entry in self.tree(&self.head).range(&[]) {
-            files += u64::from(entry.map_err(walk_error)?.shown().kind == Kind::File);
+        match &self.old {
+            Some(old) if self.scope == Scope::Changes => {
+                files = self.job.drive.state().row.files;
+                for change in self.tree(old).diff(&self.tree(&self.head)).map_err(walk_error)? {
+                    let (before, after) = sides(change.map_err(walk_error)?);
+                    files += after.as_ref().map_or(0, is_file);
+                    files = files.saturating_sub(before.as_ref().map_or(0, is_file));
+                }
+            }
+            _ => {
+                for entry in self.tree(&self.head).range(&[]) {
+                    files += is_file(&entry.map_err(walk_error)?);
+                }
+            }
         }
         Ok((files, self.head.body().bytes))
+    }
+
+    /// Hands over the entries of the version that this plan looks at, in index order; stops when `take` says so.
+    fn entries(&self, mut take: impl FnMut(Entry) -> Result<Going, DriveError>) -> Result<(), DriveError> {
+        let after = self.tree(&self.head);
+        match &self.old {
+            Some(old) if self.scope == Scope::Changes => {
+                for change in self.tree(old).diff(&after).map_err(walk_error)? {
+                    if let (_, Some(entry)) = sides(change.map_err(walk_error)?)
+                        && take(entry)? == Going::Stop
+                    {
+                        break;
+                    }
+                }
+            }
+            _ => {
+                for entry in after.range(&[]) {
+                    if take(entry.map_err(walk_error)?)? == Going::Stop {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Queues everything that is missing, then closes the queue. Blocks.
@@ -54,45 +93,61 @@ impl Plan {
     fn queue_all(&self) -> Result<(), DriveError> {
         let mut batch = Batch::default();
         let mut blocked: Option<String> = None;
-        for entry in self.tree(&self.head).range(&[]) {
-            let entry = entry.map_err(walk_error)?;
-            let path = entry.key().to_path();
-            if blocked.as_ref().is_some_and(|prefix| is_below(&path, prefix)) {
-                self.job.leave_out(&path, "the folder it belongs in could not be made");
-                continue;
+        if self.scope == Scope::Changes {
+            // What the version before said of all files that are not looked at again.
+            let unchanged = self.head.body().bytes.saturating_sub(self.changed_bytes()?);
+            self.job.progress.bytes.fetch_add(unchanged, Ordering::Relaxed);
+        }
+        self.entries(|entry| self.queue_entry(&entry, &mut batch, &mut blocked))?;
+        self.flush(&mut batch);
+        Ok(())
+    }
+
+    fn changed_bytes(&self) -> Result<u64, DriveError> {
+        let mut bytes = 0;
+        self.entries(|entry| {
+            bytes += entry.shown().size;
+            Ok(Going::On)
+        })?;
+        Ok(bytes)
+    }
+
+    fn queue_entry(&self, entry: &Entry, batch: &mut Batch, blocked: &mut Option<String>) -> Result<Going, DriveError> {
+        let path = entry.key().to_path();
+        if blocked.as_ref().is_some_and(|prefix| is_below(&path, prefix)) {
+            self.job.leave_out(&path, "the folder it belongs in could not be made");
+            return Ok(Going::On);
+        }
+        if is_temporary_name(entry.key().name()) {
+            self.job.leave_out(&path, "this name is kept for files that are being written");
+            return Ok(Going::On);
+        }
+        let version = entry.shown();
+        match version.kind {
+            // Short targets lie in the index and come last; long ones are content.
+            Kind::Symlink if version.inline.is_some() => {}
+            Kind::Symlink if version.size > MAX_TARGET_BYTES => {
+                self.job.leave_out(&path, "the target of the link is too long");
             }
-            if is_temporary_name(entry.key().name()) {
-                self.job.leave_out(&path, "this name is kept for files that are being written");
-                continue;
+            Kind::Symlink if self.has_link(&path, version) => {}
+            Kind::Symlink => {
+                if !self.queue_small(&path, version, batch) {
+                    return Ok(Going::Stop);
+                }
             }
-            let version = entry.shown();
-            match version.kind {
-                // Short targets lie in the index and come last; long ones are content.
-                Kind::Symlink if version.inline.is_some() => {}
-                Kind::Symlink if version.size > MAX_TARGET_BYTES => {
-                    self.job.leave_out(&path, "the target of the link is too long");
+            Kind::Directory => {
+                if let Err(error) = self.make_directory(&path) {
+                    self.job.leave_out(&path, format!("the folder cannot be made: {error}"));
+                    *blocked = Some(path);
                 }
-                Kind::Symlink if self.has_link(&path, version) => {}
-                Kind::Symlink => {
-                    if !self.queue_small(&path, version, &mut batch) {
-                        return Ok(());
-                    }
-                }
-                Kind::Directory => {
-                    if let Err(error) = self.make_directory(&path) {
-                        self.job.leave_out(&path, format!("the folder cannot be made: {error}"));
-                        blocked = Some(path);
-                    }
-                }
-                Kind::File => {
-                    if !self.queue_file(&path, version, &mut batch)? {
-                        return Ok(());
-                    }
+            }
+            Kind::File => {
+                if !self.queue_file(&path, version, batch)? {
+                    return Ok(Going::Stop);
                 }
             }
         }
-        self.flush(&mut batch);
-        Ok(())
+        Ok(Going::On)
     }
 
     /// False when nobody works any more.
@@ -112,6 +167,10 @@ impl Plan {
         if let Some(inline) = &version.inline {
             let placed = self.job.folder.place_bytes(path, &temporary_name(path.as_bytes()), inline.as_bytes(), meta);
             placed.map_err(DriveError::io(format!("write {path:?}")))?;
+            self.count(version);
+            return Ok(true);
+        }
+        if self.copy_from_old(path, version, meta)? {
             self.count(version);
             return Ok(true);
         }
@@ -177,6 +236,48 @@ impl Plan {
         Ok(false)
     }
 
+    /// Takes content that the version before had under some path: renames and copies move nothing over the network.
+    fn copy_from_old(&self, path: &str, version: &Version, meta: Meta) -> Result<bool, DriveError> {
+        if self.old.as_ref().is_none_or(|old| old.body().root == self.head.body().root) {
+            return Ok(false);
+        }
+        let (nodes, folder) = (&self.job.shared.nodes, &self.job.folder);
+        let index = ContentIndex::of(&self.job.drive, nodes)?;
+        for at in index.locate(&version.hash, nodes, &mut LeafCache::default())? {
+            if at.size != version.size || at.path == path || at.kind != Kind::File {
+                continue;
+            }
+            let temporary = temporary_name(path.as_bytes());
+            let placed = if version.size <= WHOLE_FILE_BYTES {
+                match read_whole(folder, &at, &version.hash) {
+                    Ok(bytes) => folder.place_bytes(path, &temporary, &bytes, meta).map(|()| true),
+                    Err(_) => Ok(false),
+                }
+            } else {
+                self.copy_large(path, &temporary, &at, version, meta)
+            };
+            if placed.map_err(DriveError::io(format!("write {path:?}")))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn copy_large(&self, path: &str, temporary: &str, at: &Located, version: &Version, meta: Meta) -> io::Result<bool> {
+        let folder = &self.job.folder;
+        let Ok(mut source) = open_unchanged(folder, &at.path, at.size) else { return Ok(false) };
+        let mut copy = folder.open_temporary(path, temporary)?;
+        copy.set_len(0)?;
+        io::copy(&mut source, &mut copy)?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.job.shared.outboards.make(&copy, version.size, threads).ok() != Some(version.hash) {
+            return Ok(false);
+        }
+        copy.sync_data()?;
+        folder.place_temporary(path, temporary, &copy, meta)?;
+        Ok(true)
+    }
+
     fn content_at(&self, path: &str) -> io::Result<Option<ContentId>> {
         let (file, status) = self.job.folder.open_file(path)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -207,21 +308,26 @@ impl Plan {
 
     /// The last pass, when all content is in place. Blocks.
     pub(super) fn finish(&self) -> Result<(), DriveError> {
-        self.remove_old()?;
-        let mut directories = Vec::new();
-        for entry in self.tree(&self.head).range(&[]) {
-            let entry = entry.map_err(walk_error)?;
-            let version = entry.shown();
+        let mut directories = BTreeMap::new();
+        for path in self.remove_old()? {
+            self.add_parent(&path, &mut directories)?;
+        }
+        self.entries(|entry| {
+            let (path, version) = (entry.key().to_path(), entry.shown());
             match version.kind {
                 Kind::File => {}
                 Kind::Symlink => {
                     if let Some(target) = &version.inline {
-                        self.job.place_symlink(&entry.key().to_path(), target.as_bytes(), version.mtime_ns);
+                        self.job.place_symlink(&path, target.as_bytes(), version.mtime_ns);
                     }
                 }
-                Kind::Directory => directories.push((entry.key().to_path(), meta_of(version))),
+                Kind::Directory => drop(directories.insert(path.clone(), meta_of(version))),
             }
-        }
+            if self.scope == Scope::Changes {
+                self.add_parent(&path, &mut directories)?;
+            }
+            Ok(Going::On)
+        })?;
         let folder = &self.job.folder;
         // Deepest first: a folder's time must not change any more after it was set.
         for (path, meta) in directories.into_iter().rev() {
@@ -234,10 +340,25 @@ impl Plan {
         Ok(())
     }
 
-    /// Removes what the version before had and this one has not, if nobody changed it.
-    fn remove_old(&self) -> Result<(), DriveError> {
-        let Some(old) = self.old.as_ref().filter(|old| old.body().root != self.head.body().root) else {
+    /// The folder that a path lies in: its time changed when something was placed there or removed.
+    fn add_parent(&self, path: &str, directories: &mut BTreeMap<String, Meta>) -> Result<(), DriveError> {
+        let Some((parent, _)) = path.rsplit_once('/') else { return Ok(()) };
+        if directories.contains_key(parent) {
             return Ok(());
+        }
+        let Ok(key) = crate::key::PathKey::from_path(parent) else { return Ok(()) };
+        if let Some(entry) = self.tree(&self.head).lookup(&key).map_err(walk_error)?
+            && entry.shown().kind == Kind::Directory
+        {
+            directories.insert(parent.to_owned(), meta_of(entry.shown()));
+        }
+        Ok(())
+    }
+
+    /// Removes what the version before had and this one has not, if nobody changed it. Returns the paths.
+    fn remove_old(&self) -> Result<Vec<String>, DriveError> {
+        let Some(old) = self.old.as_ref().filter(|old| old.body().root != self.head.body().root) else {
+            return Ok(Vec::new());
         };
         let mut removed = Vec::new();
         let (before, after) = (self.tree(old), self.tree(&self.head));
@@ -260,7 +381,7 @@ impl Plan {
                 let _ = self.job.folder.remove_file(&path);
             }
         }
-        Ok(())
+        Ok(removed.iter().map(|entry| entry.key().to_path()).collect())
     }
 
     fn tree(&self, head: &HeadEnvelope) -> Tree<'_, crate::nodes::NodeStore> {
@@ -271,6 +392,22 @@ impl Plan {
     fn count(&self, version: &Version) {
         self.job.progress.files.fetch_add(1, Ordering::Relaxed);
         self.job.progress.bytes.fetch_add(version.size, Ordering::Relaxed);
+    }
+}
+
+/// Whether a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Going {
+    On,
+    Stop,
+}
+
+/// What stood at a path before and after.
+fn sides(change: Change) -> (Option<Entry>, Option<Entry>) {
+    match change {
+        Change::Added(after) => (None, Some(after)),
+        Change::Removed(before) => (Some(before), None),
+        Change::Changed { before, after } => (Some(before), Some(after)),
     }
 }
 

@@ -116,6 +116,7 @@ pub(super) async fn follow(node: &Node, path: &Path) {
         link: drive.link.clone(),
         target: target.clone(),
         allow_external_links: false,
+        stay: false,
         timeout: Some(PATIENCE),
     };
     let work = async { node.drives().follow(follow.clone()).await?.try_collect::<Vec<_>>().await };

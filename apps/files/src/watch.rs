@@ -1,0 +1,129 @@
+//! Watching a shared folder: says when something in it has changed and is quiet again (specs/drives.md, 14.2).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::warn;
+
+/// A change is taken up when nothing more has come for this long …
+const QUIET: Duration = Duration::from_millis(300);
+/// … or after this long, where changes never end.
+const AT_MOST: Duration = Duration::from_secs(2);
+/// How often the folder is looked through where the system cannot watch it.
+const POLL_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked through although it is watched: watchers lose events.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+
+/// A folder that is watched until this is dropped.
+pub(crate) struct Watch {
+    changed: Arc<Notify>,
+    /// `None` where the system cannot watch: then the folder is looked through from time to time.
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Starts watching a folder and everything below it. Blocks for as long as it takes to walk the folder.
+    pub(crate) fn start(folder: &Path) -> Self {
+        let changed = Arc::new(Notify::new());
+        let tell = changed.clone();
+        let started = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // An error means that events were lost: as good as a change.
+            if event.map_or(true, |event| is_change(&event)) {
+                tell.notify_one();
+            }
+        })
+        .and_then(|mut watcher| watcher.watch(folder, RecursiveMode::Recursive).map(|()| watcher));
+        let watcher = match started {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                let seconds = POLL_EVERY.as_secs();
+                warn!(
+                    folder = %folder.display(), %error,
+                    "the folder cannot be watched, it is looked through every {seconds} s; \
+                     raising fs.inotify.max_user_watches may help"
+                );
+                None
+            }
+        };
+        Self { changed, watcher }
+    }
+
+    /// Waits until something has changed and is quiet again, or it is time to look anyway. Cancel safe.
+    pub(crate) async fn changed(&self) {
+        let look = if self.watcher.is_some() { LOOK_EVERY } else { POLL_EVERY };
+        if tokio::time::timeout(look, self.changed.notified()).await.is_err() {
+            return;
+        }
+        let deadline = Instant::now() + AT_MOST;
+        while Instant::now() < deadline {
+            let until = deadline.min(Instant::now() + QUIET);
+            if tokio::time::timeout_at(until, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Reading is no change: our own looking through the folder would never end.
+fn is_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Whether a change is seen within some seconds.
+    async fn is_seen(watch: &Watch) -> bool {
+        tokio::time::timeout(Duration::from_secs(5), watch.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn writing_renaming_and_removing_are_seen_and_reading_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("deep")).unwrap();
+        fs::write(folder.path().join("deep/a"), "a").unwrap();
+        let watch = Watch::start(folder.path());
+        fs::write(folder.path().join("deep/a"), "b").unwrap();
+        assert!(is_seen(&watch).await, "a write");
+        fs::read(folder.path().join("deep/a")).unwrap();
+        fs::read_dir(folder.path()).unwrap().for_each(drop);
+        let read = tokio::time::timeout(Duration::from_millis(700), watch.changed()).await;
+        assert!(read.is_err(), "reading is no change");
+        fs::create_dir(folder.path().join("new")).unwrap();
+        assert!(is_seen(&watch).await, "a new folder");
+        fs::rename(folder.path().join("deep/a"), folder.path().join("new/b")).unwrap();
+        assert!(is_seen(&watch).await, "a rename into the new folder");
+        fs::remove_file(folder.path().join("new/b")).unwrap();
+        assert!(is_seen(&watch).await, "a removal in the new folder");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_never_rests_is_taken_up_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let watch = Watch::start(folder.path());
+        let path = folder.path().join("log");
+        let writing = async {
+            loop {
+                fs::write(&path, "x").unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let begun = Instant::now();
+        tokio::select! {
+            () = writing => {}
+            () = watch.changed() => {}
+        }
+        assert!(begun.elapsed() >= QUIET && begun.elapsed() < AT_MOST * 2, "{:?}", begun.elapsed());
+    }
+}
