@@ -30,12 +30,14 @@ fail() { echo "FAILED: $*"; exit 1; }
 # start HOME [flags]: a daemon that listens on loopback only; its address is in $address.
 start() {
     local home="$1"; shift
+    rm -f "$home.out"
     "$p2pnode" start --json --no-mdns --home "$home" --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 \
         "$@" > "$home.out" 2> "$home.err" &
     daemon=$!
     pids+=("$daemon")
     for _ in $(seq 200); do
-        [[ -s "$home.out" ]] && break
+        # A whole line, or `read` fails.
+        { read -r < "$home.out"; } 2>/dev/null && break
         kill -0 "$daemon" 2>/dev/null || { cat "$home.err"; fail "the node in $home did not start"; }
         sleep 0.05
     done
@@ -248,6 +250,29 @@ if [[ "$(id -u)" == 0 ]] && ip netns add "p2p-$$-a" 2>/dev/null; then
 else
     echo "skipped: two hosts on one LAN (network namespaces need root and iproute2)"
 fi
+
+# Living folders: an edit arrives at a follower by itself.
+mkdir "$work/notes"; echo one > "$work/notes/plan.md"; head -c 5000000 /dev/urandom > "$work/notes/photo.raw"
+start "$work/o"; start "$work/f"; follower=$daemon
+"$p2p" --home "$work/o" share "$work/notes" --json > "$work/notes.out"
+"$p2p" --home "$work/f" clone "$(field link < "$work/notes.out")" "$work/copy-notes" --follow --json > "$work/follow.out" 2>/dev/null & following=$!
+pids+=("$following")
+# version N: waits until the follower said that it has it.
+version() { for _ in $(seq 200); do grep -q "\"version\":$1," "$work/follow.out" && return; sleep 0.02; done; fail "version $1 does not arrive"; }
+version 1
+begun=$(date +%s%N)
+echo two > "$work/notes/plan.md"
+version 2
+took=$((($(date +%s%N) - begun) / 1000000))
+mv "$work/notes/photo.raw" "$work/notes/photo 2.raw"
+version 3
+same "$work/notes" "$work/copy-notes" "a followed folder"
+[[ "$(tail -n 1 "$work/follow.out" | field bytes_fetched)" == 0 ]] || fail "a rename moved content"
+kill -INT "$following"
+status=0; wait "$following" || status=$?
+[[ "$status" == 0 ]] || fail "status $status of a follower that was complete"
+ok "an edit arrives at a follower after $took ms, a rename moves nothing"
+"$p2pnode" --home "$work/o" stop; "$p2pnode" --home "$work/f" stop
 
 # Wrong input.
 expect 3 "$p2pnode" --home "$work/nobody" status

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -34,8 +35,23 @@ pub enum HomeError {
 }
 
 impl Home {
+    /// As [`Home::open`], but waits a moment for a holder that is going: a killed process holds its lock until the system
+    /// has taken its memory back.
+    pub(crate) async fn open_soon(path: &Path) -> Result<Self, HomeError> {
+        /// Longer than a process of this size takes to end, shorter than anybody's patience with a plain mistake.
+        const TRIES: u32 = 10;
+        const PAUSE: Duration = Duration::from_millis(50);
+        for _ in 0..TRIES {
+            match Self::open(path) {
+                Err(HomeError::InUse(_)) => tokio::time::sleep(PAUSE).await,
+                result => return result,
+            }
+        }
+        Self::open(path)
+    }
+
     /// Makes the directory (0700) where it is missing, and locks it.
-    pub(crate) fn open(path: &Path) -> Result<Self, HomeError> {
+    fn open(path: &Path) -> Result<Self, HomeError> {
         let failed = |source| HomeError::Io { path: path.to_owned(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();

@@ -84,7 +84,7 @@ pub struct RunningNode {
 pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let started = Instant::now();
     options.config.check()?;
-    let home = Home::open(&options.home)?;
+    let home = Home::open_soon(&options.home).await?;
     let keys = |error: &dyn std::error::Error| StartError::Keys(error.to_string());
     let transport_key = load_or_create_transport_key(&home.join("transport.key")).map_err(|e| keys(&e))?;
     let me = PeerId::from(transport_key.public());
