@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod base32gns;
+mod block;
+mod data;
+mod derive;
+mod ecdsa;
+mod field;
+mod label;
+mod rdata;
+mod record;
+mod record_type;
+mod revocation;
+mod secret;
+mod stored;
+mod time;
+mod zone;
+
+pub use base32gns::{BadBase32Gns, base32gns_decode, base32gns_encode};
+pub use block::{BLOCK_HEADER_BYTES, Block, BlockError, MAX_BLOCK_BYTES, MAX_STORED_BLOCK_BYTES};
+pub use data::{
+    BoxData, DriveRecord, DriveVersion, Gns2Dns, MAX_DATA_BYTES, MAX_VALUE_BYTES, PeerRecord, RedirectTarget,
+    ServiceName, ValueError, data_from_text, data_to_text, redirect_data,
+};
+pub use derive::{LabelKeys, StorageKey};
+pub use label::{Label, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Name, NameError};
+pub use rdata::{MAX_RDATA_BYTES, RdataError, decode_rdata, encode_rdata, rdata_len};
+pub use record::{Flags, Record};
+pub use record_type::{RecordType, UnknownRecordType};
+pub use revocation::{
+    DIFFICULTY, EPOCH, PROOFS, PowSearch, PowStateError, REVOCATION_BYTES, Revocation, RevocationError, Revocations,
+    Verdict,
+};
+pub use secret::ZoneSecret;
+pub use stored::{StoreRefusal, StoreVerdict, check_store, newest_valid};
+pub use time::Timestamp;
+pub use zone::{ZONE_ID_BYTES, ZoneError, ZoneKey, ZoneType};
