@@ -146,11 +146,6 @@ impl Name {
         self.0.pop()
     }
 
-    /// What is left when `suffix` is taken off the right end, by whole labels; `None` if it is not there.
-    pub(crate) fn without_suffix(&self, suffix: &Self) -> Option<Self> {
-        self.0.strip_suffix(suffix.0.as_slice()).map(|rest| Self(rest.to_vec()))
-    }
-
     /// This name, a dot, and the other.
     pub(crate) fn join(&self, right: &Self) -> Result<Self, NameError> {
         Self::from_labels(self.0.iter().chain(&right.0).cloned().collect())

@@ -8,13 +8,17 @@ mod derive;
 mod ecdsa;
 mod field;
 mod label;
+mod memory;
+mod namestore;
 mod rdata;
 mod record;
 mod record_type;
+mod resolver;
 mod revocation;
 mod secret;
 mod stored;
 mod time;
+mod tooling;
 mod zone;
 
 pub use base32gns::{BadBase32Gns, base32gns_decode, base32gns_encode};
@@ -25,9 +29,19 @@ pub use data::{
 };
 pub use derive::{LabelKeys, StorageKey};
 pub use label::{Label, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Name, NameError};
+pub use memory::MemoryBlockStore;
+pub use namestore::{
+    EntryError, LabelEntry, Lifetime, MAX_LIFETIME, MAX_PUBLISHED_RDATA_BYTES, MemoryNamestore, Namestore,
+    NamestoreError, NamestoreStorage, PublicationState, Publish, PublishQueue, REPUBLISH_INTERVAL, RuleError,
+    StorageError, StoredRecord, TOMBSTONE_LIFETIME, ZoneEntry,
+};
 pub use rdata::{MAX_RDATA_BYTES, RdataError, decode_rdata, encode_rdata, rdata_len};
 pub use record::{Flags, Record};
 pub use record_type::{RecordType, UnknownRecordType};
+pub use resolver::{
+    BlockStore, Candidate, DEFAULT_CACHE_BYTES, DnsClient, DnsError, FailureKind, Freshness, Hop, LocalZones,
+    MAX_STEPS, NothingFound, Query, RecordCache, Resolution, ResolveError, Resolver, Source, StoreError, SuffixMap,
+};
 pub use revocation::{
     DIFFICULTY, EPOCH, PROOFS, PowSearch, PowStateError, REVOCATION_BYTES, Revocation, RevocationError, Revocations,
     Verdict,
@@ -35,4 +49,7 @@ pub use revocation::{
 pub use secret::ZoneSecret;
 pub use stored::{StoreRefusal, StoreVerdict, check_store, newest_valid};
 pub use time::Timestamp;
+pub use tooling::{
+    CheckedRevocation, MadeBlock, OpenedBlock, OpenedRecord, ToolError, make_block, open_block, verify_revocation,
+};
 pub use zone::{ZONE_ID_BYTES, ZoneError, ZoneKey, ZoneType};
