@@ -9,6 +9,8 @@ use crate::{Block, Flags, Label, Record, RecordType, Timestamp, ZoneSecret, enco
 pub const MAX_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 /// How often a block is published again, plus or minus a tenth, so that a zone's blocks spread out.
 pub const REPUBLISH_INTERVAL: Duration = Duration::from_secs(12 * 3600);
+/// Least time between two builds of one label: records that live for seconds must not keep a processor busy.
+const MIN_REBUILD_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the empty set of a deleted label lives at least: longer than the blocks it replaces are found by habit.
 pub const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(86_400);
 
@@ -53,22 +55,24 @@ impl LabelEntry {
             }
             return Publish::Rebuild { meanwhile: block().filter(|block| block.expiration() > now) };
         }
-        match block() {
-            Some(block) if self.republish_at <= now => Publish::AsItIs(block),
-            _ => match self.due() {
-                Timestamp::NEVER => Publish::Nothing,
-                due => Publish::Later(due),
-            },
+        let Some(block) = block() else {
+            return later(self.rebuild_at);
+        };
+        // An empty set whose time is over has outlived every block that it was to replace.
+        let is_alive = block.expiration() > now;
+        if is_alive && self.republish_at <= now {
+            return Publish::AsItIs(block);
         }
+        later(if is_alive { self.rebuild_at.min(self.republish_at) } else { self.rebuild_at })
     }
 
     /// When something has to be done; [`Timestamp::ZERO`]: at once, [`Timestamp::NEVER`]: not at all.
-    pub fn due(&self) -> Timestamp {
-        if self.block.is_none() {
-            let anything = self.rebuild_at == Timestamp::ZERO && self.has_public_records();
-            return if anything { Timestamp::ZERO } else { Timestamp::NEVER };
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        match self.publish(now) {
+            Publish::Nothing => Timestamp::NEVER,
+            Publish::Later(due) => due,
+            Publish::AsItIs(_) | Publish::Rebuild { .. } => Timestamp::ZERO,
         }
-        self.rebuild_at.min(self.republish_at)
     }
 
     /// How far its publication is.
@@ -89,6 +93,10 @@ impl LabelEntry {
     }
 }
 
+fn later(due: Timestamp) -> Publish {
+    if due == Timestamp::NEVER { Publish::Nothing } else { Publish::Later(due) }
+}
+
 /// Makes the block of the records at `now` and notes it in the entry; `None` if nothing is to be published.
 pub(super) fn build(
     entry: &mut LabelEntry,
@@ -97,27 +105,24 @@ pub(super) fn build(
     nick: Option<&StoredRecord>,
     now: Timestamp,
 ) -> Result<Option<Block>, NamestoreError> {
-    let public: Vec<&StoredRecord> =
-        entry.records.iter().filter(|record| !record.is_private() && !record.at(now).is_expired(now)).collect();
-    if public.is_empty() {
+    let is_public = |record: &&StoredRecord| !record.is_private() && !record.at(now).is_expired(now);
+    let mut stored: Vec<&StoredRecord> = entry.records.iter().filter(is_public).collect();
+    if stored.is_empty() {
         return build_tombstone(entry, secret, label, now);
     }
-    let mut stored: Vec<&StoredRecord> = public;
-    if let Some(nick) = nick
-        && !stored.iter().any(|record| record.record_type == RecordType::NICK)
-    {
-        stored.push(nick);
-    }
+    let has_nick = stored.iter().any(|record| record.record_type == RecordType::NICK);
+    let added_nick = nick.filter(|_| !has_nick);
+    stored.extend(added_nick);
     let mut records: Vec<Record> = stored.iter().map(|record| publishable(record, now)).collect();
     // The zone's NICK is a courtesy: it stays out where it would not fit.
-    if rdata_len(&records) > MAX_PUBLISHED_RDATA_BYTES && stored.len() > 1 && nick.is_some() {
+    if added_nick.is_some() && rdata_len(&records) > MAX_PUBLISHED_RDATA_BYTES {
         records.pop();
         stored.pop();
     }
     let expiration = next_expiration(entry, label, block_expiration(&records))?;
     let rdata = encode_rdata(&records).map_err(NamestoreError::Rdata)?;
     let block = Block::make(secret, label, expiration, &rdata).map_err(NamestoreError::Block)?;
-    let rebuild_at = rebuild_at(&stored, now).min(expiration);
+    let rebuild_at = rebuild_at(&stored, now).min(expiration).max(now.after(MIN_REBUILD_INTERVAL));
     note(entry, &block, now, rebuild_at, false);
     Ok(Some(block))
 }
@@ -131,6 +136,7 @@ fn build_tombstone(
 ) -> Result<Option<Block>, NamestoreError> {
     if entry.is_tombstone || entry.last_expiration == Timestamp::ZERO {
         entry.rebuild_at = Timestamp::NEVER;
+        entry.made = now;
         // An empty set that was not published yet still has to be.
         return Ok(entry.block.as_deref().and_then(|bytes| Block::parse(bytes).ok()));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Label, Timestamp, ZoneKey};
 
-/// Who is due when. Built at start from [`super::LabelEntry::due`] of every label, then kept up to date with each change.
+/// Who is due when. Built at start from [`LabelEntry::due`](crate::LabelEntry::due) of every label, then kept up to date with each change.
 #[derive(Debug, Clone, Default)]
 pub struct PublishQueue {
     order: BTreeSet<(Timestamp, ZoneKey, Label)>,

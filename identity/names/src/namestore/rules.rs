@@ -121,7 +121,7 @@ fn check_beside_gns2dns(own: &[&StoredRecord]) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// How large the public part is in a block, with a NICK of the usual length beside it.
+/// How large the public part is in a block, without the zone's NICK.
 fn published_len(records: &[StoredRecord]) -> usize {
     let public: Vec<Record> =
         records.iter().filter(|record| !record.is_private()).map(|record| record.at(Timestamp::ZERO)).collect();
