@@ -21,9 +21,13 @@ pub use boxed::{BoxData, ServiceName};
 pub use drive::{DriveRecord, DriveVersion};
 pub use gns::{Gns2Dns, RedirectTarget, redirect_data};
 pub use peer::PeerRecord;
-pub(crate) use text::{Token, quote, tokens};
+pub(crate) use schema::seconds;
+pub(crate) use text::{Token, escape_word};
 
-use crate::{RecordType, data::text::Style};
+use crate::{
+    RecordType,
+    data::text::{Style, tokens},
+};
 
 /// Longest data of one record, in bytes: its length is a 16-bit number.
 pub const MAX_DATA_BYTES: usize = 65_535;
@@ -115,6 +119,26 @@ pub(crate) fn data_from_tokens(record_type: RecordType, tokens: &[Token<'_>]) ->
         _ => schema::from_tokens(record_type, tokens).map_err(fail)?,
     };
     checked(data)
+}
+
+/// Whether the word at this place of a value is a DNS name, which may be relative in a master file.
+pub(crate) fn is_name_at(record_type: RecordType, at: usize) -> bool {
+    match record_type {
+        RecordType::SVCB | RecordType::HTTPS => at == 1,
+        _ => schema::is_name_at(record_type, at),
+    }
+}
+
+/// The labels of data that is one DNS name: NS, CNAME and the like.
+pub(crate) fn read_name(data: &[u8]) -> Option<Vec<String>> {
+    let (labels, rest) = dns_name::read(data)?;
+    let labels = labels.into_iter().map(|label| String::from_utf8(label.to_vec()).ok()).collect::<Option<_>>()?;
+    Some(labels).filter(|_| rest.is_empty())
+}
+
+/// The byte that follows a backslash in a name or text.
+pub(crate) fn escaped_byte(bytes: &mut std::str::Bytes<'_>) -> Result<u8, &'static str> {
+    text::escaped_byte(bytes)
 }
 
 /// Types whose text is not made of quoted and escaped parts.

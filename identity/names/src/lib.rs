@@ -20,6 +20,7 @@ mod stored;
 mod time;
 mod tooling;
 mod zone;
+mod zonefile;
 
 pub use base32gns::{BadBase32Gns, base32gns_decode, base32gns_encode};
 pub use block::{BLOCK_HEADER_BYTES, Block, BlockError, MAX_BLOCK_BYTES, MAX_STORED_BLOCK_BYTES};
@@ -53,3 +54,9 @@ pub use tooling::{
     CheckedRevocation, MadeBlock, OpenedBlock, OpenedRecord, ToolError, make_block, open_block, verify_revocation,
 };
 pub use zone::{ZONE_ID_BYTES, ZoneError, ZoneKey, ZoneType};
+pub use zonefile::{
+    ExportOptions, ImportOptions, ImportedLifetime, MAX_ZONE_FILE_BYTES, SkippedLine, ZoneFileError, ZoneImport,
+    export_zone_file, import_zone_file,
+};
+
+pub(crate) use namestore::rules as namestore_rules;

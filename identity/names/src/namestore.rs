@@ -6,7 +6,7 @@
 mod entry;
 mod publish;
 mod queue;
-mod rules;
+pub(crate) mod rules;
 mod storage;
 
 use thiserror::Error;
@@ -161,6 +161,38 @@ impl<S: NamestoreStorage> Namestore<S> {
         records: Vec<StoredRecord>,
     ) -> Result<LabelEntry, NamestoreError> {
         self.change(zone, label, move |kept| *kept = records)
+    }
+
+    /// Replaces everything under many labels, as a zone file brings them. Labels that are not named stay as they are.
+    /// Written in pages, so a crash leaves whole labels, perhaps not all of them.
+    pub fn import(
+        &mut self,
+        zone: &ZoneKey,
+        labels: impl IntoIterator<Item = (Label, Vec<StoredRecord>)>,
+    ) -> Result<usize, NamestoreError> {
+        self.known(zone)?;
+        let (mut page, mut count) = (Vec::new(), 0);
+        for (label, mut records) in labels {
+            // The apex may change the NICK, which concerns all others: it takes the usual way.
+            if label.is_apex() {
+                self.replace(zone, &label, records)?;
+                count += 1;
+                continue;
+            }
+            rules::complete(&mut records);
+            rules::check(&label, &records).map_err(|source| NamestoreError::Rule { label: label.clone(), source })?;
+            let entry = self.entry(zone, &label)?.unwrap_or_default();
+            if entry.records != records {
+                page.push((label, LabelEntry { records, rebuild_at: Timestamp::ZERO, ..entry }));
+            }
+            count += 1;
+            if page.len() >= PAGE_LABELS {
+                self.storage.put_labels(zone, &page).map_err(NamestoreError::Storage)?;
+                page.clear();
+            }
+        }
+        self.storage.put_labels(zone, &page).map_err(NamestoreError::Storage)?;
+        Ok(count)
     }
 
     /// Removes the records of one type, or all.

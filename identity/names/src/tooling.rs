@@ -103,8 +103,8 @@ pub fn make_block(
     expires_micros: u64,
     rdata_hex: &str,
 ) -> Result<MadeBlock, ToolError> {
-    let zone_type = ZoneType::from_number(zone_type_number)
-        .ok_or_else(|| ToolError::Zone(ZoneError::UnknownType(zone_type_number)))?;
+    let zone_type =
+        ZoneType::from_number(zone_type_number).ok_or(ToolError::Zone(ZoneError::UnknownType(zone_type_number)))?;
     let key = zeroize::Zeroizing::new(unhex("the key", key_hex)?);
     let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| ToolError::KeyLength(key.len()))?;
     let secret = ZoneSecret::from_rfc_bytes(zone_type, key).map_err(ToolError::Zone)?;

@@ -1,5 +1,7 @@
 //! The published revocations: scores, average, signature and end of validity.
 
+#![allow(clippy::unwrap_used)]
+
 use data_encoding::HEXLOWER;
 use p2p_names::{EPOCH, Revocation, RevocationError, ZoneKey, ZoneSecret, ZoneType};
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! The functions behind `p2p name block` and `p2p name revocation`, on the published vectors.
 
+#![allow(clippy::unwrap_used)]
+
 use p2p_names::{make_block, open_block, verify_revocation};
 use serde_json::{Value, json};
 

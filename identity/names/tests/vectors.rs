@@ -1,5 +1,7 @@
 //! The published vectors of RFC 9498 and blocks written by GNUnet 0.19.3, recreated byte for byte.
 
+#![allow(clippy::unwrap_used)]
+
 use data_encoding::HEXLOWER;
 use p2p_names::{
     Block, Label, LabelKeys, Record, RecordType, Timestamp, ZoneKey, ZoneSecret, ZoneType, base32gns_decode,

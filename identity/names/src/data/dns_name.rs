@@ -67,7 +67,7 @@ pub(super) fn from_text(text: &str) -> Result<Vec<u8>, &'static str> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'.' => push_label(&mut out, &mut label)?,
-            b'\\' => label.push(escaped_byte(&mut bytes)?.0),
+            b'\\' => label.push(escaped_byte(&mut bytes)?),
             _ => label.push(byte),
         }
         if out.len() + label.len() > MAX_WIRE_BYTES {

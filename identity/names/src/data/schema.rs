@@ -66,6 +66,11 @@ pub(super) fn expected(record_type: RecordType) -> Option<&'static str> {
     fields(record_type).map(|(_, expected)| expected)
 }
 
+/// Each field before the last is one word, so a field's place is that of its word.
+pub(super) fn is_name_at(record_type: RecordType, at: usize) -> bool {
+    fields(record_type).is_some_and(|(fields, _)| fields.get(at) == Some(&Field::Name))
+}
+
 /// The text, if the bytes are exactly the fields of the type.
 pub(super) fn to_text(record_type: RecordType, data: &[u8], style: Style) -> Option<String> {
     let (fields, _) = fields(record_type)?;

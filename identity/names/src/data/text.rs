@@ -79,23 +79,36 @@ pub(crate) fn unescape(raw: &str) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
-        out.push(if byte == b'\\' { escaped_byte(&mut bytes)?.0 } else { byte });
+        out.push(if byte == b'\\' { escaped_byte(&mut bytes)? } else { byte });
     }
     Ok(out)
 }
 
-/// The byte behind a backslash, and whether it was written as a number.
-pub(super) fn escaped_byte(bytes: &mut std::str::Bytes<'_>) -> Result<(u8, bool), &'static str> {
+/// The byte behind a backslash: a character as it is, or three decimal digits.
+pub(super) fn escaped_byte(bytes: &mut std::str::Bytes<'_>) -> Result<u8, &'static str> {
     let first = bytes.next().ok_or("nothing follows a backslash")?;
     if !first.is_ascii_digit() {
-        return Ok((first, false));
+        return Ok(first);
     }
     let mut value = u16::from(first - b'0');
     for _ in 0..2 {
         let digit = bytes.next().filter(u8::is_ascii_digit).ok_or("a backslash needs three digits")?;
         value = value * 10 + u16::from(digit - b'0');
     }
-    u8::try_from(value).map(|byte| (byte, true)).map_err(|_| "a backslash number is above 255")
+    u8::try_from(value).map_err(|_| "a backslash number is above 255")
+}
+
+/// A word without white space: what a master file would take for something else is escaped.
+pub(crate) fn escape_word(word: &str) -> String {
+    let mut out = String::with_capacity(word.len());
+    for c in word.chars() {
+        match c {
+            '"' | '\\' | ';' | '(' | ')' | '@' | '$' | '.' => out.extend(['\\', c]),
+            c if c.is_whitespace() || c.is_control() => escape_bytes(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// In quotes, with escapes where needed. UTF-8 text stays readable.

@@ -43,7 +43,7 @@ pub enum RuleError {
 }
 
 /// Sets what the types demand, and drops what only GNUnet's local bookkeeping uses.
-pub(super) fn complete(records: &mut [StoredRecord]) {
+pub(crate) fn complete(records: &mut [StoredRecord]) {
     for record in records {
         record.flags = record.flags.without(Flags::RELATIVE_EXPIRATION).without(Flags::MAINTENANCE);
         if record.record_type.steers_resolution() {
@@ -53,7 +53,7 @@ pub(super) fn complete(records: &mut [StoredRecord]) {
 }
 
 /// Checks the whole set of a label.
-pub(super) fn check(label: &Label, records: &[StoredRecord]) -> Result<(), RuleError> {
+pub(crate) fn check(label: &Label, records: &[StoredRecord]) -> Result<(), RuleError> {
     records.iter().try_for_each(|record| check_one(label, record))?;
     let own: Vec<_> = records.iter().filter(|record| !record.flags.contains(Flags::SUPPLEMENTAL)).collect();
     for record in &own {

@@ -98,7 +98,7 @@ impl<'a> Walk<'a> {
                     None => self.lookup(&name, wanted).await.map(Turn::Done),
                 }
             }
-            Next::Dns { name, servers } => self.to_dns(zone, &rest, &name, &servers, wanted).await.map(Turn::Done),
+            Next::Dns { name, servers } => self.ask_dns(zone, &rest, &name, &servers, wanted).await.map(Turn::Done),
         }
     }
 
@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
     }
 
     /// GNS2DNS: the rest and the DNS name of the delegation, asked at its servers.
-    async fn to_dns(
+    async fn ask_dns(
         &mut self,
         zone: ZoneKey,
         rest: &Name,
