@@ -2,7 +2,7 @@
 //!
 //! A value that cannot be shown in the form of its type, or a type that is not known, is shown as `\# length hex`
 //! (RFC 3597), so that no byte is ever lost: reading the text of any data gives the same data again, but for the old
-//! encodings that GNUnet wrote (specs/names.md, 8.1), which come back in the RFC's.
+//! encodings that GNUnet wrote (specs/names.md, 8.1), which come back in the RFC's, and P2PPUSH, whose text hides a key.
 
 mod boxed;
 mod dns_name;
@@ -10,6 +10,8 @@ mod drive;
 mod gns;
 mod multiaddr;
 mod peer;
+mod push;
+mod revoke;
 mod schema;
 mod svcb;
 mod tagged;
@@ -21,6 +23,8 @@ pub use boxed::{BoxData, ServiceName};
 pub use drive::{DriveRecord, DriveVersion};
 pub use gns::{Gns2Dns, RedirectTarget, redirect_data};
 pub use peer::PeerRecord;
+pub use push::{Mailbox, PushRecord};
+pub use revoke::RevokeRecord;
 pub(crate) use schema::seconds;
 pub(crate) use text::{Token, escape_word};
 
@@ -78,6 +82,9 @@ fn typed_text(record_type: RecordType, data: &[u8], style: Style) -> Option<Stri
         RecordType::SVCB | RecordType::HTTPS => svcb::to_text(data, style),
         RecordType::P2PPEER => PeerRecord::from_data(data)?.to_text().map(|value| text::styled(&value, style)),
         RecordType::P2PDRIVE => DriveRecord::from_data(data)?.to_text().map(|value| text::styled(&value, style)),
+        // The text leaves the topic key out: it is for eyes, not for files.
+        RecordType::P2PPUSH if style == Style::Value => PushRecord::from_data(data)?.to_text(),
+        RecordType::P2PREVOKE => RevokeRecord::from_data(data).map(|record| text::styled(&record.to_text(), style)),
         _ => schema::to_text(record_type, data, style),
     }
 }
@@ -153,6 +160,7 @@ fn takes_plain_text(record_type: RecordType) -> bool {
             | RecordType::EDKEY
             | RecordType::P2PPEER
             | RecordType::P2PDRIVE
+            | RecordType::P2PREVOKE
     )
 }
 
@@ -160,6 +168,7 @@ fn typed_value(record_type: RecordType, value: &str) -> Result<Vec<u8>, ValueErr
     match record_type {
         RecordType::P2PPEER => PeerRecord::from_text(value).map(|record| record.to_data()),
         RecordType::P2PDRIVE => DriveRecord::from_text(value).map(|record| record.to_data()),
+        RecordType::P2PREVOKE => RevokeRecord::from_text(value).map(|record| record.to_data()),
         _ => gns::from_text(record_type, value),
     }
     .map_err(|reason| invalid(record_type, reason))
@@ -186,6 +195,7 @@ fn expected(record_type: RecordType) -> &'static str {
         RecordType::SVCB | RecordType::HTTPS => "PRIORITY TARGET [KEY=VALUE]…",
         RecordType::P2PPEER => "PEER-ID [device=…] [thing=…] [addr=…]…",
         RecordType::P2PDRIVE => "p2p://… [seed=PEER-ID]…",
+        RecordType::P2PREVOKE => "BASE64URL… [more=LABELS]",
         _ => schema::expected(record_type).unwrap_or("\\# LENGTH HEX"),
     }
 }

@@ -35,7 +35,8 @@ pub(crate) fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) ->
     let Some((r, s)) = split(signature) else {
         return false;
     };
-    let Some(key) = CompressedEdwardsY(*public).decompress() else {
+    // Under a key of small order anybody can sign.
+    let Some(key) = CompressedEdwardsY(*public).decompress().filter(|key| !key.is_small_order()) else {
         return false;
     };
     let z = message_scalar(message);
@@ -167,6 +168,17 @@ mod tests {
         let good = sign(&secret, &reversed(secret.as_bytes()), b"message");
         let no_point = (0u8..).map(|byte| [byte; 32]).find(|bytes| CompressedEdwardsY(*bytes).decompress().is_none());
         assert!(!verify(&no_point.unwrap(), b"message", &good));
+    }
+
+    #[test]
+    fn a_key_of_small_order_verifies_nothing() {
+        // With the identity as key, r = x(k * G) and s = z / k pass the equation without any secret.
+        let k = Scalar::from(5u64);
+        let r = x_mod_order(&EdwardsPoint::mul_base(&k).compress()).unwrap();
+        let s = k.invert() * message_scalar(b"message");
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        assert!(!verify(&identity, b"message", &join(&r, &s)));
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// Most of this crate reads what strangers wrote.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod base32gns;
 mod block;
@@ -8,6 +10,7 @@ mod derive;
 mod ecdsa;
 mod field;
 mod label;
+mod local_state;
 mod memory;
 mod namestore;
 mod rdata;
@@ -25,16 +28,17 @@ mod zonefile;
 pub use base32gns::{BadBase32Gns, base32gns_decode, base32gns_encode};
 pub use block::{BLOCK_HEADER_BYTES, Block, BlockError, MAX_BLOCK_BYTES, MAX_STORED_BLOCK_BYTES};
 pub use data::{
-    BoxData, DriveRecord, DriveVersion, Gns2Dns, MAX_DATA_BYTES, MAX_VALUE_BYTES, PeerRecord, RedirectTarget,
-    ServiceName, ValueError, data_from_text, data_to_text, redirect_data,
+    BoxData, DriveRecord, DriveVersion, Gns2Dns, MAX_DATA_BYTES, MAX_VALUE_BYTES, Mailbox, PeerRecord, PushRecord,
+    RedirectTarget, RevokeRecord, ServiceName, ValueError, data_from_text, data_to_text, redirect_data,
 };
 pub use derive::{LabelKeys, StorageKey};
 pub use label::{Label, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Name, NameError};
+pub use local_state::LocalState;
 pub use memory::MemoryBlockStore;
 pub use namestore::{
-    EntryError, LabelEntry, Lifetime, MAX_LIFETIME, MAX_PUBLISHED_RDATA_BYTES, MemoryNamestore, Namestore,
-    NamestoreError, NamestoreStorage, PublicationState, Publish, PublishQueue, REPUBLISH_INTERVAL, RuleError,
-    StorageError, StoredRecord, TOMBSTONE_LIFETIME, ZoneEntry,
+    EntryError, LabelEntry, Lifetime, MAX_LABEL_DATA_BYTES, MAX_LABEL_RECORDS, MAX_LIFETIME, MAX_PUBLISHED_RDATA_BYTES,
+    MemoryNamestore, Namestore, NamestoreError, NamestoreStorage, PublicationState, Publish, PublishQueue,
+    REPUBLISH_INTERVAL, RuleError, StorageError, StoredRecord, TOMBSTONE_LIFETIME, ZoneEntry,
 };
 pub use rdata::{MAX_RDATA_BYTES, RdataError, decode_rdata, encode_rdata, rdata_len};
 pub use record::{Flags, Record};

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub use entry::{EntryError, LabelEntry, Lifetime, StoredRecord, ZoneEntry};
 pub use publish::{MAX_LIFETIME, PublicationState, Publish, REPUBLISH_INTERVAL, TOMBSTONE_LIFETIME};
 pub use queue::PublishQueue;
-pub use rules::{MAX_PUBLISHED_RDATA_BYTES, RuleError};
+pub use rules::{MAX_LABEL_DATA_BYTES, MAX_LABEL_RECORDS, MAX_PUBLISHED_RDATA_BYTES, RuleError};
 pub use storage::{MemoryNamestore, NamestoreStorage, StorageError};
 
 use crate::{Block, BlockError, Flags, Label, RdataError, Record, RecordType, Timestamp, ZoneKey, ZoneSecret};

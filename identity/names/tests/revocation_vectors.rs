@@ -1,6 +1,6 @@
 //! The published revocations: scores, average, signature and end of validity.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
 
 use data_encoding::HEXLOWER;
 use p2p_names::{EPOCH, Revocation, RevocationError, ZoneKey, ZoneSecret, ZoneType};

@@ -1,6 +1,6 @@
 //! The functions behind `p2p name block` and `p2p name revocation`, on the published vectors.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
 
 use p2p_names::{make_block, open_block, verify_revocation};
 use serde_json::{Value, json};

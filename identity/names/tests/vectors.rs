@@ -1,6 +1,6 @@
 //! The published vectors of RFC 9498 and blocks written by GNUnet 0.19.3, recreated byte for byte.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
 
 use data_encoding::HEXLOWER;
 use p2p_names::{

@@ -5,6 +5,7 @@ use std::time::Duration;
 use p2p_identity::{ByteReader, ByteWriter, CodecError};
 use thiserror::Error;
 
+use super::rules::MAX_LABEL_RECORDS;
 use crate::{
     Flags, Label, MAX_BLOCK_BYTES, MAX_DATA_BYTES, MAX_LABEL_BYTES, Record, RecordType, Timestamp, ZoneKey,
     time::micros, zone::ZONE_ID_BYTES,
@@ -12,8 +13,6 @@ use crate::{
 
 /// First byte of a stored entry; raised when the layout changes.
 const ENTRY_FORMAT: u8 = 1;
-/// Most records under one label: as many empty ones as fit the largest block.
-const MAX_RECORDS: usize = 4024;
 
 /// How long a record lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -173,7 +172,7 @@ impl LabelEntry {
     /// Reads what [`LabelEntry::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EntryError> {
         let mut reader = begin(bytes)?;
-        let count = reader.count("records", MAX_RECORDS)?;
+        let count = reader.count("records", MAX_LABEL_RECORDS)?;
         let records = (0..count).map(|_| read_record(&mut reader)).collect::<Result<_, _>>()?;
         let mut time = || reader.u64().map(Timestamp::from_micros);
         let (last_expiration, made, rebuild_at, republish_at) = (time()?, time()?, time()?, time()?);

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{Label, Timestamp, ZoneKey};
 
 /// Who is due when. Built at start from [`LabelEntry::due`](crate::LabelEntry::due) of every label, then kept up to date with each change.
+///
+/// What was popped is out: schedule it again when its work is done, or, if it failed or the keystore is locked, for a while
+/// later; [`LabelEntry::due`](crate::LabelEntry::due) would say "at once" without end.
 #[derive(Debug, Clone, Default)]
 pub struct PublishQueue {
     order: BTreeSet<(Timestamp, ZoneKey, Label)>,

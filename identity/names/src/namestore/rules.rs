@@ -9,6 +9,10 @@ use crate::{
 
 /// Largest record set that is published, in bytes with padding: it has to fit a block that the DHT stores.
 pub const MAX_PUBLISHED_RDATA_BYTES: usize = 8192;
+/// Most records under one label, private ones included.
+pub const MAX_LABEL_RECORDS: usize = 1000;
+/// Most data of all records under one label, private ones included, in bytes.
+pub const MAX_LABEL_DATA_BYTES: usize = 1024 * 1024;
 /// Types that may stand beside GNS2DNS.
 const GNS2DNS_COMPANIONS: [RecordType; 4] = [RecordType::DS, RecordType::CDS, RecordType::DNSKEY, RecordType::CDNSKEY];
 
@@ -37,6 +41,12 @@ pub enum RuleError {
     /// A drive's read key would be published.
     #[error("a P2PDRIVE with a read key must be private")]
     ReadKeyNotPrivate,
+    /// See [`MAX_LABEL_RECORDS`].
+    #[error("{0} records under one label, at most {MAX_LABEL_RECORDS}")]
+    TooMany(usize),
+    /// See [`MAX_LABEL_DATA_BYTES`].
+    #[error("{0} bytes of data under one label, at most {MAX_LABEL_DATA_BYTES}")]
+    TooMuchData(usize),
     /// See [`MAX_PUBLISHED_RDATA_BYTES`].
     #[error("the records take {0} bytes, at most {MAX_PUBLISHED_RDATA_BYTES} fit a block")]
     TooLarge(usize),
@@ -54,6 +64,13 @@ pub(crate) fn complete(records: &mut [StoredRecord]) {
 
 /// Checks the whole set of a label.
 pub(crate) fn check(label: &Label, records: &[StoredRecord]) -> Result<(), RuleError> {
+    if records.len() > MAX_LABEL_RECORDS {
+        return Err(RuleError::TooMany(records.len()));
+    }
+    let bytes = records.iter().map(|record| record.data.len()).sum();
+    if bytes > MAX_LABEL_DATA_BYTES {
+        return Err(RuleError::TooMuchData(bytes));
+    }
     records.iter().try_for_each(|record| check_one(label, record))?;
     let own: Vec<_> = records.iter().filter(|record| !record.flags.contains(Flags::SUPPLEMENTAL)).collect();
     for record in &own {

@@ -134,6 +134,12 @@ fn the_rules_of_the_types_are_kept() {
     );
     let long = StoredRecord::new(RecordType::TXT, vec![b'x'; 8177]);
     assert_eq!(rule(home.set("long", &[long])), RuleError::TooLarge(16_384));
+    let many: Vec<_> = (0..=MAX_LABEL_RECORDS).map(|at| private(record(RecordType::TXT, &at.to_string()))).collect();
+    assert_eq!(rule(home.set("long", &many)), RuleError::TooMany(1001));
+    let most = home.set("private", &many[..MAX_LABEL_RECORDS]).unwrap();
+    assert_eq!(LabelEntry::from_bytes(&most.to_bytes()).unwrap(), most);
+    let wide = vec![private(StoredRecord::new(RecordType::TXT, vec![b'x'; 65_535])); 17];
+    assert_eq!(rule(home.set("wide", &wide)), RuleError::TooMuchData(17 * 65_535));
     assert!(home.set("long", &[StoredRecord::new(RecordType::TXT, vec![b'x'; 8176])]).is_ok());
     assert_eq!(home.store.entry(&home.zone, &label("bad")).unwrap(), None, "a refused change leaves nothing behind");
 }

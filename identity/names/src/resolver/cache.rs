@@ -20,6 +20,7 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct RecordCache {
     max_bytes: usize,
+    max_age: Option<Duration>,
     inner: Mutex<Inner>,
 }
 
@@ -53,6 +54,14 @@ impl CachedSet {
         Self { records: None, fetched: now, until: now.after(NOT_FOUND_LIFETIME), origin: "".into() }
     }
 
+    /// A label that was deleted may be used again at any time: "empty" is believed no longer than "not there".
+    pub(super) fn shortened_if_empty(mut self, now: Timestamp) -> Self {
+        if self.records.as_ref().is_some_and(|records| records.is_empty()) {
+            self.until = self.until.min(now.after(NOT_FOUND_LIFETIME));
+        }
+        self
+    }
+
     /// Whether more than half of its life is over.
     pub(super) fn is_past_half(&self, now: Timestamp) -> bool {
         now.since(self.fetched) > self.until.since(self.fetched) / 2
@@ -67,7 +76,15 @@ impl CachedSet {
 impl RecordCache {
     /// Holds about `max_bytes` of record sets.
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, inner: Mutex::default() }
+        Self { max_bytes, max_age: None, inner: Mutex::default() }
+    }
+
+    /// Believes no record set for longer than this, even if its block lives on: a change by the owner is then seen at
+    /// the latest after `max_age`, for the price of more lookups. Without it a set is believed until its block expires.
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
+        self
     }
 
     /// Forgets everything about a zone: it was revoked, or its records were changed here.
@@ -94,7 +111,10 @@ impl RecordCache {
         inner.entries.to_back(&key).map(|entry| entry.set.clone())
     }
 
-    pub(super) fn put(&self, zone: &ZoneKey, label: &Label, set: CachedSet) {
+    pub(super) fn put(&self, zone: &ZoneKey, label: &Label, mut set: CachedSet) {
+        if let Some(max_age) = self.max_age {
+            set.until = set.until.min(set.fetched.after(max_age));
+        }
         let key = (*zone, label.clone());
         let bytes = set.bytes() + label.as_bytes().len();
         let mut inner = self.lock();
@@ -175,5 +195,9 @@ mod tests {
         assert_eq!(cache.bytes(), 0);
         cache.put(&zone, &Label::apex(), set(1));
         assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(99)).is_none());
+        let short = RecordCache::new(1_000_000).with_max_age(Duration::from_secs(5));
+        short.put(&zone, &Label::apex(), set(1));
+        assert!(short.get(&zone, &Label::apex(), Timestamp::from_secs(104)).is_some());
+        assert!(short.get(&zone, &Label::apex(), Timestamp::from_secs(105)).is_none());
     }
 }

@@ -47,14 +47,15 @@ pub(super) async fn fetch(
                 until: block.expiration(),
                 origin: candidate.source.as_str().into(),
             };
-            resolver.cache.put(zone, label, set);
+            resolver.cache.put(zone, label, set.shortened_if_empty(now));
             Ok(found(records, Source::Store { origin: candidate.source.clone() }, candidate.age, false))
         }
-        None => {
+        None if candidates.is_empty() => {
             resolver.cache.put(zone, label, CachedSet::not_found(now));
-            let why = if candidates.is_empty() { NothingFound::NoBlock } else { NothingFound::NoGoodBlock };
-            Err(nothing(why))
+            Err(nothing(NothingFound::NoBlock))
         }
+        // Not remembered: a good block may still be on its way, and a forger must not hide it for half a minute.
+        None => Err(nothing(NothingFound::NoGoodBlock)),
     }
 }
 

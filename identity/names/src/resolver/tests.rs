@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Mutex};
 
 use async_trait::async_trait;
 use futures::executor::block_on;
+use proptest::prelude::*;
 
 use super::*;
 use crate::{Block, Flags, MemoryBlockStore, ZoneSecret, ZoneType, data_from_text, encode_rdata, redirect_data};
@@ -409,4 +410,53 @@ fn a_redirect_without_its_zero_byte_is_followed() {
     let broken = Record { data: vec![0xff, 0xfe], ..record(RecordType::REDIRECT, "x") };
     world.publish("alice", "broken", &[broken]);
     assert_eq!(world.kind("broken.alice", RecordType::TXT), FailureKind::Refused);
+}
+
+/// Records as a hostile owner would write them: loops, damaged targets, unknown types, every flag.
+fn hostile_record() -> impl Strategy<Value = Record> {
+    let names = ["a", "b", "@", "+", "a.+", "b.a.+", "a.alice", "b.bob1", "example.com", "_443._tcp.a.+", ""];
+    let name = proptest::sample::select(names.to_vec());
+    let typed = prop_oneof![
+        name.clone().prop_map(|target| (RecordType::REDIRECT, target.as_bytes().to_vec())),
+        (name.clone(), name)
+            .prop_map(|(domain, server)| { (RecordType::GNS2DNS, format!("{domain}\0{server}\0").into_bytes()) }),
+        proptest::sample::select(vec!["alice", "bob1", "kid"])
+            .prop_map(|to| (zone(to).zone_type().record_type(), zone(to).zkey().to_vec())),
+        Just((RecordType::BOX, data_from_text(RecordType::BOX, "6 443 A 192.0.2.1").unwrap())),
+        Just((RecordType::A, vec![192, 0, 2, 1])),
+        (any::<u32>(), proptest::collection::vec(any::<u8>(), 0..9))
+            .prop_map(|(number, data)| (RecordType::new(number), data)),
+        (
+            proptest::sample::select(RecordType::known().collect::<Vec<_>>()),
+            proptest::collection::vec(any::<u8>(), 0..40)
+        ),
+    ];
+    (typed, 0..8u16, any::<bool>()).prop_map(|((record_type, data), flags, is_alive)| Record {
+        expiration: if is_alive { NOW.after(DAY) } else { NOW },
+        flags: Flags::from_bits(flags),
+        record_type,
+        data,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn hostile_zones_end_in_an_answer_or_an_error_within_the_steps(
+        sets in proptest::collection::vec(
+            (proptest::sample::select(vec!["alice", "bob1", "kid"]), proptest::sample::select(vec!["a", "b", "@", "_tcp"]),
+             proptest::collection::vec(hostile_record(), 0..4)), 0..10),
+        name in "((a|b|_443|_tcp)\\.){0,4}(alice|bob1)", wanted in proptest::option::of(any::<u32>()),
+    ) {
+        let world = World::new();
+        for (zone, label, records) in sets {
+            world.publish(zone, label, &records);
+        }
+        let found = world.ask_at(&name, wanted.map(RecordType::new), NOW);
+        prop_assert!(world.store.gets() <= MAX_STEPS);
+        if let Ok(found) = found {
+            prop_assert!(found.records.iter().all(|record| !record.is_expired(NOW)));
+        }
+    }
 }

@@ -42,25 +42,36 @@ impl Revocations {
         Revocation::from_bytes(bytes).is_ok_and(|revocation| self.is_revoked(&revocation.zone, now))
     }
 
-    /// Checks a message that arrived, and keeps it if it is good.
+    /// Judges a message without looking at what is held: some 50 ms, to be run off the network loop. What it accepts
+    /// goes into [`Revocations::restore`].
+    pub fn judge(bytes: &[u8], difficulty: u32, now: Timestamp) -> Verdict {
+        let checked = Revocation::from_bytes(bytes)
+            .and_then(|revocation| revocation.check_at(difficulty, now).map(|until| (revocation, until)));
+        match checked {
+            Ok((mut revocation, until)) => {
+                revocation.ttl_micros = until.as_micros().saturating_sub(revocation.timestamp.as_micros());
+                Verdict::Accept(revocation.to_bytes())
+            }
+            Err(RevocationError::Expired(_)) => Verdict::Stale,
+            Err(error) => Verdict::Reject(error),
+        }
+    }
+
+    /// [`Revocations::knows`], [`Revocations::judge`] and [`Revocations::restore`] in one.
     pub fn offer(&mut self, bytes: &[u8], difficulty: u32, now: Timestamp) -> Verdict {
         if self.knows(bytes, now) {
             return Verdict::Known;
         }
-        let checked = Revocation::from_bytes(bytes)
-            .and_then(|revocation| revocation.check_at(difficulty, now).map(|until| (revocation, until)));
-        let (mut revocation, until) = match checked {
-            Ok(good) => good,
-            Err(RevocationError::Expired(_)) => return Verdict::Stale,
-            Err(error) => return Verdict::Reject(error),
-        };
-        revocation.ttl_micros = until.as_micros().saturating_sub(revocation.timestamp.as_micros());
-        let message = revocation.to_bytes();
-        self.by_zone.insert(revocation.zone, Held { message: message.clone(), until });
-        Verdict::Accept(message)
+        let verdict = Self::judge(bytes, difficulty, now);
+        if let Verdict::Accept(message) = &verdict
+            && let Err(error) = self.restore(message)
+        {
+            return Verdict::Reject(error);
+        }
+        verdict
     }
 
-    /// Takes back a message that was checked when it was stored, with its end.
+    /// Keeps a message that was accepted, now or before it was stored: its TTL says until when.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RevocationError> {
         let revocation = Revocation::from_bytes(bytes)?;
         let until = revocation.timestamp.after(std::time::Duration::from_micros(revocation.ttl_micros));
