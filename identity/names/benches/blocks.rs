@@ -10,8 +10,9 @@ use std::{
 
 use futures::executor::block_on;
 use p2p_names::{
-    Block, BlockStore, Label, LabelKeys, LocalZones, MemoryBlockStore, Name, Query, Record, RecordType, Resolver,
-    StoreError, Timestamp, ZoneKey, ZoneSecret, ZoneType, decode_rdata, encode_rdata,
+    Block, BlockStore, Label, LabelKeys, LocalZones, MemoryBlockStore, MemoryNamestore, Name, Namestore, PublishQueue,
+    Query, Record, RecordType, Resolver, StoreError, StoredRecord, Timestamp, ZoneKey, ZoneSecret, ZoneType,
+    decode_rdata, encode_rdata,
 };
 
 const RUNS: usize = 7;
@@ -36,6 +37,7 @@ fn main() {
         });
     }
     cached(run_for);
+    namestore(run_for);
 }
 
 fn rdata() -> Vec<u8> {
@@ -61,6 +63,30 @@ fn cached(run_for: Duration) {
     report("cached names resolved over one delegation", run_for, || {
         black_box(block_on(resolver.resolve(&query, NOW)).expect("it is published"));
     });
+}
+
+/// A label entered, its block built and noted as published, in a zone that grows.
+fn namestore(run_for: Duration) {
+    let secret = ZoneSecret::from_random(ZoneType::Edkey, &[7; 32]);
+    let mut store = Namestore::new(MemoryNamestore::new());
+    store.create_zone("home".parse().expect("a label"), *secret.public()).expect("memory does not fail");
+    let mut count = 0u32;
+    report("labels entered, built and noted", run_for, || {
+        let label: Label = format!("label-{count}").parse().expect("a label");
+        count += 1;
+        let record = StoredRecord::new(RecordType::A, count.to_be_bytes().to_vec());
+        store.set(secret.public(), &label, vec![record]).expect("one record");
+        let block = store.build(&secret, &label, NOW).expect("a good label").expect("a public record");
+        store.published(secret.public(), &label, &block, NOW).expect("memory does not fail");
+    });
+    let start = Instant::now();
+    let mut queue = PublishQueue::new();
+    store
+        .for_each_label(secret.public(), |label, entry| {
+            queue.schedule(*secret.public(), label.clone(), entry.due(NOW));
+        })
+        .expect("memory does not fail");
+    println!("queue of {} labels filled in {:.0} ms", queue.len(), start.elapsed().as_secs_f64() * 1e3);
 }
 
 fn report(what: &str, run_for: Duration, mut work: impl FnMut()) {

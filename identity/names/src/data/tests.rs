@@ -47,6 +47,11 @@ fn dns_types_have_the_wire_forms_of_their_rfcs() {
             .replace(' ', "")
             .as_str(),
     );
+    check(
+        RecordType::SVCB,
+        "1 . dohpath=\"/q{?dns}\" key667=\"a \\\"b\\\" c\"",
+        "00010000070008 2f717b3f646e737d 029b0007 61202262222063".replace(' ', "").as_str(),
+    );
     check(RecordType::new(65_280), "\\# 3 abcdef", "abcdef");
     check(RecordType::A, "\\# 3 abcdef", "abcdef");
     check(RecordType::new(731), "\\# 0", "");
@@ -207,6 +212,9 @@ fn likely_data() -> impl Strategy<Value = Vec<u8>> {
         Just(b"P2P\x01".to_vec()),
         Just(vec![3, b'w', b'w', b'w']),
         Just(vec![0, 0, 0, 16]),
+        Just(vec![0, 1, 0]),
+        ("[ -~]{0,6}", 0..9u8)
+            .prop_map(|(text, key)| { [&[0, key, 0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat() }),
         proptest::collection::vec(any::<u8>(), 0..6),
         "[a-z.@+]{1,8}".prop_map(String::into_bytes),
     ];

@@ -55,7 +55,8 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, &'static str> {
 fn next_token(text: &str) -> Result<(Token<'_>, &str), &'static str> {
     let quoted = text.strip_prefix('"');
     let body = quoted.unwrap_or(text);
-    let mut escaped = false;
+    // A word may have a quoted part, as in `alpn="h2,h3"`: white space in there does not end it.
+    let (mut escaped, mut in_quotes) = (false, false);
     for (at, c) in body.char_indices() {
         let (raw, behind) = body.split_at(at);
         if std::mem::take(&mut escaped) {
@@ -64,11 +65,14 @@ fn next_token(text: &str) -> Result<(Token<'_>, &str), &'static str> {
         match c {
             '\\' => escaped = true,
             '"' if quoted.is_some() => return Ok((Token { raw, quoted: true }, behind.get(1..).unwrap_or_default())),
-            c if c.is_whitespace() && quoted.is_none() => return Ok((Token { raw, quoted: false }, behind)),
+            '"' => in_quotes = !in_quotes,
+            c if c.is_whitespace() && quoted.is_none() && !in_quotes => {
+                return Ok((Token { raw, quoted: false }, behind));
+            }
             _ => {}
         }
     }
-    if quoted.is_some() {
+    if quoted.is_some() || in_quotes {
         return Err("a quoted text does not end");
     }
     Ok((Token { raw: body, quoted: false }, ""))

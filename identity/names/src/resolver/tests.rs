@@ -399,6 +399,14 @@ fn own_zones_answer_without_the_store() {
 }
 
 #[test]
+fn a_resolution_can_move_between_threads() {
+    fn is_send(_: &impl Send) {}
+    let world = World::new();
+    let query = Query::any("www.alice".parse().unwrap());
+    is_send(&world.resolver.resolve(&query, NOW));
+}
+
+#[test]
 fn a_redirect_without_its_zero_byte_is_followed() {
     let world = World::new();
     let mut old = record(RecordType::REDIRECT, "www.+");

@@ -259,7 +259,6 @@ impl Translator {
         let apex = self.apex.clone();
         let owner = relative(&found.owner, &apex).ok_or("it is not in the zone")?.to_vec();
         let record_type = found.record_type;
-        let at_apex = owner.is_empty();
         match owner.as_slice() {
             _ if DNS_ONLY.contains(&record_type.number()) => Err("GNS signs by itself"),
             [] if record_type == RecordType::SOA || record_type == RecordType::NS => Err("GNS finds a zone by its key"),
@@ -289,7 +288,6 @@ impl Translator {
             }
             [] | [_] => {
                 let label = owner.first().map_or(Ok(Label::apex()), |label| gns_label(label))?;
-                debug_assert_eq!(at_apex, label.is_apex() && owner.is_empty());
                 self.push(label, found.line, record_type, found.data, found.lifetime);
                 Ok(())
             }
