@@ -48,8 +48,8 @@ pub use resolver::{
     MAX_STEPS, NothingFound, Query, RecordCache, Resolution, ResolveError, Resolver, Source, StoreError, SuffixMap,
 };
 pub use revocation::{
-    DIFFICULTY, EPOCH, PROOFS, PowSearch, PowStateError, REVOCATION_BYTES, Revocation, RevocationError, Revocations,
-    Verdict,
+    DIFFICULTY, EPOCH, PROOFS, PowSearch, PowStateError, REVOCATION_BYTES, Revocation, RevocationError,
+    RevocationVerdict, Revocations,
 };
 pub use secret::ZoneSecret;
 pub use stored::{StoreRefusal, StoreVerdict, check_store, newest_valid};

@@ -17,7 +17,10 @@ pub use queue::PublishQueue;
 pub use rules::{MAX_LABEL_DATA_BYTES, MAX_LABEL_RECORDS, MAX_PUBLISHED_RDATA_BYTES, RuleError};
 pub use storage::{MemoryNamestore, NamestoreStorage, StorageError};
 
-use crate::{Block, BlockError, Flags, Label, RdataError, Record, RecordType, Timestamp, ZoneKey, ZoneSecret};
+use crate::{
+    Block, BlockError, ExportOptions, Flags, Label, RdataError, Record, RecordType, Timestamp, ZoneKey, ZoneSecret,
+    export_zone_file,
+};
 
 /// How many labels are read from the storage at once.
 const PAGE_LABELS: usize = 1000;
@@ -205,6 +208,15 @@ impl<S: NamestoreStorage> Namestore<S> {
         self.change(zone, label, |kept| {
             kept.retain(|record| record_type.is_some_and(|removed| record.record_type != removed));
         })
+    }
+
+    /// The public records of a zone as a zone file; see [`export_zone_file`].
+    pub fn to_zone_file(&self, zone: &ZoneKey, now: Timestamp) -> Result<String, NamestoreError> {
+        self.known(zone)?;
+        let mut labels = Vec::new();
+        self.for_each_label(zone, |label, entry| labels.push((label.clone(), entry.records.clone())))?;
+        let lines = labels.iter().map(|(label, records)| (label, records.as_slice()));
+        Ok(export_zone_file(&ExportOptions { zone: *zone, now }, lines))
     }
 
     /// The records under a label as the owner's own resolver sees them: private ones too, expirations absolute, expired

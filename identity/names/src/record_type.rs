@@ -135,6 +135,11 @@ impl RecordType {
         self.is_delegation() || self.0 == Self::REDIRECT.0 || self.0 == Self::GNS2DNS.0
     }
 
+    /// Whether it may stand beside GNS2DNS: it says how to trust the DNS zone (RFC 9498, 5.2.2).
+    pub(crate) const fn may_accompany_gns2dns(self) -> bool {
+        matches!(self, Self::DS | Self::CDS | Self::DNSKEY | Self::CDNSKEY)
+    }
+
     /// Whether DNS has such a type.
     pub const fn is_dns(self) -> bool {
         self.0 < 65_536

@@ -11,7 +11,7 @@ use std::{fmt, time::Duration};
 use thiserror::Error;
 
 pub use search::{PowSearch, PowStateError};
-pub use set::{Revocations, Verdict};
+pub use set::{RevocationVerdict, Revocations};
 
 use crate::{Timestamp, ZoneError, ZoneKey, ZoneSecret, secret, time::micros, zone::ZONE_ID_BYTES};
 

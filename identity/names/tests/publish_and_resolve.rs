@@ -9,8 +9,8 @@ use std::{
 use futures::executor::block_on;
 use p2p_names::{
     Block, BlockStore, DIFFICULTY, Flags, Freshness, Label, LocalState, MemoryBlockStore, MemoryNamestore, PowSearch,
-    Publish, PublishQueue, Query, RecordCache, RecordType, Resolution, ResolveError, Resolver, Source, StoredRecord,
-    Timestamp, Verdict, ZoneSecret, ZoneType, data_from_text, decode_rdata,
+    Publish, PublishQueue, Query, RecordCache, RecordType, Resolution, ResolveError, Resolver, RevocationVerdict,
+    Source, StoredRecord, Timestamp, ZoneSecret, ZoneType, data_from_text, decode_rdata,
 };
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -167,9 +167,9 @@ fn a_revoked_zone_resolves_nowhere() {
     let revocation = PowSearch::new(&secret, NOW, 0, 1).step(100).unwrap().to_bytes();
     let state = &stranger.state;
     let too_easy = state.lock().unwrap().revocations.offer(&revocation, DIFFICULTY, NOW);
-    assert!(matches!(too_easy, Verdict::Reject(_)));
+    assert!(matches!(too_easy, RevocationVerdict::Reject(_)));
     assert_eq!(stranger.values(&www, NOW), ["192.0.2.7"]);
     let accepted = state.lock().unwrap().revocations.offer(&revocation, 0, NOW);
-    assert!(matches!(accepted, Verdict::Accept(_)));
+    assert!(matches!(accepted, RevocationVerdict::Accept(_)));
     assert!(matches!(stranger.resolve(&www, NOW), Err(ResolveError::Revoked { .. })));
 }

@@ -4,7 +4,8 @@ use thiserror::Error;
 
 use super::{Lifetime, StoredRecord};
 use crate::{
-    DriveRecord, Flags, Gns2Dns, Label, MAX_DATA_BYTES, Record, RecordType, RedirectTarget, Timestamp, rdata_len,
+    DriveRecord, Flags, Gns2Dns, Label, MAX_DATA_BYTES, PeerRecord, PushRecord, Record, RecordType, RedirectTarget,
+    RevokeRecord, Timestamp, rdata_len,
 };
 
 /// Largest record set that is published, in bytes with padding: it has to fit a block that the DHT stores.
@@ -13,8 +14,6 @@ pub const MAX_PUBLISHED_RDATA_BYTES: usize = 8192;
 pub const MAX_LABEL_RECORDS: usize = 1000;
 /// Most data of all records under one label, private ones included, in bytes.
 pub const MAX_LABEL_DATA_BYTES: usize = 1024 * 1024;
-/// Types that may stand beside GNS2DNS.
-const GNS2DNS_COMPANIONS: [RecordType; 4] = [RecordType::DS, RecordType::CDS, RecordType::DNSKEY, RecordType::CDNSKEY];
 
 /// A rule that records would break.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -96,6 +95,10 @@ fn check_one(label: &Label, record: &StoredRecord) -> Result<(), RuleError> {
         && match *record_type {
             RecordType::REDIRECT => RedirectTarget::from_data(data).is_some(),
             RecordType::GNS2DNS => Gns2Dns::from_data(data).is_some(),
+            RecordType::P2PPEER => PeerRecord::from_data(data).is_some(),
+            RecordType::P2PDRIVE => DriveRecord::from_data(data).is_some(),
+            RecordType::P2PPUSH => PushRecord::from_data(data).is_some(),
+            RecordType::P2PREVOKE => RevokeRecord::from_data(data).is_some(),
             _ => match record_type.zone_type() {
                 Some(zone_type) => {
                     let zkey = data.as_slice().try_into().ok();
@@ -124,7 +127,7 @@ fn check_beside_gns2dns(own: &[&StoredRecord]) -> Result<(), RuleError> {
     let mut domain: Option<String> = None;
     for record in own {
         if record.record_type != RecordType::GNS2DNS {
-            if GNS2DNS_COMPANIONS.contains(&record.record_type) {
+            if record.record_type.may_accompany_gns2dns() {
                 continue;
             }
             return Err(RuleError::BesideGns2Dns(record.record_type));

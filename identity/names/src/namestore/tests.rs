@@ -132,6 +132,8 @@ fn the_rules_of_the_types_are_kept() {
         rule(home.set("bad", &[StoredRecord::new(RecordType::PKEY, vec![1])])),
         RuleError::BadData(RecordType::PKEY)
     );
+    let unusable = StoredRecord::new(RecordType::P2PPEER, b"P2P\x01".to_vec());
+    assert_eq!(rule(home.set("bad", &[unusable])), RuleError::BadData(RecordType::P2PPEER));
     let long = StoredRecord::new(RecordType::TXT, vec![b'x'; 8177]);
     assert_eq!(rule(home.set("long", &[long])), RuleError::TooLarge(16_384));
     let many: Vec<_> = (0..=MAX_LABEL_RECORDS).map(|at| private(record(RecordType::TXT, &at.to_string()))).collect();
@@ -307,6 +309,20 @@ fn zones_have_one_name_each() {
     assert_eq!(ZoneEntry::from_bytes(&entry.to_bytes()).unwrap(), entry);
     home.store.remove_zone(&home.zone).unwrap();
     assert_eq!(home.store.zones().unwrap(), []);
+}
+
+#[test]
+fn a_zone_moves_by_its_zone_file() {
+    let mut home = Home::new();
+    home.set("@", &[record(RecordType::NICK, "al")]).unwrap();
+    home.set("www", &[a("192.0.2.1"), private(record(RecordType::TXT, "mine"))]).unwrap();
+    let file = home.store.to_zone_file(&home.zone, NOW).unwrap();
+    let import = crate::import_zone_file(&file, &crate::ImportOptions::default()).unwrap();
+    let mut other = Home::new();
+    assert_eq!(other.store.import(&other.zone, import.labels).unwrap(), 2);
+    assert_eq!(other.entry("www").records, [a("192.0.2.1")]);
+    let www = other.publish("www", NOW);
+    assert_eq!(other.records("www", &www).last().unwrap().value(), "al");
 }
 
 #[test]

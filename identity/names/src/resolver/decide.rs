@@ -2,9 +2,6 @@
 
 use crate::{BoxData, Flags, Gns2Dns, Label, Record, RecordType, RedirectTarget, ServiceName, ZoneKey};
 
-/// Types that may stand beside GNS2DNS: they say how to trust the DNS zone.
-const GNS2DNS_COMPANIONS: [RecordType; 4] = [RecordType::DS, RecordType::CDS, RecordType::DNSKEY, RecordType::CDNSKEY];
-
 /// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -96,7 +93,7 @@ fn to_dns(primary: &[&Record], label: &Label) -> Result<Next, Unusable> {
     let mut servers = Vec::new();
     for record in primary {
         if record.record_type != RecordType::GNS2DNS {
-            if GNS2DNS_COMPANIONS.contains(&record.record_type) {
+            if record.record_type.may_accompany_gns2dns() {
                 continue;
             }
             return Err(fail("records of other types stand beside it"));

@@ -7,7 +7,7 @@ use crate::{Timestamp, ZoneKey};
 
 /// What to do with a message that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RevocationVerdict {
     /// New and good: store it, and pass on these bytes.
     Accept(Vec<u8>),
     /// Known already, or of a zone that is revoked for longer: drop it silently.
@@ -44,29 +44,29 @@ impl Revocations {
 
     /// Judges a message without looking at what is held: some 50 ms, to be run off the network loop. What it accepts
     /// goes into [`Revocations::restore`].
-    pub fn judge(bytes: &[u8], difficulty: u32, now: Timestamp) -> Verdict {
+    pub fn judge(bytes: &[u8], difficulty: u32, now: Timestamp) -> RevocationVerdict {
         let checked = Revocation::from_bytes(bytes)
             .and_then(|revocation| revocation.check_at(difficulty, now).map(|until| (revocation, until)));
         match checked {
             Ok((mut revocation, until)) => {
                 revocation.ttl_micros = until.as_micros().saturating_sub(revocation.timestamp.as_micros());
-                Verdict::Accept(revocation.to_bytes())
+                RevocationVerdict::Accept(revocation.to_bytes())
             }
-            Err(RevocationError::Expired(_)) => Verdict::Stale,
-            Err(error) => Verdict::Reject(error),
+            Err(RevocationError::Expired(_)) => RevocationVerdict::Stale,
+            Err(error) => RevocationVerdict::Reject(error),
         }
     }
 
     /// [`Revocations::knows`], [`Revocations::judge`] and [`Revocations::restore`] in one.
-    pub fn offer(&mut self, bytes: &[u8], difficulty: u32, now: Timestamp) -> Verdict {
+    pub fn offer(&mut self, bytes: &[u8], difficulty: u32, now: Timestamp) -> RevocationVerdict {
         if self.knows(bytes, now) {
-            return Verdict::Known;
+            return RevocationVerdict::Known;
         }
         let verdict = Self::judge(bytes, difficulty, now);
-        if let Verdict::Accept(message) = &verdict
+        if let RevocationVerdict::Accept(message) = &verdict
             && let Err(error) = self.restore(message)
         {
-            return Verdict::Reject(error);
+            return RevocationVerdict::Reject(error);
         }
         verdict
     }

@@ -33,11 +33,11 @@ fn a_good_revocation_is_accepted_once_and_revokes_its_zone() {
     let revocation = easy(ZoneType::Edkey, 1);
     let mut known = Revocations::new();
     let empty = known.digest();
-    let Verdict::Accept(message) = known.offer(&revocation.to_bytes(), 1, NOW) else {
+    let RevocationVerdict::Accept(message) = known.offer(&revocation.to_bytes(), 1, NOW) else {
         panic!("a good revocation is accepted");
     };
     assert!(known.is_revoked(&revocation.zone, NOW));
-    assert_eq!(known.offer(&message, 1, NOW), Verdict::Known);
+    assert_eq!(known.offer(&message, 1, NOW), RevocationVerdict::Known);
     assert_ne!(known.digest(), empty);
     let mut restored = Revocations::new();
     restored.restore(known.message(&revocation.zone).unwrap()).unwrap();
@@ -46,7 +46,7 @@ fn a_good_revocation_is_accepted_once_and_revokes_its_zone() {
     assert!(!restored.is_revoked(&revocation.zone, later));
     restored.drop_expired(later);
     assert_eq!(restored.zones().count(), 0);
-    assert_eq!(restored.offer(&message, 1, later), Verdict::Stale);
+    assert_eq!(restored.offer(&message, 1, later), RevocationVerdict::Stale);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn what_is_wrong_is_found_before_the_work_is_checked() {
     assert_eq!(good.check_at(0, early), Err(RevocationError::Future(good.timestamp)));
     assert_eq!(Revocation::from_bytes(&[0; 371]), Err(RevocationError::BadLength(371)));
     assert!(matches!(Revocation::from_bytes(&[0; 372]), Err(RevocationError::Zone(_))));
-    assert!(matches!(Revocations::new().offer(&[0; 10], 0, NOW), Verdict::Reject(_)));
+    assert!(matches!(Revocations::new().offer(&[0; 10], 0, NOW), RevocationVerdict::Reject(_)));
 }
 
 #[test]
