@@ -1,4 +1,4 @@
-//! Blocks: a record set, encrypted for who knows zone and label, signed by a key that tells neither (RFC 9498, section 6).
+//! Blocks: a record set, encrypted for who knows zone and label, signed by a key that tells neither (RFC 9498, section 6.3).
 //!
 //! Layout: u32 size, u32 zone type, blinded key (32), signature (64), u64 expiration, encrypted RDATA. The header has
 //! 112 bytes; EDKEY puts its 16-byte tag before the ciphertext.

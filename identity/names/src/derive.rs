@@ -1,5 +1,5 @@
 //! What a zone key and a label give together: the blinded key, the storage key, and the key of the contents
-//! (RFC 9498, sections 4.1, 5.1 and 6).
+//! (RFC 9498, sections 5.1 and 6.1).
 
 use std::fmt;
 
@@ -128,7 +128,7 @@ impl fmt::Debug for LabelKeys {
     }
 }
 
-/// HKDF of mixed hashes: extract with SHA-512, expand with SHA-256 (section 4.1).
+/// HKDF of mixed hashes: extract with SHA-512, expand with SHA-256 (section 5.1.1).
 fn hkdf(salt: &[u8], ikm: &[u8], info: &[&[u8]], out: &mut [u8]) {
     let (prk, _) = Hkdf::<Sha512>::extract(Some(salt), ikm);
     let expand = Hkdf::<Sha256>::from_prk(&prk).expect("64 bytes are enough for a pseudo-random key");

@@ -1,4 +1,4 @@
-//! Labels and names (RFC 9498, section 3 and 7.1; specs/names.md, section 9).
+//! Labels and names (RFC 9498, section 2; specs/names.md, section 9).
 
 use std::{fmt, str::FromStr};
 

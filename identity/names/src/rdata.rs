@@ -1,4 +1,4 @@
-//! A record set as bytes: RDATA (RFC 9498, section 5.2).
+//! A record set as bytes: RDATA (RFC 9498, section 6.2).
 //!
 //! Each record is u64 expiration, u16 size, u16 flags, u32 type, data. Then zeros up to a power of two.
 

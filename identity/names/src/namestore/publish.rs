@@ -1,4 +1,4 @@
-//! Which block a label needs, and when (RFC 9498, section 5.2 and 6.1; specs/names.md, 7.4 and 12.4).
+//! Which block a label needs, and when (RFC 9498, section 6.2; specs/names.md, 7.4 and 12.4).
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -16,7 +16,7 @@ pub(super) struct Start {
 }
 
 /// A zTLD, else the longest local suffix, else neither (`Ok(None)`). The ending `.gns.alt` of names that must not be taken
-/// for DNS names (section 9.9) is dropped if no suffix contains it.
+/// for DNS names (section 9) is dropped if no suffix contains it.
 pub(super) fn start(name: &Name, local: &dyn LocalZones) -> Result<Option<Start>, ResolveError> {
     if let Some(found) = find(name, local)? {
         return Ok(Some(found));

@@ -142,18 +142,11 @@ impl<'a> Walk<'a> {
         Resolution { records, source, age, hops, refresh_due: self.refresh_due }
     }
 
-    fn found_in_dns(&mut self, mut records: Vec<Record>, dns_name: String) -> Resolution {
+    fn found_in_dns(&mut self, mut records: Vec<Record>) -> Resolution {
         let latest = self.now.after(DNS_LIFETIME);
         for record in &mut records {
             record.expiration = record.expiration.min(latest);
         }
-        // Servers ask for the name their certificate has, not for ours.
-        records.push(Record {
-            expiration: latest,
-            flags: Flags::SUPPLEMENTAL,
-            record_type: RecordType::LEHO,
-            data: dns_name.into_bytes(),
-        });
         Resolution { source: Source::Dns, age: Duration::ZERO, ..self.found(records) }
     }
 
@@ -165,7 +158,7 @@ impl<'a> Walk<'a> {
     async fn lookup(&mut self, name: &Name, wanted: Option<RecordType>) -> Result<Resolution, ResolveError> {
         let dns_name = name.to_dns().map_err(ResolveError::BadName)?;
         let records = self.dns()?.lookup(&dns_name, wanted, self.now).await.map_err(ResolveError::Dns)?;
-        Ok(self.found_in_dns(records, dns_name))
+        Ok(self.found_in_dns(records))
     }
 
     /// GNS2DNS: the rest and the DNS name of the delegation, asked at its servers.
@@ -191,8 +184,15 @@ impl<'a> Walk<'a> {
         if addresses.is_empty() {
             return Err(ResolveError::Dns(DnsError::NoServer));
         }
-        let records = dns.query(&addresses, &dns_name, wanted, self.now).await.map_err(ResolveError::Dns)?;
-        Ok(self.found_in_dns(records, dns_name))
+        let mut records = dns.query(&addresses, &dns_name, wanted, self.now).await.map_err(ResolveError::Dns)?;
+        // Servers ask for the name their certificate has, not for ours.
+        records.push(Record {
+            expiration: self.now.after(DNS_LIFETIME),
+            flags: Flags::SUPPLEMENTAL,
+            record_type: RecordType::LEHO,
+            data: dns_name.into_bytes(),
+        });
+        Ok(self.found_in_dns(records))
     }
 
     /// The addresses of one server: a literal, a name in GNS, or one in DNS. A server that cannot be found has none, as
