@@ -151,6 +151,17 @@ impl Name {
         Self::from_labels(self.0.iter().chain(&right.0).cloned().collect())
     }
 
+    /// A name that came by DNS, which keeps no case: mapped by UTS 46 to lower case and NFC, A-labels made readable. Labels
+    /// with upper-case letters cannot be reached this way.
+    pub fn from_dns(text: &str) -> Result<Self, NameError> {
+        if text.len() > MAX_NAME_BYTES {
+            return Err(NameError::LongName(text.len()));
+        }
+        let (readable, result) = idna::domain_to_unicode(text);
+        result.map_err(|_| NameError::NotDns)?;
+        readable.parse()
+    }
+
     /// The name as DNS programs write it: UTS 46 A-labels, at most 253 characters, no dot at the end.
     pub fn to_dns(&self) -> Result<String, NameError> {
         let ascii = dns_ascii(&self.to_string())?;
@@ -265,12 +276,23 @@ mod tests {
         assert_eq!("a".repeat(64).parse::<Name>().unwrap().to_dns(), Err(NameError::NotDns));
     }
 
+    #[test]
+    fn names_from_dns_are_lower_case_and_readable() {
+        let from_dns = |text| Name::from_dns(text).map(|name| name.to_string());
+        assert_eq!(from_dns("XN--BCHER-KVA.Example."), Ok("bücher.example".to_owned()));
+        assert_eq!(from_dns("_443._TCP.WWW"), Ok("_443._tcp.www".to_owned()));
+        assert_eq!(from_dns("Bu\u{308}cher"), Ok("bücher".to_owned()));
+        assert_eq!(from_dns("xn--\u{fc}"), Err(NameError::NotDns));
+        assert_eq!(from_dns("a..b"), Err(NameError::EmptyLabel));
+    }
+
     proptest! {
         #[test]
         fn any_text_is_a_name_or_refused(text in "\\PC{0,40}") {
             if let Ok(name) = text.parse::<Name>() {
                 prop_assert_eq!(name.to_string().parse::<Name>().unwrap(), name);
             }
+            let _ = Name::from_dns(&text).and_then(|name| name.to_dns());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Which records of a set count now (RFC 9498, section 7.3).
 
+use std::collections::BTreeSet;
+
 use crate::{Flags, Record, RecordType, Timestamp};
 
 /// A critical record of a type that is not supported.
@@ -11,12 +13,12 @@ pub(super) struct Unsupported(pub(super) RecordType);
 pub(super) fn effective(records: &[Record], now: Timestamp) -> Result<Vec<Record>, Unsupported> {
     let alive = |record: &&Record| !record.is_expired(now) && !record.flags.contains(Flags::RELATIVE_EXPIRATION);
     let is_shadow = |record: &Record| record.flags.contains(Flags::SHADOW);
-    let stands =
-        |record_type| records.iter().filter(alive).any(|other| other.record_type == record_type && !is_shadow(other));
+    let standing: BTreeSet<RecordType> =
+        records.iter().filter(alive).filter(|record| !is_shadow(record)).map(|record| record.record_type).collect();
     let counting: Vec<Record> = records
         .iter()
         .filter(alive)
-        .filter(|record| !is_shadow(record) || !stands(record.record_type))
+        .filter(|record| !is_shadow(record) || !standing.contains(&record.record_type))
         .map(|record| Record { flags: record.flags.without(Flags::SHADOW), ..record.clone() })
         .collect();
     let unsupported =

@@ -13,7 +13,7 @@ use super::{
     lines::{Line, lines},
 };
 use crate::{
-    BoxData, Gns2Dns, Label, Lifetime, Name, RecordType, RedirectTarget, ServiceName, StoredRecord,
+    BoxData, Gns2Dns, Label, Lifetime, MAX_LABEL_RECORDS, Name, RecordType, RedirectTarget, ServiceName, StoredRecord,
     data::{self, Token, data_from_tokens},
     namestore_rules, redirect_data,
 };
@@ -328,7 +328,10 @@ impl Translator {
         self.lines.entry(label.clone()).or_insert(line);
         let record = StoredRecord::new(record_type, data).with_lifetime(lifetime);
         let records = self.import.labels.entry(label).or_default();
-        if !records.iter().any(|known| known.record_type == record.record_type && known.data == record.data) {
+        // More than fit a label are refused as a whole, so nobody needs to look for doubles among them.
+        let is_full = records.len() > MAX_LABEL_RECORDS;
+        if is_full || !records.iter().any(|known| known.record_type == record.record_type && known.data == record.data)
+        {
             records.push(record);
         }
     }
