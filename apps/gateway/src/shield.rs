@@ -1,0 +1,40 @@
+//! Headers that keep origins apart. They are put on every answer last, so that nothing else can weaken them.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+const CROSS_ORIGIN_OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const CROSS_ORIGIN_RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const ORIGIN_AGENT_CLUSTER: HeaderName = HeaderName::from_static("origin-agent-cluster");
+
+/// What no site can change: an agent of its own, readable by itself only, framed by itself only, cut off from whoever
+/// opened it, no cookies (siblings share a parent domain), and no link in the `Referer` of requests to others, because
+/// whoever knows a drive's id can read it.
+pub(crate) fn for_site(headers: &mut HeaderMap) {
+    common(headers);
+    headers.remove(header::SET_COOKIE);
+    headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    let opener = headers.get(CROSS_ORIGIN_OPENER).is_some_and(|value| value == "same-origin");
+    let opener = if opener { "same-origin" } else { "same-origin-allow-popups" };
+    headers.insert(CROSS_ORIGIN_OPENER, HeaderValue::from_static(opener));
+    let referrer = headers.get(header::REFERRER_POLICY).is_some_and(|value| value == "no-referrer");
+    let referrer = if referrer { "no-referrer" } else { "same-origin" };
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
+}
+
+/// The same for our own pages, which load nothing but their own style and script and are never framed.
+pub(crate) fn for_dashboard(headers: &mut HeaderMap) {
+    common(headers);
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                  form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(CROSS_ORIGIN_OPENER, HeaderValue::from_static("same-origin"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+fn common(headers: &mut HeaderMap) {
+    headers.insert(ORIGIN_AGENT_CLUSTER, HeaderValue::from_static("?1"));
+    headers.insert(CROSS_ORIGIN_RESOURCE, HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}

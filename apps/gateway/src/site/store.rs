@@ -1,0 +1,274 @@
+//! Drives that are looked at, and small files of them: kept for a while, within bounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use moka::future::Cache;
+use p2p_api::{
+    ApiError, Content, DriveId, DriveInfo, DriveRole, EntryKind, ErrorKind, Link, Node, Open, ReadRange, Result,
+    Target, TreeEntry,
+};
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::body::{Bodies, Bytestream};
+use super::manifest::{self, Manifest};
+use super::path::resolve_link;
+use crate::Settings;
+
+/// Files up to this size are kept in memory, in bytes.
+const SMALL_FILE_BYTES: u64 = 64 * 1024;
+/// What a kept file costs beside its bytes, in bytes.
+const ENTRY_COST: usize = 512;
+/// How long the newest version of a drive that is only looked at counts as such: nobody tells us of the next one.
+const READER_FRESH: Duration = Duration::from_secs(10);
+/// Most symlinks from one path to a file.
+const MAX_LINKS: usize = 8;
+/// Longest target of a symlink, in bytes.
+const MAX_TARGET_BYTES: u64 = 4096;
+
+/// Everything that is kept. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    node: Node,
+    patience: Duration,
+    bodies: Bodies,
+    /// Drives that had to be looked for.
+    opened: Cache<DriveId, DriveInfo>,
+    manifests: Cache<(DriveId, u64), Arc<Manifest>>,
+    /// Keyed by version, so that what is old is never found again.
+    files: Cache<(DriveId, u64, String), File>,
+}
+
+/// A small file in memory.
+#[derive(Clone)]
+struct File {
+    entry: Arc<TreeEntry>,
+    bytes: Bytes,
+}
+
+/// One version of a drive.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) info: DriveInfo,
+    pub(crate) manifest: Arc<Manifest>,
+    store: Store,
+}
+
+/// A file that was found.
+pub(crate) struct Found {
+    pub(crate) file: Reader,
+    /// The answer to a read of the whole file, if that was asked for.
+    pending: Option<Content>,
+}
+
+/// Reads a file that was found.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) entry: Arc<TreeEntry>,
+    drive: DriveId,
+    /// The bytes of a small file.
+    memory: Option<Bytes>,
+    store: Store,
+}
+
+impl Store {
+    pub(crate) fn new(node: Node, settings: &Settings) -> Self {
+        let weight = |key: &(DriveId, u64, String), file: &File| {
+            u32::try_from(ENTRY_COST + key.2.len() + file.bytes.len()).unwrap_or(u32::MAX)
+        };
+        Self {
+            node,
+            patience: settings.patience,
+            bodies: Bodies::new(settings.patience),
+            opened: Cache::builder().max_capacity(settings.max_open_drives).time_to_live(READER_FRESH).build(),
+            manifests: Cache::new(settings.max_open_drives),
+            files: Cache::builder().max_capacity(settings.cache_bytes).weigher(weight).build(),
+        }
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The newest version of a drive, found through the network if it is not held here.
+    pub(crate) async fn site(&self, drive: DriveId, deadline: Instant) -> Result<Site> {
+        let info = self.info(drive, deadline).await?;
+        if info.version == 0 {
+            return Err(ApiError::new(ErrorKind::Busy, "nothing was published in this drive yet"));
+        }
+        let manifest = self.manifest(&info, deadline).await?;
+        Ok(Site { info, manifest, store: self.clone() })
+    }
+
+    /// What is known of a drive; looks for it if nothing is.
+    pub(crate) async fn info(&self, drive: DriveId, deadline: Instant) -> Result<DriveInfo> {
+        match within(deadline, self.node.drives().get(drive)).await {
+            Ok(info) if info.role != DriveRole::Reader => return Ok(info),
+            Ok(_) => {}
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        // Everybody who waits for a drive waits for the same search.
+        let open = Open { link: Link::to(Target::Drive(drive)).to_string(), timeout: Some(self.patience) };
+        let search = self.opened.try_get_with(drive, async { self.node.drives().open(open).await });
+        within(deadline, async { search.await.map_err(|error| ApiError::clone(&error)) }).await
+    }
+
+    async fn manifest(&self, info: &DriveInfo, deadline: Instant) -> Result<Arc<Manifest>> {
+        let key = (info.drive, info.version);
+        if let Some(known) = self.manifests.get(&key).await {
+            return Ok(known);
+        }
+        let read = within(deadline, self.read_manifest(info.drive)).await?;
+        if let Some(fault) = &read.fault {
+            debug!(drive = %info.drive.fmt_short(), fault, "a site's manifest is ignored");
+        }
+        let read = Arc::new(read);
+        self.manifests.insert(key, read.clone()).await;
+        Ok(read)
+    }
+
+    async fn read_manifest(&self, drive: DriveId) -> Result<Manifest> {
+        let content = match self.node.drives().read(drive, manifest::PATH, ReadRange::default()).await {
+            Ok(content) => content,
+            Err(error) if is_nothing(&error) => return Ok(Manifest::default()),
+            Err(error) => return Err(error),
+        };
+        if content.entry.size > manifest::MAX_BYTES || content.entry.kind != EntryKind::File {
+            let fault = format!("site.json is no file of at most {} bytes", manifest::MAX_BYTES);
+            return Ok(Manifest::faulty(fault));
+        }
+        let bytes = collect(self.bodies.exactly(content.stream, content.len)).await?;
+        Ok(Manifest::parse(&bytes).unwrap_or_else(|error| Manifest::faulty(error.message)))
+    }
+}
+
+impl Site {
+    /// The file at a path, symlinks inside the drive followed. `None` where there is none, or a folder.
+    ///
+    /// With `whole` the bytes are asked for at once, as they will be wanted.
+    pub(crate) async fn find(&self, path: &str, whole: bool, deadline: Instant) -> Result<Option<Found>> {
+        let mut path = path.to_owned();
+        for _ in 0..=MAX_LINKS {
+            let Some(found) = self.find_entry(&path, whole, deadline).await? else { return Ok(None) };
+            let entry = &found.file.entry;
+            if entry.kind != EntryKind::Symlink {
+                return Ok(Some(found));
+            }
+            if entry.size > MAX_TARGET_BYTES {
+                return Ok(None);
+            }
+            let file = found.file;
+            let target = within(deadline, async { collect(file.read(ReadRange::default()).await?).await }).await?;
+            let target = std::str::from_utf8(&target).ok().and_then(|target| resolve_link(&path, target));
+            let Some(target) = target else { return Ok(None) };
+            path = target;
+        }
+        Ok(None)
+    }
+
+    async fn find_entry(&self, path: &str, whole: bool, deadline: Instant) -> Result<Option<Found>> {
+        let store = self.store.clone();
+        let drive = self.info.drive;
+        let key = (drive, self.info.version, path.to_owned());
+        if let Some(File { entry, bytes }) = store.files.get(&key).await {
+            let file = Reader { entry, drive, memory: Some(bytes), store };
+            return Ok(Some(Found { file, pending: None }));
+        }
+        let range = if whole { ReadRange::default() } else { ReadRange { start: 0, end: Some(0) } };
+        let content = match within(deadline, store.node.drives().read(drive, path, range)).await {
+            Ok(content) => content,
+            Err(error) if is_nothing(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let entry = Arc::new(content.entry.clone());
+        let mut file = Reader { entry: entry.clone(), drive, memory: None, store: store.clone() };
+        if !whole {
+            return Ok(Some(Found { file, pending: None }));
+        }
+        if entry.kind != EntryKind::File || entry.size > SMALL_FILE_BYTES {
+            return Ok(Some(Found { file, pending: Some(content) }));
+        }
+        let bytes = within(deadline, collect(store.bodies.exactly(content.stream, content.len))).await?;
+        store.files.insert(key, File { entry, bytes: bytes.clone() }).await;
+        file.memory = Some(bytes);
+        Ok(Some(Found { file, pending: None }))
+    }
+
+    /// Has the manifest's list ready in memory before it is asked for.
+    pub(crate) async fn warm(&self, budget_bytes: u64) {
+        let deadline = Instant::now() + self.store.patience;
+        let mut left = budget_bytes;
+        for path in &self.manifest.prefetch {
+            let known = self.find(path, false, deadline).await;
+            let Ok(Some(found)) = known else { continue };
+            let size = found.file.entry.size;
+            if found.file.memory.is_some() || size > SMALL_FILE_BYTES {
+                continue;
+            }
+            let Some(rest) = left.checked_sub(size) else { return };
+            left = rest;
+            if self.find(path, true, deadline).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Found {
+    /// All bytes. Uses the answer that is there already.
+    pub(crate) async fn read_whole(self) -> Result<Bytestream> {
+        match self.pending {
+            Some(content) => Ok(self.file.store.bodies.exactly(content.stream, content.len)),
+            None => self.file.read(ReadRange::default()).await,
+        }
+    }
+}
+
+impl Reader {
+    /// The bytes, if they are in memory.
+    pub(crate) fn in_memory(&self) -> Option<&Bytes> {
+        self.memory.as_ref()
+    }
+
+    /// Bytes of a range that lies within the file.
+    pub(crate) async fn read(&self, range: ReadRange) -> Result<Bytestream> {
+        let end = range.end.unwrap_or(self.entry.size);
+        if let Some(bytes) = &self.memory {
+            let span = usize::try_from(range.start).ok().zip(usize::try_from(end).ok());
+            let piece = span.filter(|(start, end)| start <= end && *end <= bytes.len());
+            let piece = piece.ok_or_else(|| ApiError::internal("a range lies outside of its file"))?;
+            return Ok(futures::stream::iter([Ok(bytes.slice(piece.0..piece.1))]).boxed());
+        }
+        let content = self.store.node.drives().read(self.drive, &self.entry.path, range).await?;
+        if content.entry.hash != self.entry.hash {
+            return Err(ApiError::new(ErrorKind::Conflict, "a new version was published meanwhile"));
+        }
+        Ok(self.store.bodies.exactly(content.stream, end.saturating_sub(range.start)))
+    }
+}
+
+/// A folder is an invalid input, something that is not there not found: both are no file.
+fn is_nothing(error: &ApiError) -> bool {
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::InvalidInput)
+}
+
+/// The result of `work`, if it comes in time.
+pub(crate) async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match timeout_at(deadline, work).await {
+        Ok(done) => done,
+        Err(_) => Err(ApiError::new(ErrorKind::TimedOut, "nobody sent anything in time")),
+    }
+}
+
+/// All of a body whose size is bounded already.
+async fn collect(mut stream: Bytestream) -> Result<Bytes> {
+    let mut all = Vec::new();
+    while let Some(piece) = stream.next().await {
+        all.extend_from_slice(&piece?);
+    }
+    Ok(all.into())
+}
