@@ -45,8 +45,11 @@ impl Gateway {
     ///
     /// # Errors
     /// An address is not a loopback address.
-    pub async fn bind(settings: Settings) -> Result<Self, NotLoopback> {
-        let listeners = listen(&settings).await?;
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn bind(settings: Settings) -> Result<Self, NotLoopback> {
+        let listeners = listen(&settings)?;
         let port = listeners.first().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
         Ok(Self {
             settings,

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+#[allow(unused_imports, reason = "each test file uses a part of it")]
 pub(crate) use faulty::{Fault, Faulty};
 
 /// Longest time anything here may take.
@@ -71,7 +72,7 @@ impl Scene {
         let drive = publish(&fake.node(), folder.path()).await;
         let node = Faulty::new(fake.clone());
         let settings = Settings { port: 0, ..settings };
-        let gateway = Gateway::bind(settings).await.unwrap().with_files(Arc::new(NoFiles));
+        let gateway = Gateway::bind(settings).unwrap().with_files(Arc::new(NoFiles));
         let gateway = Arc::new(gateway);
         let stop = CancellationToken::new();
         let running = tokio::spawn({
@@ -122,6 +123,18 @@ impl Scene {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        self.try_ask_host(host, method, path, headers, body).await.expect("an answer")
+    }
+
+    /// An error where the connection broke before the answer's headers were read.
+    pub(crate) async fn try_ask_host(
+        &self,
+        host: &str,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, hyper::Error> {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header("host", host);
@@ -144,15 +157,15 @@ impl Scene {
     }
 }
 
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
+async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let driving = tokio::spawn(connection);
-    let response = sender.send_request(request).await.expect("an answer");
+    let response = sender.send_request(request).await?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map(|all| all.to_bytes());
     drop(sender);
     driving.abort();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 fn write(folder: &Path, path: &str, content: &[u8]) {
