@@ -70,11 +70,12 @@ impl RemoteFiles {
         };
         let response = self.0.request(request.method, &path, body).await?;
         let status = response.status();
-        let content_type = match response.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
-            Some(NDJSON) => NDJSON,
-            Some(PROBLEM_JSON) => PROBLEM_JSON,
-            _ => JSON,
-        };
+        let content_type =
+            match response.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
+                Some(NDJSON) => NDJSON,
+                Some(PROBLEM_JSON) => PROBLEM_JSON,
+                _ => JSON,
+            };
         Ok(AppResponse { status: StatusCode::as_u16(&status), content_type, body: response.into_stream().boxed() })
     }
 }

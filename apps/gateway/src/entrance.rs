@@ -42,9 +42,12 @@ impl Entrance {
             }
             _ if !matches!(parts.method, Method::GET | Method::HEAD) => shielded(only_reading()),
             Place::Site(drive) => {
-                // A sibling may have set it for the parent domain: nothing of it is ever looked at.
-                parts.headers.remove(header::COOKIE);
-                shielded(self.sites.answer(drive, &parts).await)
+                let is_flooded = shield::without_cookies(&mut parts.headers);
+                let mut response = shielded(self.sites.answer(drive, &parts).await);
+                if is_flooded {
+                    shield::clear_cookies(response.headers_mut());
+                }
+                response
             }
             Place::NoSite(why) => shielded(site::unusable(why)),
             Place::Local => shielded(self.lead_on(&parts)),

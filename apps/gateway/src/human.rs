@@ -47,6 +47,14 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// An error's text as a sentence: with a capital letter and a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let Some(first) = chars.next() else { return String::new() };
+    let end = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
+    format!("{}{}{end}", first.to_uppercase(), chars.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +74,14 @@ mod tests {
         ] {
             assert_eq!(bytes(number), text);
         }
+    }
+
+    #[test]
+    fn errors_read_like_sentences() {
+        assert_eq!(sentence("cannot open it"), "Cannot open it.");
+        assert_eq!(sentence("Done!"), "Done!");
+        assert_eq!(sentence(""), "");
+        assert_eq!(sentence("über"), "Über.");
     }
 
     #[test]

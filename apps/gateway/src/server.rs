@@ -11,7 +11,6 @@ use futures::stream::FuturesUnordered;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use p2p_api::wire::MAX_HEADER_BYTES;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -21,6 +20,9 @@ use tracing::{debug, error, warn};
 use crate::entrance::Entrance;
 use crate::socket::{Cut, guarded};
 
+/// Largest block of request line and headers, in bytes. Any site can set cookies for the parent of all sites, and so
+/// make the requests to the others large: see [`crate::shield::without_cookies`].
+const MAX_HEADER_BYTES: usize = MAX_BUFFER_BYTES;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 100;
 /// How long a client may take to send a request's headers, or its next request.

@@ -21,6 +21,22 @@ pub(crate) fn for_site(headers: &mut HeaderMap) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
 }
 
+/// Cookies larger than this are thrown away by the browser, in bytes.
+const MAX_COOKIE_BYTES: usize = 8 * 1024;
+
+/// Takes the cookies out of a request: a sibling may have set them for the parent domain, so nothing of them is ever
+/// looked at. Whether there were so many that some site may be about to make all others unreachable.
+pub(crate) fn without_cookies(headers: &mut HeaderMap) -> bool {
+    let bytes: usize = headers.get_all(header::COOKIE).iter().map(HeaderValue::len).sum();
+    headers.remove(header::COOKIE);
+    bytes > MAX_COOKIE_BYTES
+}
+
+/// Tells the browser to forget the cookies of all sites.
+pub(crate) fn clear_cookies(headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\""));
+}
+
 /// The same for our own pages, which load nothing but their own style and script and are never framed.
 pub(crate) fn for_dashboard(headers: &mut HeaderMap) {
     common(headers);

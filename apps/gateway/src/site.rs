@@ -153,7 +153,7 @@ impl Sites {
         {
             return Ok(Answer::File(found, StatusCode::NOT_FOUND));
         }
-        Err(ApiError::not_found(format!("this site has no {}", request.uri.path())))
+        Err(ApiError::not_found(format!("this site has nothing at {}", request.uri.path())))
     }
 
     /// Loads what the page will ask for next. Best effort, and never more than a few sites at a time.

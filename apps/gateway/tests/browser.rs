@@ -20,9 +20,11 @@ const BROWSER_TIME: Duration = Duration::from_secs(240);
 const HOME: &[u8] = br#"<!doctype html><html lang="en"><meta charset="utf-8"><title>Home</title>
 <link rel="stylesheet" href="assets/style.css"><h1>Home</h1><a id="next" href="pages/next.html">next</a>
 <img id="picture" src="assets/picture.svg" alt=""><script src="/.p2p/live.js"></script>"#;
-const NEXT: &[u8] = b"<!doctype html><title>Next</title><link rel=stylesheet href=../assets/style.css><a href=../>home</a>";
+const NEXT: &[u8] =
+    b"<!doctype html><title>Next</title><link rel=stylesheet href=../assets/style.css><a href=../>home</a>";
 const STYLE: &[u8] = b"@font-face{font-family:Own;src:url(font.ttf)} h1{color:rgb(1, 2, 3);font-family:Own,serif}";
-const PICTURE: &[u8] = b"<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'><rect width='8' height='8'/></svg>";
+const PICTURE: &[u8] =
+    b"<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'><rect width='8' height='8'/></svg>";
 const WORKER: &[u8] = b"self.addEventListener('fetch', e => { if (e.request.url.endsWith('/from-worker')) \
     e.respondWith(new Response('made by the worker')); });\
     self.addEventListener('activate', e => e.waitUntil(clients.claim()));";
@@ -110,7 +112,9 @@ fn skip(why: &str) {
 
 fn program(names: &[&str]) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
-    std::env::split_paths(&paths).flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|p| p.is_file())
+    std::env::split_paths(&paths)
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+        .find(|p| p.is_file())
 }
 
 /// A minute of sound that can be played from any place: 8,000 bytes a second.

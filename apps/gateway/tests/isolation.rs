@@ -63,7 +63,8 @@ async fn pages_of_other_origins_may_link_and_nothing_else() {
     let scene = Scene::with(&FILES).await;
     for host in [scene.host(), scene.dashboard()] {
         for site in ["cross-site", "same-site"] {
-            for (mode, dest) in [("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "video")] {
+            for (mode, dest) in [("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "video")]
+            {
                 let headers = [("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
                 let answer = scene.ask_host(&host, Method::GET, "/", &headers, "").await;
                 assert_eq!(answer.status, StatusCode::FORBIDDEN, "{host} {site} {dest}");
@@ -86,6 +87,16 @@ async fn refusals_are_the_same_whether_a_drive_is_here_or_not() {
     let host = format!("{}.p2p.localhost:{}", DriveId::from([9; 32]), scene.port());
     let other = scene.ask_host(&host, Method::GET, "/", &image, "").await;
     assert_eq!((held.status, held.text()), (other.status, other.text()));
+}
+
+#[tokio::test]
+async fn a_flood_of_cookies_is_cleared() {
+    let scene = Scene::with(&FILES).await;
+    let few = scene.get_with("/", &[("cookie", "theme=dark")]).await;
+    assert!(!few.headers.contains_key("clear-site-data"));
+    let flood = format!("a={}", "x".repeat(40_000));
+    let many = scene.get_with("/", &[("cookie", &flood)]).await;
+    assert_eq!((many.text(), many.header("clear-site-data")), ("home", "\"cookies\""));
 }
 
 #[tokio::test]

@@ -158,8 +158,8 @@ pub(crate) fn transfer(transfer: &Transfer, session: &Session) -> Markup {
                 Standing::Running(now) => (progress(now)),
                 Standing::Done(words) => p.note { (words) },
                 Standing::Failed { message, hint } => {
-                    p { (layout::sentence(message)) }
-                    @if let Some(hint) = hint { p.note { (layout::sentence(hint)) } }
+                    p { (human::sentence(message)) }
+                    @if let Some(hint) = hint { p.note { (human::sentence(hint)) } }
                 }
                 Standing::Stopped => p.note { "What is here already will not be fetched again." },
             }

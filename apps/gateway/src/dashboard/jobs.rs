@@ -28,9 +28,8 @@ pub(crate) async fn share(desk: &Desk, path: &str, title: &str) -> Result<()> {
         AppRequest { method: Method::POST, path: "shares".to_owned(), query: String::new(), body: Bytes::from(body) };
     let response = files.handle(&desk.node, request).await;
     if response.status >= 400 {
-        let error = problem(response.body).await;
-        reporter.end(Err(error.clone()));
-        return Err(error);
+        reporter.withdraw();
+        return Err(problem(response.body).await);
     }
     let mut events = json_lines::<ShareEvent>(lines(response.body, MAX_ANSWER_LINE_BYTES));
     desk.jobs.spawn(async move {

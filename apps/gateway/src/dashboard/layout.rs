@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use p2p_api::ApiError;
 
 use super::assets;
+use crate::human;
 
 /// The pages in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +79,8 @@ fn head(title: &str) -> Markup {
 pub(crate) fn error(error: &ApiError) -> Markup {
     html! {
         div.alert.bad role="alert" {
-            p { strong { (sentence(&error.message)) } }
-            @if let Some(hint) = &error.hint { p { (sentence(hint)) } }
+            p { strong { (human::sentence(&error.message)) } }
+            @if let Some(hint) = &error.hint { p { (human::sentence(hint)) } }
         }
     }
 }
@@ -98,25 +99,4 @@ pub(crate) async fn not_found() -> Response {
         p { a href="/" { "To the overview" } }
     };
     (StatusCode::NOT_FOUND, plain("Not found", &body)).into_response()
-}
-
-/// An error's text as a sentence: with a capital letter and a full stop.
-pub(crate) fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let Some(first) = chars.next() else { return String::new() };
-    let end = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
-    format!("{}{}{end}", first.to_uppercase(), chars.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sentence;
-
-    #[test]
-    fn errors_read_like_sentences() {
-        assert_eq!(sentence("cannot open it"), "Cannot open it.");
-        assert_eq!(sentence("Done!"), "Done!");
-        assert_eq!(sentence(""), "");
-        assert_eq!(sentence("über"), "Über.");
-    }
 }

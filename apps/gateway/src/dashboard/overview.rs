@@ -45,7 +45,7 @@ pub(crate) async fn page(State(desk): State<Desk>, Extension(session): Extension
 fn notices(info: &NodeInfo) -> Markup {
     html! {
         @for notice in &info.notices {
-            div.alert.warn role="status" { p { (layout::sentence(notice)) } }
+            div.alert.warn role="status" { p { (human::sentence(notice)) } }
         }
     }
 }
@@ -73,7 +73,7 @@ fn cards(info: &NodeInfo) -> Markup {
                 span.figure { (human::grouped(info.drives.into())) }
                 span.note { "known here" }
             } }
-            li {
+            li.last {
                 span.label { "Running for" }
                 span.figure { (human::span(info.uptime_s)) }
                 span.note { "version " (info.version) }

@@ -13,9 +13,9 @@ pub(crate) fn copyable(text: &str, name: &str) -> Markup {
     }
 }
 
-/// The first characters of an id, with all of it at hand.
+/// The first characters of an id, with all of it at hand. Those of all peers begin with the same eight.
 pub(crate) fn short_id(id: &str) -> Markup {
-    let cut = id.char_indices().nth(12).map_or(id.len(), |(index, _)| index);
+    let cut = id.char_indices().nth(18).map_or(id.len(), |(index, _)| index);
     html! { code title=(id) { (&id[..cut]) @if cut < id.len() { "…" } } }
 }
 

@@ -79,7 +79,7 @@ fn by_drive(held: &[&DriveInfo]) -> Markup {
             } }
             tbody { @for drive in held { tr {
                 td { a href={ "/drives/" (drive.drive) } { (parts::title(drive)) } }
-                td.bar { meter min="0" max=(largest) value=(drive.bytes) aria-hidden="true" {} }
+                td.bar { progress max=(largest) value=(drive.bytes) aria-hidden="true" {} }
                 td.number { (human::grouped(drive.files)) }
                 td.number { (human::bytes(drive.bytes)) }
             } } }

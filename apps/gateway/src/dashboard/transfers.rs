@@ -141,6 +141,11 @@ impl Reporter {
         }
     }
 
+    /// Forgets a job that could not even begin: whoever asked for it is told at once.
+    pub(crate) fn withdraw(self) {
+        self.transfers.state().all.retain(|transfer| transfer.id != self.id);
+    }
+
     pub(crate) fn end(self, result: Result<String>) {
         let standing = match result {
             Ok(words) => Standing::Done(words),

@@ -24,6 +24,8 @@ const SMALL_FILE_BYTES: u64 = 64 * 1024;
 const ENTRY_COST: usize = 512;
 /// How long the newest version of a drive that is only looked at counts as such: nobody tells us of the next one.
 const READER_FRESH: Duration = Duration::from_secs(10);
+/// How long a newer version of such a drive is waited for, where one is known already.
+const LOOK_TIME: Duration = Duration::from_secs(4);
 /// Most symlinks from one path to a file.
 const MAX_LINKS: usize = 8;
 /// Longest target of a symlink, in bytes.
@@ -105,16 +107,26 @@ impl Store {
 
     /// What is known of a drive; looks for it if nothing is.
     pub(crate) async fn info(&self, drive: DriveId, deadline: Instant) -> Result<DriveInfo> {
-        match within(deadline, self.node.drives().get(drive)).await {
+        let known = match within(deadline, self.node.drives().get(drive)).await {
             Ok(info) if info.role != DriveRole::Reader => return Ok(info),
-            Ok(_) => {}
-            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Ok(info) => Some(info).filter(|info| info.version > 0),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
-        }
+        };
+        let deadline = if known.is_some() { deadline.min(Instant::now() + LOOK_TIME) } else { deadline };
         // Everybody who waits for a drive waits for the same search.
         let open = Open { link: Link::to(Target::Drive(drive)).to_string(), timeout: Some(self.patience) };
         let search = self.opened.try_get_with(drive, async { self.node.drives().open(open).await });
-        within(deadline, async { search.await.map_err(|error| ApiError::clone(&error)) }).await
+        let found = within(deadline, async { search.await.map_err(|error| ApiError::clone(&error)) }).await;
+        match (found, known) {
+            (Ok(info), _) => Ok(info),
+            (Err(error), Some(known)) => {
+                debug!(drive = %drive.fmt_short(), %error, "nobody tells of a newer version; the known one is shown");
+                self.opened.insert(drive, known.clone()).await;
+                Ok(known)
+            }
+            (Err(error), None) => Err(error),
+        }
     }
 
     async fn manifest(&self, info: &DriveInfo, deadline: Instant) -> Result<Arc<Manifest>> {

@@ -44,12 +44,18 @@ fn explanation(error: &ApiError, peers: Option<u32>) -> Markup {
                 }
             }
         } @else {
-            p { (error.message) }
+            p { (human::sentence(&error.message)) }
+            @if is_missing(error) { p { a href="/" { "To the start page" } } }
         }
         @if let Some(hint) = &error.hint {
-            p.retry-hint { (hint) }
+            p { (human::sentence(hint)) }
         }
     }
+}
+
+/// Whether a page is missing in a site that is there.
+fn is_missing(error: &ApiError) -> bool {
+    error.kind == ErrorKind::NotFound
 }
 
 /// The page for an address below `p2p.localhost` that has no site.
