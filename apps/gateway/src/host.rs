@@ -179,7 +179,7 @@ mod tests {
             "127.0.0.2:8642",
             "user@p2pnode.localhost:8642",
         ] {
-            assert!(matches!(place(authority, 8642), None), "{authority}: {:?}", place(authority, 8642));
+            assert_eq!(place(authority, 8642), None, "{authority}");
         }
     }
 

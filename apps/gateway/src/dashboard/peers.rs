@@ -68,7 +68,10 @@ fn list(peers: &[PeerInfo]) -> Markup {
                 }
                 td data-name="Path" { (parts::path_kind(peer.kind)) }
                 td data-name="Transport" {
-                    (peer.transport.to_uppercase()) span.note { (if peer.outbound { " dialled" } else { " accepted" }) }
+                    span {
+                        (peer.transport.to_uppercase()) " "
+                        span.note { (if peer.outbound { "dialled" } else { "accepted" }) }
+                    }
                 }
                 td.number data-name="Round trip" { @match peer.rtt_ms {
                     Some(rtt) => { (format!("{rtt:.1} ms")) }

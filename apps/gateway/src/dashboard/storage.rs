@@ -54,7 +54,7 @@ fn usage(held: &[&DriveInfo], info: &NodeInfo) -> Markup {
                 span.figure { (human::bytes(bytes(DriveRole::Mirror))) }
                 span.note { "of other people’s drives" }
             }
-            li {
+            li.last {
                 span.label { "Memory" }
                 span.figure { @if info.rss_bytes > 0 { (human::bytes(info.rss_bytes)) } @else { "not told" } }
                 span.note { "used by the node" }

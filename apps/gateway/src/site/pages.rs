@@ -21,7 +21,7 @@ pub(crate) struct Message<'text> {
 }
 
 /// A page with a message.
-pub(crate) fn message(message: Message<'_>) -> Response {
+pub(crate) fn message(message: &Message<'_>) -> Response {
     let body = html! {
         main.message {
             p.status { (message.status.as_u16()) }

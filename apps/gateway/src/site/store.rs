@@ -63,7 +63,7 @@ pub(crate) struct Site {
 pub(crate) struct Found {
     pub(crate) file: Reader,
     /// The answer to a read of the whole file, if that was asked for.
-    pending: Option<Content>,
+    pending: Option<Box<Content>>,
 }
 
 /// Reads a file that was found.
@@ -202,7 +202,7 @@ impl Site {
             return Ok(Some(Found { file, pending: None }));
         }
         if entry.kind != EntryKind::File || entry.size > SMALL_FILE_BYTES {
-            return Ok(Some(Found { file, pending: Some(content) }));
+            return Ok(Some(Found { file, pending: Some(Box::new(content)) }));
         }
         let bytes = within(deadline, collect(store.bodies.exactly(content.stream, content.len))).await?;
         store.files.insert(key, File { entry, bytes: bytes.clone() }).await;

@@ -27,7 +27,7 @@ pub(crate) fn of(error: &ApiError, peers: Option<u32>) -> Response {
     let status =
         if error.kind == ErrorKind::NotFound && peers.is_none() { StatusCode::GATEWAY_TIMEOUT } else { status };
     let status = if error.kind == ErrorKind::Busy { StatusCode::SERVICE_UNAVAILABLE } else { status };
-    message(Message { status, title, text: explanation(error, peers), retry })
+    message(&Message { status, title, text: explanation(error, peers), retry })
 }
 
 fn explanation(error: &ApiError, peers: Option<u32>) -> Markup {
@@ -61,13 +61,13 @@ fn is_missing(error: &ApiError) -> bool {
 /// The page for an address below `p2p.localhost` that has no site.
 pub(crate) fn unusable(why: NoSite) -> Response {
     match why {
-        NoSite::Damaged => message(Message {
+        NoSite::Damaged => message(&Message {
             status: StatusCode::NOT_FOUND,
             title: "This address is damaged",
             text: html! { p { "A character of it is wrong or missing. Copy the link again, all of it." } },
             retry: false,
         }),
-        NoSite::Later(what) => message(Message {
+        NoSite::Later(what) => message(&Message {
             status: StatusCode::NOT_IMPLEMENTED,
             title: "This is not possible yet",
             text: html! { p { "The address leads to " (what) ". This version shows drives by their id only." } },
@@ -78,7 +78,7 @@ pub(crate) fn unusable(why: NoSite) -> Response {
 
 /// For a page of another origin, which sees nothing of it, and for people who wonder.
 pub(crate) fn refused() -> Response {
-    message(Message {
+    message(&Message {
         status: StatusCode::FORBIDDEN,
         title: "Refused",
         text: html! { p { "A page of another site asked for this. Sites can link to each other, and nothing more." } },
