@@ -55,7 +55,7 @@ pub(crate) struct Sites {
 
 /// What the path of a request came to.
 enum Answer {
-    File(Found, StatusCode),
+    File(Box<Found>, StatusCode),
     Response(Response),
 }
 
@@ -103,7 +103,7 @@ impl Sites {
             Answer::Response(response) => response,
             Answer::File(found, status) => {
                 let how = How { method: &request.method, headers: &request.headers, status, lifetime, deadline };
-                file::answer(found, how).await?
+                file::answer(*found, how).await?
             }
         };
         if lifetime == Lifetime::Fixed && self.store.info(drive, deadline).await?.version != site.info.version {
@@ -126,7 +126,7 @@ impl Sites {
         let whole = wants_whole(request);
         let file = if path.is_folder { path.child("index.html") } else { path.path.clone() };
         if let Some(found) = site.find(&file, whole, deadline).await? {
-            return Ok(Answer::File(found, StatusCode::OK));
+            return Ok(Answer::File(Box::new(found), StatusCode::OK));
         }
         if let Some(redirect) = site.manifest.redirect(request.uri.path(), self.urls) {
             let location = match redirect.location.strip_prefix('/') {
@@ -146,12 +146,12 @@ impl Sites {
         if let Some(app) = site.manifest.spa.as_deref().filter(|_| accepts_page(request))
             && let Some(found) = site.find(app, whole, deadline).await?
         {
-            return Ok(Answer::File(found, StatusCode::OK));
+            return Ok(Answer::File(Box::new(found), StatusCode::OK));
         }
         if let Some(page) = &site.manifest.not_found
             && let Some(found) = site.find(page, true, deadline).await?
         {
-            return Ok(Answer::File(found, StatusCode::NOT_FOUND));
+            return Ok(Answer::File(Box::new(found), StatusCode::NOT_FOUND));
         }
         Err(ApiError::not_found(format!("this site has nothing at {}", request.uri.path())))
     }
