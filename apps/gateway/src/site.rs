@@ -14,6 +14,7 @@ mod store;
 mod trouble;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -38,6 +39,8 @@ use crate::places::Places;
 const MAX_WATCHERS: usize = 256;
 /// Sites whose list of files to load ahead is worked on at a time.
 const MAX_WARMING: usize = 4;
+/// How long a page waits for a drive to be found before it says so, and asks again.
+const PAGE_SEARCH_TIME: Duration = Duration::from_secs(6);
 /// Most bytes loaded ahead for one page.
 const WARM_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -62,7 +65,7 @@ enum Answer {
 impl Sites {
     pub(crate) fn new(node: Node, news: News, urls: Urls, jobs: Jobs, settings: &Settings) -> Self {
         Self {
-            store: Store::new(node, settings),
+            store: Store::new(node, jobs.clone(), settings),
             news,
             urls,
             watchers: Places::new(MAX_WATCHERS),
@@ -97,7 +100,9 @@ impl Sites {
         let Some(path) = SitePath::of_url(url_path) else {
             return Err(ApiError::not_found("no file can have this address"));
         };
-        let site = self.store.site(drive, deadline).await?;
+        // A person is told soon that the search goes on; a page's parts wait for it.
+        let search_until = if wants_page(request) { deadline.min(Instant::now() + PAGE_SEARCH_TIME) } else { deadline };
+        let site = self.store.site(drive, search_until, deadline).await?;
         let lifetime = lifetime(request, &site)?;
         let mut response = match self.resolve(&site, &path, request, deadline).await? {
             Answer::Response(response) => response,

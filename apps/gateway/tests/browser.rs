@@ -60,6 +60,8 @@ async fn a_browser_shows_sites_and_the_dashboard() {
     for (byte, kind) in [(1, PathKind::Lan), (2, PathKind::Direct), (3, PathKind::Relayed)] {
         scene.fake.connect(PeerId::from([byte; 32]), kind);
     }
+    let slow = other.path().join("slow");
+    std::fs::create_dir(&slow).unwrap();
     let empty = Scene::with(&[]).await;
     empty.fake.node().drives().remove(empty.drive).await.unwrap();
 
@@ -79,6 +81,7 @@ async fn a_browser_shows_sites_and_the_dashboard() {
         "enter_empty": empty.gateway.dashboard_url().unwrap(),
         "empty": format!("http://{}", empty.dashboard()),
         "share": other.path(),
+        "slow": slow,
     });
     let mut browser = Command::new(node)
         .arg(folder.join("run.mjs"))

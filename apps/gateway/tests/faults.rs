@@ -91,6 +91,20 @@ async fn a_drive_that_is_only_visited_is_looked_for() {
 }
 
 #[tokio::test]
+async fn a_search_goes_on_while_its_page_says_so() {
+    let settings = Settings { patience: Duration::from_millis(300), ..Settings::default() };
+    let scene = Scene::with_settings(&[("index.html", b"home")], settings).await;
+    scene.node.set(Fault::FoundAfter(Duration::from_millis(600)));
+    let first = scene.get("/").await;
+    assert_eq!(first.status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(first.text().contains("Looking for this site"), "{}", first.text());
+    let found = async {
+        while scene.get("/").await.status != StatusCode::OK {}
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("it is never found");
+}
+
+#[tokio::test]
 async fn slow_readers_are_cut_and_others_are_served_meanwhile() {
     let settings = Settings { max_connections: 220, ..hasty() };
     let scene = Scene::with_settings(&[("v.mp4", &long()), ("a", b"quick")], settings).await;

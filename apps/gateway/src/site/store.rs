@@ -10,6 +10,7 @@ use p2p_api::{
     ApiError, Content, DriveId, DriveInfo, DriveRole, EntryKind, ErrorKind, Link, Node, Open, ReadRange, Result,
     Target, TreeEntry,
 };
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -17,6 +18,7 @@ use super::body::{Bodies, Bytestream};
 use super::manifest::{self, Manifest};
 use super::path::resolve_link;
 use crate::Settings;
+use crate::jobs::Jobs;
 
 /// Files up to this size are kept in memory, in bytes.
 const SMALL_FILE_BYTES: u64 = 64 * 1024;
@@ -37,6 +39,7 @@ pub(crate) struct Store {
     node: Node,
     patience: Duration,
     bodies: Bodies,
+    jobs: Jobs,
     /// Drives that had to be looked for.
     opened: Cache<DriveId, DriveInfo>,
     manifests: Cache<(DriveId, u64), Arc<Manifest>>,
@@ -77,7 +80,7 @@ pub(crate) struct Reader {
 }
 
 impl Store {
-    pub(crate) fn new(node: Node, settings: &Settings) -> Self {
+    pub(crate) fn new(node: Node, jobs: Jobs, settings: &Settings) -> Self {
         let weight = |key: &(DriveId, u64, String), file: &File| {
             u32::try_from(ENTRY_COST + key.2.len() + file.bytes.len()).unwrap_or(u32::MAX)
         };
@@ -85,6 +88,7 @@ impl Store {
             node,
             patience: settings.patience,
             bodies: Bodies::new(settings.patience),
+            jobs,
             opened: Cache::builder().max_capacity(settings.max_open_drives).time_to_live(READER_FRESH).build(),
             manifests: Cache::new(settings.max_open_drives),
             files: Cache::builder().max_capacity(settings.cache_bytes).weigher(weight).build(),
@@ -95,9 +99,10 @@ impl Store {
         &self.node
     }
 
-    /// The newest version of a drive, found through the network if it is not held here.
-    pub(crate) async fn site(&self, drive: DriveId, deadline: Instant) -> Result<Site> {
-        let info = self.info(drive, deadline).await?;
+    /// The newest version of a drive, found through the network if it is not held here; `search_until` ends the wait for
+    /// that, not the search.
+    pub(crate) async fn site(&self, drive: DriveId, search_until: Instant, deadline: Instant) -> Result<Site> {
+        let info = self.info(drive, search_until).await?;
         if info.version == 0 {
             return Err(ApiError::new(ErrorKind::Busy, "nothing was published in this drive yet"));
         }
@@ -114,10 +119,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         let deadline = if known.is_some() { deadline.min(Instant::now() + LOOK_TIME) } else { deadline };
-        // Everybody who waits for a drive waits for the same search.
-        let open = Open { link: Link::to(Target::Drive(drive)).to_string(), timeout: Some(self.patience) };
-        let search = self.opened.try_get_with(drive, async { self.node.drives().open(open).await });
-        let found = within(deadline, async { search.await.map_err(|error| ApiError::clone(&error)) }).await;
+        let found = within(deadline, self.search(drive)).await;
         match (found, known) {
             (Ok(info), _) => Ok(info),
             (Err(error), Some(known)) => {
@@ -127,6 +129,20 @@ impl Store {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Everybody who waits for a drive waits for the same search. It goes on when nobody does: whoever asks next may find it
+    /// done.
+    async fn search(&self, drive: DriveId) -> Result<DriveInfo> {
+        let open = Open { link: Link::to(Target::Drive(drive)).to_string(), timeout: Some(self.patience) };
+        let (node, opened) = (self.node.clone(), self.opened.clone());
+        let (sender, found) = oneshot::channel();
+        self.jobs.spawn(async move {
+            let search = opened.try_get_with(drive, async move { node.drives().open(open).await });
+            // Whoever asked may be gone by now.
+            let _ = sender.send(search.await.map_err(|error| ApiError::clone(&error)));
+        });
+        found.await.unwrap_or_else(|_| Err(ApiError::stopped()))
     }
 
     async fn manifest(&self, info: &DriveInfo, deadline: Instant) -> Result<Arc<Manifest>> {

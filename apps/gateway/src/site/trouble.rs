@@ -15,6 +15,7 @@ pub(crate) fn of(error: &ApiError, peers: Option<u32>) -> Response {
     let (title, retry) = match error.kind {
         ErrorKind::NotFound if peers.is_none() => ("Nobody who has this site was found", true),
         ErrorKind::NotFound => ("This page does not exist", false),
+        ErrorKind::TimedOut if peers.is_none() => ("Looking for this site", true),
         ErrorKind::TimedOut => ("Still waiting for this page", true),
         ErrorKind::Busy => ("Not yet", true),
         ErrorKind::Unsupported => ("This is not possible yet", false),
@@ -35,6 +36,9 @@ fn explanation(error: &ApiError, peers: Option<u32>) -> Markup {
     html! {
         @if waits {
             @match peers {
+                None if error.kind == ErrorKind::TimedOut => p {
+                    "The search for a computer that has it goes on. It can take a while when few have it."
+                }
                 None | Some(0) => p {
                     "No computer that has it is connected at the moment. It appears as soon as one is online."
                 }

@@ -249,6 +249,18 @@ await step("sharing shows up by itself", async () => {
   await shoot("drives-done");
 });
 
+await step("what runs has a bar, and can be stopped", async () => {
+  await page.fill("#share-path", task.slow);
+  await page.press("#share-path", "Enter");
+  await page.waitForSelector("progress[value]");
+  await shoot("drives-running");
+  await page.goto(`${task.dashboard}/`);
+  await page.waitForSelector("#running progress");
+  await page.click("#running button");
+  await page.waitForURL(`${task.dashboard}/drives`);
+  await page.waitForSelector("#transfers .badge.dim");
+});
+
 await step("without a script every page is still read", async () => {
   const plain = await context.browser()?.newContext({ javaScriptEnabled: false });
   const reader = plain ? await plain.newPage() : page;

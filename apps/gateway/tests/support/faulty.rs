@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Fails(ApiError),
     /// Nobody who has the drive is found.
     Unknown,
+    /// Finding somebody takes so long, the first time.
+    FoundAfter(Duration),
 }
 
 #[derive(Clone)]
@@ -112,10 +114,17 @@ impl Contract for Faulty {
     }
     async fn drive(&self, drive: DriveId) -> Result<DriveInfo> {
         self.unknown()?;
+        if matches!(self.fault(), Fault::FoundAfter(_)) {
+            return Err(ApiError::not_found("not known yet"));
+        }
         Ok(self.with_role(self.fake.drive(drive).await?))
     }
     async fn open_drive(&self, open: Open) -> Result<DriveInfo> {
         self.unknown()?;
+        if let Fault::FoundAfter(time) = self.fault() {
+            tokio::time::sleep(time).await;
+            self.set(Fault::None);
+        }
         Ok(self.with_role(self.fake.open_drive(open).await?))
     }
     async fn remove_drive(&self, drive: DriveId) -> Result<Removed> {
@@ -139,7 +148,7 @@ impl Contract for Faulty {
             return Ok(content);
         }
         content.stream = match fault {
-            Fault::None | Fault::Fails(_) | Fault::Unknown => content.stream,
+            Fault::None | Fault::Fails(_) | Fault::Unknown | Fault::FoundAfter(_) => content.stream,
             Fault::EndsAfter(pieces) => content.stream.take(pieces).boxed(),
             Fault::StallsAfter(pieces) => content.stream.take(pieces).chain(stream::pending()).boxed(),
             Fault::BreaksAfter(pieces) => {

@@ -221,6 +221,18 @@ impl App for NoFiles {
             return p2p_api::AppResponse::problem(error);
         }
         let drive = publish(node, &wanted.path).await;
+        if wanted.path.ends_with("slow") {
+            let now = p2p_api::Progress {
+                files_done: 7,
+                files_total: 12,
+                bytes_done: 1_600_000_000,
+                bytes_total: 2_147_483_648,
+                bytes_per_second: 84_000_000.0,
+                peers: 3,
+            };
+            let event = Ok(p2p_api::files::ShareEvent::Progress(now));
+            return p2p_api::AppResponse::lines(stream::iter([event]).chain(stream::pending()).boxed());
+        }
         let link = format!("p2p://{drive}/");
         let event = p2p_api::files::ShareEvent::Published {
             link: link.clone(),
