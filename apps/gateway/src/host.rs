@@ -3,15 +3,12 @@
 //! Only hosts that are known here are answered: a web page that lets its own name point to loopback (DNS rebinding)
 //! still sends that name.
 
+use p2p_api::gateway::{DASHBOARD_HOST, SITE_HOST_SUFFIX};
 use p2p_api::wire::encode_path;
 use p2p_api::{DriveId, Link, LinkError, Target};
 
-/// Sites live at `<id>.p2p.localhost`.
-const SITES: &str = ".p2p.localhost";
 /// Names will live at `<name>.n.p2p.localhost`.
 const NAMES: &str = ".n.p2p.localhost";
-/// The dashboard. Not below `p2p.localhost`: a site can set cookies for that.
-pub(crate) const DASHBOARD: &str = "p2pnode.localhost";
 
 /// What a host stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +40,14 @@ pub(crate) fn place(authority: &str, port: u16) -> Option<Place> {
     }
     let host = host.to_ascii_lowercase();
     match host.as_str() {
-        DASHBOARD => return Some(Place::Dashboard),
+        DASHBOARD_HOST => return Some(Place::Dashboard),
         "localhost" | "127.0.0.1" | "[::1]" => return Some(Place::Local),
         _ => {}
     }
     if host.strip_suffix(NAMES).is_some_and(|name| !name.is_empty()) {
         return Some(Place::NoSite(NoSite::Later("a name")));
     }
-    let id = host.strip_suffix(SITES)?;
+    let id = host.strip_suffix(SITE_HOST_SUFFIX)?;
     if id.contains('.') {
         // A secret never belongs into a host.
         return None;
@@ -112,11 +109,11 @@ impl Urls {
     }
 
     pub(crate) fn dashboard_origin(self) -> String {
-        self.origin(DASHBOARD)
+        self.origin(DASHBOARD_HOST)
     }
 
     pub(crate) fn site_origin(self, drive: DriveId) -> String {
-        self.origin(&format!("{drive}{SITES}"))
+        self.origin(&format!("{drive}{SITE_HOST_SUFFIX}"))
     }
 
     /// The address of a path (not encoded, without a slash in front) in a drive.

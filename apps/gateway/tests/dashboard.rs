@@ -1,5 +1,7 @@
 //! The dashboard: who gets in, what it shows, what its forms do.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Providers that vanish, readers that do not read, ports that are taken.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;
@@ -98,9 +100,7 @@ async fn a_search_goes_on_while_its_page_says_so() {
     let first = scene.get("/").await;
     assert_eq!(first.status, StatusCode::GATEWAY_TIMEOUT);
     assert!(first.text().contains("Looking for this site"), "{}", first.text());
-    let found = async {
-        while scene.get("/").await.status != StatusCode::OK {}
-    };
+    let found = async { while scene.get("/").await.status != StatusCode::OK {} };
     tokio::time::timeout(PATIENCE, found).await.expect("it is never found");
 }
 

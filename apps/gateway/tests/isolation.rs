@@ -1,5 +1,7 @@
 //! Sites, pages of other origins and strange hosts do not get at each other.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use http::{Method, StatusCode};

@@ -1,5 +1,7 @@
 //! What a site answers.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use http::{Method, StatusCode};
