@@ -6,13 +6,17 @@ const CROSS_ORIGIN_OPENER: HeaderName = HeaderName::from_static("cross-origin-op
 const CROSS_ORIGIN_RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const ORIGIN_AGENT_CLUSTER: HeaderName = HeaderName::from_static("origin-agent-cluster");
 
-/// What no site can change: an agent of its own, readable by itself only, framed by itself only, cut off from whoever
-/// opened it, no cookies (siblings share a parent domain), and no link in the `Referer` of requests to others, because
-/// whoever knows a drive's id can read it.
+/// Framed by itself only; and for requests to other servers as foreign as any page of the web, although it comes from this
+/// computer: what strangers published must not reach the other servers here and in the local network unasked.
+const SITE_POLICY: &str = "frame-ancestors 'self'; treat-as-public-address";
+
+/// What no site can change: [`SITE_POLICY`], an agent of its own, readable by itself only, cut off from whoever opened it,
+/// no cookies (siblings share a parent domain), and no link in the `Referer` of requests to others, because whoever knows
+/// a drive's id can read it.
 pub(crate) fn for_site(headers: &mut HeaderMap) {
     common(headers);
     headers.remove(header::SET_COOKIE);
-    headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SITE_POLICY));
     let opener = headers.get(CROSS_ORIGIN_OPENER).is_some_and(|value| value == "same-origin");
     let opener = if opener { "same-origin" } else { "same-origin-allow-popups" };
     headers.insert(CROSS_ORIGIN_OPENER, HeaderValue::from_static(opener));

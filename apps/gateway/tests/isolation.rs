@@ -54,7 +54,10 @@ async fn every_answer_of_a_site_carries_the_shield() {
         assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         let policies: Vec<_> = answer.headers.get_all("content-security-policy").iter().collect();
-        assert!(policies.iter().any(|policy| *policy == "frame-ancestors 'self'"), "{path}: {policies:?}");
+        assert!(
+            policies.iter().any(|policy| *policy == "frame-ancestors 'self'; treat-as-public-address"),
+            "{path}: {policies:?}"
+        );
         assert!(!answer.headers.contains_key("set-cookie"), "{path}");
         assert!(!answer.headers.contains_key("access-control-allow-origin"), "{path}");
     }

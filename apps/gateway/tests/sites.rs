@@ -174,7 +174,11 @@ async fn the_manifest_says_what_is_not_a_file() {
     assert_eq!(index.text(), "app", "a file wins over a redirect");
     assert_eq!(index.header("content-language"), "de");
     let policies: Vec<_> = index.headers.get_all("content-security-policy").iter().collect();
-    assert_eq!(policies, ["default-src 'self'", "frame-ancestors 'self'"], "a site can only add");
+    assert_eq!(
+        policies,
+        ["default-src 'self'", "frame-ancestors 'self'; treat-as-public-address"],
+        "a site can only add"
+    );
     assert_eq!(index.header("cross-origin-resource-policy"), "same-origin");
     assert_eq!(index.header("referrer-policy"), "same-origin");
     assert!(!index.headers.contains_key("set-cookie"));

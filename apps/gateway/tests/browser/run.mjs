@@ -162,6 +162,28 @@ await step("a page of the web cannot probe, but can link", async () => {
   server.close();
 });
 
+await step("a site does not reach other servers of this computer, but links to other sites", async () => {
+  const server = createServer((_, response) => {
+    response.setHeader("access-control-allow-origin", "*");
+    response.end("reached");
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  await page.goto(`${task.site}/`);
+  const address = `http://127.0.0.1:${server.address().port}/`;
+  const seen = await page.evaluate((address) => fetch(address).then((answer) => answer.text(), () => "refused"), address);
+  assert.equal(seen, "refused");
+  server.close();
+  await page.evaluate((target) => {
+    const link = document.createElement("a");
+    link.href = target;
+    link.id = "away";
+    link.textContent = "away";
+    document.body.append(link);
+  }, `${task.other}/`);
+  await page.click("#away");
+  await page.waitForURL(`${task.other}/`);
+});
+
 const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
 let isDark = false;
 
