@@ -93,6 +93,28 @@ async fn a_drive_that_is_only_visited_is_looked_for() {
 }
 
 #[tokio::test]
+async fn a_copy_that_is_under_way_is_shown_as_it_is_at_its_peers() {
+    let scene = Scene::with(&[("index.html", b"one")]).await;
+    scene.node.set_role(DriveRole::Mirror);
+    assert_eq!(scene.get("/").await.text(), "one");
+    scene.write("index.html", b"two");
+    scene.publish().await;
+    assert_eq!(scene.get("/").await.text(), "two", "nothing is kept without a version");
+}
+
+#[tokio::test]
+async fn an_own_drive_without_a_version_says_not_yet() {
+    let scene = Scene::with(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let new = p2p_api::NewDrive { path: Some(folder.path().into()), title: String::new() };
+    let drive = scene.fake.node().drives().create(new).await.unwrap().drive;
+    let host = format!("{drive}.p2p.localhost:{}", scene.port());
+    let answer = scene.ask_host(&host, Method::GET, "/", &[], "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.text().contains("Nothing was published in this drive yet."));
+}
+
+#[tokio::test]
 async fn a_search_goes_on_while_its_page_says_so() {
     let settings = Settings { patience: Duration::from_millis(300), ..Settings::default() };
     let scene = Scene::with_settings(&[("index.html", b"home")], settings).await;

@@ -86,9 +86,11 @@ fn facts(info: &DriveInfo) -> Markup {
         dt { "Link" } dd { (parts::copyable(&info.link, "the link")) }
         @if let Some(path) = &info.path { dt { "Folder" } dd { code { (path.display()) } } }
         dt { "Version" } dd {
-            @if info.version == 0 { "nothing published yet" } @else { (human::grouped(info.version)) }
+            @if info.version == 0 { (parts::no_version(info.role)) } @else { (human::grouped(info.version)) }
         }
-        dt { "Content" } dd { (human::count(info.files, "file", "files")) ", " (human::bytes(info.bytes)) }
+        @if info.version > 0 {
+            dt { "Content" } dd { (human::count(info.files, "file", "files")) ", " (human::bytes(info.bytes)) }
+        }
         dt { "Here" } dd { (if info.complete { "all of it" } else { "a part of it" }) }
         dt { "Peers" } dd { (human::count(info.peers.into(), "peer", "peers")) " connected for it" }
     }
@@ -96,7 +98,7 @@ fn facts(info: &DriveInfo) -> Markup {
 
 /// Entries of a folder, and whether there are more.
 async fn files(desk: &Desk, info: &DriveInfo, path: &str) -> Result<(Vec<TreeEntry>, bool)> {
-    if info.version == 0 {
+    if info.version == 0 && info.role == DriveRole::Owner {
         return Ok((Vec::new(), false));
     }
     let list = async {

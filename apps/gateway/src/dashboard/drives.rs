@@ -115,7 +115,7 @@ fn list(desk: &Desk, drives: &[DriveInfo]) -> Markup {
                 @if !drive.complete { span.badge.warn { "Incomplete" } }
             }
             p.note {
-                @if drive.version == 0 { "Nothing published yet" } @else {
+                @if drive.version == 0 { (parts::no_version(drive.role)) } @else {
                     (human::count(drive.files, "file", "files")) " · " (human::bytes(drive.bytes))
                     " · version " (human::grouped(drive.version))
                 }

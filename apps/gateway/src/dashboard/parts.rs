@@ -38,6 +38,15 @@ pub(crate) fn role(role: DriveRole) -> Markup {
     html! { span.badge.(class) { (name) } }
 }
 
+/// What a drive without a version stands for.
+pub(crate) fn no_version(role: DriveRole) -> &'static str {
+    match role {
+        DriveRole::Owner => "Nothing published yet",
+        DriveRole::Mirror => "Not yet copied",
+        DriveRole::Reader => "Not yet found",
+    }
+}
+
 /// How a connection runs.
 pub(crate) fn path_kind(kind: PathKind) -> Markup {
     let (class, name, meaning) = match kind {

@@ -43,7 +43,7 @@ pub(crate) struct Store {
     /// Drives that had to be looked for.
     opened: Cache<DriveId, DriveInfo>,
     manifests: Cache<(DriveId, u64), Arc<Manifest>>,
-    /// Keyed by version, so that what is old is never found again.
+    /// Keyed by version, so that what is old is never found again. Without a version nothing is kept.
     files: Cache<(DriveId, u64, String), File>,
 }
 
@@ -103,7 +103,8 @@ impl Store {
     /// that, not the search.
     pub(crate) async fn site(&self, drive: DriveId, search_until: Instant, deadline: Instant) -> Result<Site> {
         let info = self.info(drive, search_until).await?;
-        if info.version == 0 {
+        // A copy that is under way has no version of its own yet, and is read from its peers.
+        if info.version == 0 && info.role == DriveRole::Owner {
             return Err(ApiError::new(ErrorKind::Busy, "nothing was published in this drive yet"));
         }
         let manifest = self.manifest(&info, deadline).await?;
@@ -155,7 +156,9 @@ impl Store {
             debug!(drive = %info.drive.fmt_short(), fault, "a site's manifest is ignored");
         }
         let read = Arc::new(read);
-        self.manifests.insert(key, read.clone()).await;
+        if info.version > 0 {
+            self.manifests.insert(key, read.clone()).await;
+        }
         Ok(read)
     }
 
@@ -221,7 +224,9 @@ impl Site {
             return Ok(Some(Found { file, pending: Some(Box::new(content)) }));
         }
         let bytes = within(deadline, collect(store.bodies.exactly(content.stream, content.len))).await?;
-        store.files.insert(key, File { entry, bytes: bytes.clone() }).await;
+        if self.info.version > 0 {
+            store.files.insert(key, File { entry, bytes: bytes.clone() }).await;
+        }
         file.memory = Some(bytes);
         Ok(Some(Found { file, pending: None }))
     }

@@ -70,7 +70,10 @@ impl Faulty {
     }
 
     fn with_role(&self, info: DriveInfo) -> DriveInfo {
-        DriveInfo { role: *self.role.lock().unwrap(), ..info }
+        let role = *self.role.lock().unwrap();
+        // A mirror here is always one whose copy is under way.
+        let version = if role == DriveRole::Mirror { 0 } else { info.version };
+        DriveInfo { role, version, ..info }
     }
 }
 
