@@ -25,6 +25,7 @@ use p2p_api::{ApiError, DriveId, ErrorKind, Node, Result, VersionRef};
 use tokio::time::Instant;
 
 use self::file::{How, Lifetime};
+use self::manifest::Manifest;
 use self::path::SitePath;
 pub(crate) use self::store::Store;
 use self::store::{Found, Site};
@@ -102,9 +103,20 @@ impl Sites {
         };
         // A person is told soon that the search goes on; a page's parts wait for it.
         let search_until = if wants_page(request) { deadline.min(Instant::now() + PAGE_SEARCH_TIME) } else { deadline };
-        let site = self.store.site(drive, search_until, deadline).await?;
+        let site = self.store.site(drive, search_until).await?;
         let lifetime = lifetime(request, &site)?;
-        let mut response = match self.resolve(&site, &path, request, deadline).await? {
+        let file = if path.is_folder { path.child("index.html") } else { path.path.clone() };
+        // At the same time: in a drive that is far away each costs a round trip.
+        let (manifest, found) = tokio::join!(site.manifest(deadline), site.find(&file, wants_whole(request), deadline));
+        let (manifest, found) = (manifest?, found?);
+        if wants_page(request) {
+            self.warm(&site, &manifest);
+        }
+        let answer = match found {
+            Some(found) => Answer::File(Box::new(found), StatusCode::OK),
+            None => self.instead(&site, &manifest, &path, request, deadline).await?,
+        };
+        let mut response = match answer {
             Answer::Response(response) => response,
             Answer::File(found, status) => {
                 let how = How { method: &request.method, headers: &request.headers, status, lifetime, deadline };
@@ -115,25 +127,25 @@ impl Sites {
             // What was read may be the newer one, and would be kept for ever under the older one's address.
             return Err(not_readable_yet());
         }
-        for (name, value) in site.manifest.headers(url_path) {
+        for (name, value) in manifest.headers(url_path) {
             response.headers_mut().append(name, value.clone());
         }
-        if let Some(fault) = &site.manifest.fault {
+        if let Some(fault) = &manifest.fault {
             note_fault(&mut response, fault);
-        }
-        if wants_page(request) {
-            self.warm(site);
         }
         Ok(response)
     }
 
-    async fn resolve(&self, site: &Site, path: &SitePath, request: &Parts, deadline: Instant) -> Result<Answer> {
-        let whole = wants_whole(request);
-        let file = if path.is_folder { path.child("index.html") } else { path.path.clone() };
-        if let Some(found) = site.find(&file, whole, deadline).await? {
-            return Ok(Answer::File(Box::new(found), StatusCode::OK));
-        }
-        if let Some(redirect) = site.manifest.redirect(request.uri.path(), self.urls) {
+    /// What is shown where there is no file.
+    async fn instead(
+        &self,
+        site: &Site,
+        manifest: &Manifest,
+        path: &SitePath,
+        request: &Parts,
+        deadline: Instant,
+    ) -> Result<Answer> {
+        if let Some(redirect) = manifest.redirect(request.uri.path(), self.urls) {
             let location = match redirect.location.strip_prefix('/') {
                 Some(_) => format!("{}{}", self.urls.site_origin(site.info.drive), redirect.location),
                 None => redirect.location,
@@ -142,18 +154,18 @@ impl Sites {
         }
         if let Some(folder) = listing::find(&self.store, site, &path.path, deadline).await? {
             if path.is_folder {
-                return Ok(Answer::Response(listing::page(site, path, folder)));
+                return Ok(Answer::Response(listing::page(site, &manifest.title, path, folder)));
             }
             let query = request.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
             let location = format!("{}/{query}", self.urls.site(site.info.drive, &path.path));
             return Ok(Answer::Response(redirect_to(StatusCode::MOVED_PERMANENTLY, &location)));
         }
-        if let Some(app) = site.manifest.spa.as_deref().filter(|_| accepts_page(request))
-            && let Some(found) = site.find(app, whole, deadline).await?
+        if let Some(app) = manifest.spa.as_deref().filter(|_| accepts_page(request))
+            && let Some(found) = site.find(app, wants_whole(request), deadline).await?
         {
             return Ok(Answer::File(Box::new(found), StatusCode::OK));
         }
-        if let Some(page) = &site.manifest.not_found
+        if let Some(page) = &manifest.not_found
             && let Some(found) = site.find(page, true, deadline).await?
         {
             return Ok(Answer::File(Box::new(found), StatusCode::NOT_FOUND));
@@ -162,14 +174,15 @@ impl Sites {
     }
 
     /// Loads what the page will ask for next. Best effort, and never more than a few sites at a time.
-    fn warm(&self, site: Site) {
-        if site.manifest.prefetch.is_empty() {
+    fn warm(&self, site: &Site, manifest: &Arc<Manifest>) {
+        if manifest.prefetch.is_empty() {
             return;
         }
+        let (site, manifest) = (site.clone(), manifest.clone());
         let Some(place) = self.warming.take() else { return };
         let patience = self.settings.patience;
         self.jobs.spawn(async move {
-            let _ = tokio::time::timeout(patience, site.warm(WARM_BYTES)).await;
+            let _ = tokio::time::timeout(patience, site.warm(&manifest.prefetch, WARM_BYTES)).await;
             drop(place);
         });
     }

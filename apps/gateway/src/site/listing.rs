@@ -51,10 +51,10 @@ pub(crate) async fn find(store: &Store, site: &Site, path: &str, deadline: Insta
 }
 
 /// The page that shows a folder.
-pub(crate) fn page(site: &Site, path: &SitePath, mut folder: Folder) -> Response {
+pub(crate) fn page(site: &Site, title: &str, path: &SitePath, mut folder: Folder) -> Response {
     folder.entries.sort_by_key(|entry| entry.kind != EntryKind::Directory);
-    let title = [&site.manifest.title, &site.info.title].into_iter().find(|title| !title.is_empty());
-    let title = title.map_or("Shared folder", String::as_str);
+    let title = [title, &site.info.title].into_iter().find(|title| !title.is_empty());
+    let title = title.unwrap_or("Shared folder");
     let name = path.path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or(title);
     let body = html! {
         main.folder {

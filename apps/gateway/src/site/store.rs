@@ -58,7 +58,6 @@ struct File {
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) info: DriveInfo,
-    pub(crate) manifest: Arc<Manifest>,
     store: Store,
 }
 
@@ -101,14 +100,13 @@ impl Store {
 
     /// The newest version of a drive, found through the network if it is not held here; `search_until` ends the wait for
     /// that, not the search.
-    pub(crate) async fn site(&self, drive: DriveId, search_until: Instant, deadline: Instant) -> Result<Site> {
+    pub(crate) async fn site(&self, drive: DriveId, search_until: Instant) -> Result<Site> {
         let info = self.info(drive, search_until).await?;
         // A copy that is under way has no version of its own yet, and is read from its peers.
         if info.version == 0 && info.role == DriveRole::Owner {
             return Err(ApiError::new(ErrorKind::Busy, "nothing was published in this drive yet"));
         }
-        let manifest = self.manifest(&info, deadline).await?;
-        Ok(Site { info, manifest, store: self.clone() })
+        Ok(Site { info, store: self.clone() })
     }
 
     /// What is known of a drive; looks for it if nothing is.
@@ -146,22 +144,6 @@ impl Store {
         found.await.unwrap_or_else(|_| Err(ApiError::stopped()))
     }
 
-    async fn manifest(&self, info: &DriveInfo, deadline: Instant) -> Result<Arc<Manifest>> {
-        let key = (info.drive, info.version);
-        if let Some(known) = self.manifests.get(&key).await {
-            return Ok(known);
-        }
-        let read = within(deadline, self.read_manifest(info.drive)).await?;
-        if let Some(fault) = &read.fault {
-            debug!(drive = %info.drive.fmt_short(), fault, "a site's manifest is ignored");
-        }
-        let read = Arc::new(read);
-        if info.version > 0 {
-            self.manifests.insert(key, read.clone()).await;
-        }
-        Ok(read)
-    }
-
     async fn read_manifest(&self, drive: DriveId) -> Result<Manifest> {
         let content = match self.node.drives().read(drive, manifest::PATH, ReadRange::default()).await {
             Ok(content) => content,
@@ -178,6 +160,24 @@ impl Store {
 }
 
 impl Site {
+    /// What the site says about itself.
+    pub(crate) async fn manifest(&self, deadline: Instant) -> Result<Arc<Manifest>> {
+        let (store, info) = (&self.store, &self.info);
+        let key = (info.drive, info.version);
+        if let Some(known) = store.manifests.get(&key).await {
+            return Ok(known);
+        }
+        let read = within(deadline, store.read_manifest(info.drive)).await?;
+        if let Some(fault) = &read.fault {
+            debug!(drive = %info.drive.fmt_short(), fault, "a site's manifest is ignored");
+        }
+        let read = Arc::new(read);
+        if info.version > 0 {
+            store.manifests.insert(key, read.clone()).await;
+        }
+        Ok(read)
+    }
+
     /// The file at a path, symlinks inside the drive followed. `None` where there is none, or a folder.
     ///
     /// With `whole` the bytes are asked for at once, as they will be wanted.
@@ -231,11 +231,11 @@ impl Site {
         Ok(Some(Found { file, pending: None }))
     }
 
-    /// Has the manifest's list ready in memory before it is asked for.
-    pub(crate) async fn warm(&self, budget_bytes: u64) {
+    /// Has these files ready in memory before they are asked for, in this order, small ones only.
+    pub(crate) async fn warm(&self, paths: &[String], budget_bytes: u64) {
         let deadline = Instant::now() + self.store.patience;
         let mut left = budget_bytes;
-        for path in &self.manifest.prefetch {
+        for path in paths {
             let known = self.find(path, false, deadline).await;
             let Ok(Some(found)) = known else { continue };
             let size = found.file.entry.size;
