@@ -137,6 +137,8 @@ async fn a_form_counts_only_from_its_own_page() {
         let answer = scene.ask_host(&host, Method::POST, &path, &headers, &body).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
     }
+    let large = format!("form_token={}&x={}", browser.form_token().await, "x".repeat(100_000));
+    assert_eq!(browser.post_raw(&path, &large).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(scene.fake.node().drives().get(scene.drive).await.is_ok(), "nothing was done");
     assert_eq!(browser.post(&path, &[]).await.status, StatusCode::SEE_OTHER);
     assert!(scene.fake.node().drives().get(scene.drive).await.is_err(), "now it was");

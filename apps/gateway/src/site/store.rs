@@ -133,6 +133,9 @@ impl Store {
     /// Everybody who waits for a drive waits for the same search. It goes on when nobody does: whoever asks next may find it
     /// done.
     async fn search(&self, drive: DriveId) -> Result<DriveInfo> {
+        if let Some(info) = self.opened.get(&drive).await {
+            return Ok(info);
+        }
         let open = Open { link: Link::to(Target::Drive(drive)).to_string(), timeout: Some(self.patience) };
         let (node, opened) = (self.node.clone(), self.opened.clone());
         let (sender, found) = oneshot::channel();
