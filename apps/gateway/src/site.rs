@@ -78,7 +78,12 @@ impl Sites {
 
     /// Answers a `GET` or `HEAD` that was allowed.
     pub(crate) async fn answer(&self, drive: DriveId, request: &Parts) -> Response {
-        match self.try_answer(drive, request).await {
+        let mut answer = self.try_answer(drive, request).await;
+        if answer.as_ref().is_err_and(|error| error.kind == ErrorKind::Conflict) {
+            // A version came out between two steps of the answer; with that one both agree.
+            answer = self.try_answer(drive, request).await;
+        }
+        match answer {
             Ok(response) => response,
             Err(error) => trouble::of(&error, self.peers(drive).await),
         }

@@ -1,6 +1,7 @@
 //! Drives that are looked at, and small files of them: kept for a while, within bounds.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,8 +21,13 @@ use super::path::resolve_link;
 use crate::Settings;
 use crate::jobs::Jobs;
 
-/// Files up to this size are kept in memory, in bytes.
-const SMALL_FILE_BYTES: u64 = 64 * 1024;
+/// Files up to this size are kept in memory, in bytes. They are read whole before their first byte is sent, which a slow
+/// peer must not make long.
+const SMALL_FILE_BYTES: u64 = 128 * 1024;
+/// Larger files whose hash and size are remembered: a video is asked for range by range.
+const MAX_ENTRIES: u64 = 4096;
+/// Files that are loaded ahead at the same time.
+const WARM_AT_A_TIME: usize = 8;
 /// What a kept file costs beside its bytes, in bytes.
 const ENTRY_COST: usize = 512;
 /// How long the newest version of a drive that is only looked at counts as such: nobody tells us of the next one.
@@ -33,6 +39,9 @@ const MAX_LINKS: usize = 8;
 /// Longest target of a symlink, in bytes.
 const MAX_TARGET_BYTES: u64 = 4096;
 
+/// A path in one version of a drive: what is old is never found again.
+type Key = (DriveId, u64, String);
+
 /// Everything that is kept. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Store {
@@ -43,8 +52,10 @@ pub(crate) struct Store {
     /// Drives that had to be looked for.
     opened: Cache<DriveId, DriveInfo>,
     manifests: Cache<(DriveId, u64), Arc<Manifest>>,
-    /// Keyed by version, so that what is old is never found again. Without a version nothing is kept.
-    files: Cache<(DriveId, u64, String), File>,
+    /// Small files. Without a version nothing is kept.
+    files: Cache<Key, File>,
+    /// What is known of the others.
+    entries: Cache<Key, Arc<TreeEntry>>,
 }
 
 /// A small file in memory.
@@ -72,17 +83,21 @@ pub(crate) struct Found {
 #[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) entry: Arc<TreeEntry>,
-    drive: DriveId,
     /// The bytes of a small file.
     memory: Option<Bytes>,
-    store: Store,
+    site: Site,
+}
+
+/// Why a file is not kept in memory.
+enum NotKept {
+    Large(Arc<TreeEntry>),
+    Failed(ApiError),
 }
 
 impl Store {
     pub(crate) fn new(node: Node, jobs: Jobs, settings: &Settings) -> Self {
-        let weight = |key: &(DriveId, u64, String), file: &File| {
-            u32::try_from(ENTRY_COST + key.2.len() + file.bytes.len()).unwrap_or(u32::MAX)
-        };
+        let weight =
+            |key: &Key, file: &File| u32::try_from(ENTRY_COST + key.2.len() + file.bytes.len()).unwrap_or(u32::MAX);
         Self {
             node,
             patience: settings.patience,
@@ -90,6 +105,7 @@ impl Store {
             jobs,
             opened: Cache::builder().max_capacity(settings.max_open_drives).time_to_live(READER_FRESH).build(),
             manifests: Cache::new(settings.max_open_drives),
+            entries: Cache::new(MAX_ENTRIES),
             files: Cache::builder().max_capacity(settings.cache_bytes).weigher(weight).build(),
         }
     }
@@ -195,8 +211,7 @@ impl Site {
             if entry.size > MAX_TARGET_BYTES {
                 return Ok(None);
             }
-            let file = found.file;
-            let target = within(deadline, async { collect(file.read(ReadRange::default()).await?).await }).await?;
+            let target = within(deadline, async { collect(found.read_whole().await?).await }).await?;
             let target = std::str::from_utf8(&target).ok().and_then(|target| resolve_link(&path, target));
             let Some(target) = target else { return Ok(None) };
             path = target;
@@ -205,52 +220,95 @@ impl Site {
     }
 
     async fn find_entry(&self, path: &str, whole: bool, deadline: Instant) -> Result<Option<Found>> {
-        let store = self.store.clone();
-        let drive = self.info.drive;
-        let key = (drive, self.info.version, path.to_owned());
+        let store = &self.store;
+        let key = (self.info.drive, self.info.version, path.to_owned());
         if let Some(File { entry, bytes }) = store.files.get(&key).await {
-            let file = Reader { entry, drive, memory: Some(bytes), store };
-            return Ok(Some(Found { file, pending: None }));
+            return Ok(Some(self.found(entry, Some(bytes), None)));
         }
-        let range = if whole { ReadRange::default() } else { ReadRange { start: 0, end: Some(0) } };
-        let content = match within(deadline, store.node.drives().read(drive, path, range)).await {
-            Ok(content) => content,
-            Err(error) if is_nothing(&error) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let entry = Arc::new(content.entry.clone());
-        let mut file = Reader { entry: entry.clone(), drive, memory: None, store: store.clone() };
-        if !whole {
-            return Ok(Some(Found { file, pending: None }));
+        match store.entries.get(&key).await {
+            Some(entry) if !whole || !is_small(&entry) => return Ok(Some(self.found(entry, None, None))),
+            Some(_) => {}
+            None if whole => {}
+            None => {
+                let drives = store.node.drives();
+                let nothing = ReadRange { start: 0, end: Some(0) };
+                let content = match within(deadline, drives.read(key.0, path, nothing)).await {
+                    Ok(content) => content,
+                    Err(error) if is_nothing(&error) => return Ok(None),
+                    Err(error) => return Err(error),
+                };
+                let entry = Arc::new(content.entry);
+                self.remember(&key, &entry).await;
+                return Ok(Some(self.found(entry, None, None)));
+            }
         }
-        if entry.kind != EntryKind::File || entry.size > SMALL_FILE_BYTES {
-            return Ok(Some(Found { file, pending: Some(Box::new(content)) }));
-        }
-        let bytes = within(deadline, collect(store.bodies.exactly(content.stream, content.len))).await?;
-        if self.info.version > 0 {
-            store.files.insert(key, File { entry, bytes: bytes.clone() }).await;
-        }
-        file.memory = Some(bytes);
-        Ok(Some(Found { file, pending: None }))
+        self.load(key, deadline).await
     }
 
-    /// Has these files ready in memory before they are asked for, in this order, small ones only.
+    /// Reads a small file into memory; everybody who asks for it meanwhile gets the same bytes. A large one is given as the
+    /// answer that was begun.
+    async fn load(&self, key: Key, deadline: Instant) -> Result<Option<Found>> {
+        let begun = Arc::new(Mutex::new(None));
+        let work = {
+            let (site, key, begun) = (self.clone(), key.clone(), begun.clone());
+            async move {
+                let content = site.store.node.drives().read(key.0, &key.2, ReadRange::default()).await;
+                let mut content = content.map_err(NotKept::Failed)?;
+                let entry = Arc::new(content.entry.clone());
+                if !is_small(&entry) {
+                    site.remember(&key, &entry).await;
+                    *begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(content));
+                    return Err(NotKept::Large(entry));
+                }
+                let stream = std::mem::replace(&mut content.stream, futures::stream::empty().boxed());
+                let bytes = collect(site.store.bodies.exactly(stream, content.len)).await.map_err(NotKept::Failed)?;
+                Ok(File { entry, bytes })
+            }
+        };
+        let is_version = key.1 > 0;
+        let files = self.store.files.clone();
+        let loaded = within(deadline, async {
+            Ok(if is_version { files.try_get_with(key, work).await } else { work.await.map_err(Arc::new) })
+        });
+        match loaded.await? {
+            Ok(File { entry, bytes }) => Ok(Some(self.found(entry, Some(bytes), None))),
+            Err(why) => match &*why {
+                NotKept::Large(entry) => {
+                    let begun = begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    Ok(Some(self.found(entry.clone(), None, begun)))
+                }
+                NotKept::Failed(error) if is_nothing(error) => Ok(None),
+                NotKept::Failed(error) => Err(error.clone()),
+            },
+        }
+    }
+
+    async fn remember(&self, key: &Key, entry: &Arc<TreeEntry>) {
+        if key.1 > 0 {
+            self.store.entries.insert(key.clone(), entry.clone()).await;
+        }
+    }
+
+    fn found(&self, entry: Arc<TreeEntry>, memory: Option<Bytes>, pending: Option<Box<Content>>) -> Found {
+        Found { file: Reader { entry, memory, site: self.clone() }, pending }
+    }
+
+    /// Has these files ready in memory before they are asked for, small ones only, several at a time.
     pub(crate) async fn warm(&self, paths: &[String], budget_bytes: u64) {
         let deadline = Instant::now() + self.store.patience;
-        let mut left = budget_bytes;
-        for path in paths {
-            let known = self.find(path, false, deadline).await;
-            let Ok(Some(found)) = known else { continue };
-            let size = found.file.entry.size;
-            if found.file.memory.is_some() || size > SMALL_FILE_BYTES {
-                continue;
-            }
-            let Some(rest) = left.checked_sub(size) else { return };
-            left = rest;
-            if self.find(path, true, deadline).await.is_err() {
-                return;
-            }
-        }
+        let used = AtomicU64::new(0);
+        let used = &used;
+        futures::stream::iter(paths)
+            .for_each_concurrent(WARM_AT_A_TIME, |path| async move {
+                if used.load(Ordering::Relaxed) >= budget_bytes {
+                    return;
+                }
+                // What cannot be loaded now is asked for again by the page itself.
+                if let Ok(Some(Found { file, .. })) = self.find(path, true, deadline).await {
+                    used.fetch_add(file.memory.map_or(0, |bytes| bytes.len() as u64), Ordering::Relaxed);
+                }
+            })
+            .await;
     }
 }
 
@@ -258,7 +316,7 @@ impl Found {
     /// All bytes. Uses the answer that is there already.
     pub(crate) async fn read_whole(self) -> Result<Bytestream> {
         match self.pending {
-            Some(content) => Ok(self.file.store.bodies.exactly(content.stream, content.len)),
+            Some(content) => Ok(self.file.site.store.bodies.exactly(content.stream, content.len)),
             None => self.file.read(ReadRange::default()).await,
         }
     }
@@ -279,12 +337,19 @@ impl Reader {
             let piece = piece.ok_or_else(|| ApiError::internal("a range lies outside of its file"))?;
             return Ok(futures::stream::iter([Ok(bytes.slice(piece.0..piece.1))]).boxed());
         }
-        let content = self.store.node.drives().read(self.drive, &self.entry.path, range).await?;
+        let Site { info, store } = &self.site;
+        let content = store.node.drives().read(info.drive, &self.entry.path, range).await?;
         if content.entry.hash != self.entry.hash {
+            store.entries.invalidate(&(info.drive, info.version, self.entry.path.clone())).await;
+            store.opened.invalidate(&info.drive).await;
             return Err(ApiError::new(ErrorKind::Conflict, "a new version was published meanwhile"));
         }
-        Ok(self.store.bodies.exactly(content.stream, end.saturating_sub(range.start)))
+        Ok(store.bodies.exactly(content.stream, end.saturating_sub(range.start)))
     }
+}
+
+fn is_small(entry: &TreeEntry) -> bool {
+    entry.kind == EntryKind::File && entry.size <= SMALL_FILE_BYTES
 }
 
 /// A folder is an invalid input, something that is not there not found: both are no file.
