@@ -27,3 +27,7 @@ bench-share *args:
 # Writes node/daemon/p2pnode.example.toml anew from the defaults.
 example-config:
     P2P_BLESS=1 cargo test -p p2p-node --lib the_example_file_shows_the_defaults
+
+# How fast the gateway is, beside nginx.
+bench-gateway *args:
+    bash apps/gateway/benches/gateway.sh {{args}}

@@ -6,6 +6,7 @@ mod drives;
 mod error;
 mod events;
 pub mod files;
+pub mod gateway;
 mod network;
 mod node;
 mod openapi;
@@ -27,3 +28,5 @@ pub use network::{
 };
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
+/// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
+pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef};

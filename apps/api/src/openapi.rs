@@ -10,6 +10,7 @@ use utoipa::openapi::{HttpMethod, InfoBuilder, Ref, RefOr, Required, ResponseBui
 use utoipa::{OpenApi, ToSchema};
 
 use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest};
+use crate::gateway::{OpenRequest, Opened};
 use crate::wire::{EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
 use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
@@ -30,6 +31,8 @@ use crate::{
     NewDrive,
     NodeInfo,
     Open,
+    OpenRequest,
+    Opened,
     PeerInfo,
     Ping,
     Problem,
@@ -187,6 +190,13 @@ fn app_operations() -> Vec<Operation> {
         )
         .takes(json::<CloneRequest>())
         .answers(200, lines::<CloneEvent>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::GATEWAY_OPEN,
+            "The address of a link, or of the dashboard, for a browser on this computer.",
+        )
+        .takes(json::<OpenRequest>())
+        .answers(200, json::<Opened>()),
     ]
 }
 
@@ -353,6 +363,7 @@ mod tests {
             routes::FILE,
             routes::SHARES,
             routes::CLONES,
+            routes::GATEWAY_OPEN,
         ] {
             let path = route.replace("{*", "{");
             assert!(document.paths.paths.contains_key(&path), "{path} is missing");

@@ -43,6 +43,8 @@ pub const APPS: &str = "/v1/apps/{app}/{*path}";
 pub const SHARES: &str = "/v1/apps/files/shares";
 /// `POST` [`crate::files::CloneRequest`]: a stream of [`crate::files::CloneEvent`].
 pub const CLONES: &str = "/v1/apps/files/clones";
+/// `POST` [`crate::gateway::OpenRequest`]: [`crate::gateway::Opened`].
+pub const GATEWAY_OPEN: &str = "/v1/apps/gateway/open";
 
 /// Header of a file's answer: the kind of entry, as in [`crate::TreeEntry`].
 pub const ENTRY_KIND: &str = "p2p-entry-kind";
