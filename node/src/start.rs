@@ -29,6 +29,8 @@ pub struct NodeOptions {
     pub api: Option<PathBuf>,
     /// Its settings.
     pub config: Config,
+    /// Where its web gateway is, if one of the apps is that; told to whoever asks.
+    pub gateway: Option<String>,
     /// Apps that run in it.
     pub apps: Vec<Arc<dyn App>>,
     /// Multiaddrs of nodes to start from, besides those in the settings.
@@ -65,6 +67,7 @@ pub struct RunningNode {
     node: Node,
     me: PeerId,
     socket: PathBuf,
+    gateway: Option<String>,
     network: Network,
     drives: Drives,
     stop_requested: CancellationToken,
@@ -124,6 +127,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         me,
         home: options.home.canonicalize().unwrap_or_else(|_| options.home.clone()),
         network_name: options.config.network.clone(),
+        gateway: options.gateway.clone(),
         network: network.clone(),
         drives: drives.clone(),
         events: events.clone(),
@@ -158,6 +162,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         node,
         me,
         socket: path,
+        gateway: options.gateway,
         network,
         drives,
         stop_requested,
@@ -178,6 +183,11 @@ impl RunningNode {
     /// Its socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where its web gateway is, as it was told at the start.
+    pub fn gateway(&self) -> Option<&str> {
+        self.gateway.as_deref()
     }
 
     /// Its id.

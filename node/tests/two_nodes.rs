@@ -25,7 +25,14 @@ fn options(dir: &Path, bootstrap: &[String]) -> NodeOptions {
     let mut config = Config::default();
     config.transport.mdns = false;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()];
-    NodeOptions { home: dir.join("home"), api: None, config, apps: Vec::new(), bootstrap: bootstrap.to_vec() }
+    NodeOptions {
+        home: dir.join("home"),
+        api: None,
+        config,
+        gateway: None,
+        apps: Vec::new(),
+        bootstrap: bootstrap.to_vec(),
+    }
 }
 
 fn address(node: &RunningNode) -> String {

@@ -15,6 +15,6 @@ mod progress;
 mod run;
 mod session;
 
-pub use environment::{Environment, NodeEnvironment, NodeOptions, RunningNode, Streams, Verbosity};
+pub use environment::{Environment, NodeEnvironment, NodeOptions, RunningNode, Stay, Streams, Verbosity};
 pub use node::{GatewaySetting, RelaySetting, StartOptions};
 pub use run::{run, run_node};
