@@ -29,7 +29,7 @@ use crate::index::{Keep, fetch_tree};
 use crate::publish::LeftOut;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
-use crate::sources::Sources;
+use crate::sources::{Sources, Wanted};
 use crate::tree::Expected;
 
 /// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once.
@@ -166,7 +166,7 @@ impl Follower {
         patience: Duration,
         progress: Arc<CopyProgress>,
     ) -> Self {
-        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, None);
+        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, Wanted::default());
         let party = Party { sources, opened, sessions: Vec::new() };
         Self { shared, drive, folder, links, patience, progress, party, done: None }
     }
