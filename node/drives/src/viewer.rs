@@ -215,16 +215,19 @@ impl Viewer {
 
     fn on_opened(&self, shared: &Shared, opened: Opened) {
         let Opened { session, heads, blobs, .. } = opened;
-        match newest_of(&self.drive, heads) {
-            Some(head) => self.on_head(shared, head),
-            // It may be behind what others have shown; one that shows nothing at all is of no use.
-            None if lock(&self.head).is_none() => return self.sources.ban(session.peer),
-            None => {}
+        let head = newest_of(&self.drive, heads);
+        // It may be behind what others have shown; one that shows nothing at all is of no use.
+        if head.is_none() && lock(&self.head).is_none() {
+            return self.sources.ban(session.peer);
         }
+        // The version last: whoever waits for it finds here what came with it.
         for (hash, bytes) in blobs {
             lock(&self.along).insert(hash, bytes);
         }
         lock(&self.sessions).push(session);
+        if let Some(head) = head {
+            self.on_head(shared, head);
+        }
         self.changes.send_modify(|count| *count += 1);
     }
 
