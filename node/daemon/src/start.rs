@@ -29,13 +29,23 @@ pub struct Place {
     pub api: Option<PathBuf>,
 }
 
-/// The apps that come with the daemon, and where the web gateway is.
-fn bundled_apps(gateway: &str) -> Result<(Vec<Arc<dyn App>>, Option<String>), Failure> {
-    let files: Arc<dyn App> = Arc::new(Files::new());
-    let Some(settings) = gateway_settings(gateway)? else { return Ok((vec![files], None)) };
-    let gateway = Gateway::bind(settings).map_err(Failure::usage)?.with_files(files.clone());
-    let address = gateway.address();
-    Ok((vec![files, Arc::new(gateway)], address))
+/// The apps that come with the daemon.
+struct Bundle {
+    apps: Vec<Arc<dyn App>>,
+    /// Where the web gateway is, unless it is off or its port was taken.
+    gateway: Option<String>,
+}
+
+impl Bundle {
+    fn new(gateway: &str) -> Result<Self, Failure> {
+        let files: Arc<dyn App> = Arc::new(Files::new());
+        let Some(settings) = gateway_settings(gateway)? else {
+            return Ok(Self { apps: vec![files], gateway: None });
+        };
+        let gateway = Gateway::bind(settings).map_err(Failure::usage)?.with_files(files.clone());
+        let address = gateway.address();
+        Ok(Self { apps: vec![files, Arc::new(gateway)], gateway: address })
+    }
 }
 
 /// Starts a node with the bundled apps and keeps the ports that it got for the next start.
@@ -48,7 +58,7 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
         warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
     }
     let configured = config.clone();
-    let (apps, gateway) = bundled_apps(&config.gateway)?;
+    let Bundle { apps, gateway } = Bundle::new(&config.gateway)?;
     let options = NodeOptions {
         home: home.clone(),
         api: Some(socket.path),

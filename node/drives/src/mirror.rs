@@ -203,7 +203,7 @@ impl Follower {
             let scope = if self.done.is_some() { Scope::Changes } else { Scope::Everything };
             match job.copy(&mut self.party, first, scope, self.patience).await? {
                 Outcome::Done(copied, head) => {
-                    self.done = Some(head);
+                    self.done = Some(*head);
                     return Ok(copied);
                 }
                 Outcome::Newer(again) => first = *again,
@@ -307,7 +307,7 @@ impl Job {
                 peers: job.progress.senders.load(Ordering::Relaxed),
                 left_out: std::mem::take(&mut *lock(&job.left_out)),
             };
-            Ok(Outcome::Done(copied, head))
+            Ok(Outcome::Done(copied, Box::new(head)))
         })
         .await
     }
@@ -503,7 +503,7 @@ impl Drop for CloseOnDrop {
 }
 
 enum Outcome {
-    Done(Copied, HeadEnvelope),
+    Done(Copied, Box<HeadEnvelope>),
     Newer(Box<(Arc<Session>, HeadEnvelope)>),
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use p2p_identity::{ContentId, PeerId, SecretKey};
