@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use libp2p::{Multiaddr, StreamProtocol};
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
-use p2p_transport::{PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
+use p2p_transport::{DialGuard, PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
@@ -63,6 +63,7 @@ pub(crate) struct Network {
     pub(super) me: PeerId,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) streams: StreamControl,
+    pub(super) guard: DialGuard,
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
 }
 
@@ -122,6 +123,7 @@ impl Dialer for Network {
 
     async fn remember(&self, address: PeerAddr) {
         if let (Some(peer), Ok(multiaddr)) = (libp2p_peer_id(&address.peer), address.to_multiaddr_string().parse()) {
+            self.guard.give(&multiaddr);
             let _ = self.streams.add_address(peer, multiaddr).await;
         }
     }
