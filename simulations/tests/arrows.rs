@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a package may depend on, tests excepted. A new package has to be entered here, and in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("p2p-identity", &[]),
+    ("p2p-names", &["p2p-identity"]),
     ("p2p-transport", &["p2p-identity"]),
     ("p2p-dht", &["p2p-identity"]),
     ("p2p-api", &["p2p-identity"]),
@@ -13,8 +14,9 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("p2p-client", &["p2p-api", "p2p-identity"]),
     ("p2p-cli", &["p2p-client", "p2p-api", "p2p-identity"]),
     ("p2p-files", &["p2p-api", "p2p-identity"]),
-    ("p2p-node", &["p2p-transport", "p2p-dht", "p2p-drives", "p2p-api", "p2p-identity"]),
-    ("p2pnode", &["p2p-node", "p2p-cli", "p2p-client", "p2p-api", "p2p-files", "p2p-identity"]),
+    ("p2p-gateway", &["p2p-api", "p2p-identity"]),
+    ("p2p-node", &["p2p-transport", "p2p-dht", "p2p-drives", "p2p-names", "p2p-api", "p2p-identity"]),
+    ("p2pnode", &["p2p-node", "p2p-cli", "p2p-client", "p2p-api", "p2p-files", "p2p-names", "p2p-identity"]),
     ("p2p-simulations", &["p2p-node"]),
 ];
 
