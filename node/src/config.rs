@@ -34,6 +34,8 @@ pub struct Config {
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
     pub dht: p2p_dht::Config,
+    /// The name system.
+    pub names: crate::NamesConfig,
 }
 
 impl Default for Config {
@@ -43,6 +45,7 @@ impl Default for Config {
             cache_mib: 8,
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
+            names: crate::NamesConfig::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod client;
 mod connection;
 mod contract;
+mod names;
 mod file;
 mod response;
 mod upload;
