@@ -30,6 +30,9 @@ pub struct Config {
     /// Memory for the store of what can be fetched or computed again, in MiB; 8 by default. More makes large drives
     /// faster and the process larger.
     pub cache_mib: u64,
+    /// Where the web gateway listens, for the program that brings one: a loopback address and port, `localhost:PORT` for
+    /// both families, or `off`. `localhost:8642` by default; the port is part of every site's origin.
+    pub gateway: String,
     /// Addresses and limits of connections.
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
@@ -43,6 +46,7 @@ impl Default for Config {
         Self {
             network: "main".to_owned(),
             cache_mib: 8,
+            gateway: "localhost:8642".to_owned(),
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
             names: crate::NamesConfig::default(),

@@ -38,6 +38,7 @@ pub(crate) struct LocalNode {
     /// Holds keys: never shared.
     pub(crate) home: PathBuf,
     pub(crate) network_name: String,
+    pub(crate) gateway: Option<String>,
     pub(crate) network: Network,
     pub(crate) drives: Drives,
     pub(crate) names: Names,
@@ -66,7 +67,7 @@ impl Contract for LocalNode {
             relays: Vec::new(),
             rss_bytes: metrics::resident_bytes(),
             drives: self.drives.list().len() as u32,
-            gateway: None,
+            gateway: self.gateway.clone(),
             notices: self.notices.clone(),
         })
     }

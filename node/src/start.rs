@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use p2p_api::{App, Node};
-use p2p_drives::{CacheOpened, DriveEvent, Drives, DrivesConfig, Ledger, RedbLedger, SledCache};
+use p2p_drives::{
+    CacheError, CacheOpened, DriveEvent, Drives, DrivesConfig, Ledger, LedgerError, RedbLedger, SledCache,
+};
 use p2p_identity::{Keystore, PeerId, load_or_create_transport_key};
 use p2p_transport::{IncomingStream, our_peer_id};
 use tokio::sync::mpsc;
@@ -30,6 +32,8 @@ pub struct NodeOptions {
     pub api: Option<PathBuf>,
     /// Its settings.
     pub config: Config,
+    /// Where its web gateway is, if one of the apps is that; told to whoever asks.
+    pub gateway: Option<String>,
     /// Apps that run in it.
     pub apps: Vec<Arc<dyn App>>,
     /// Multiaddrs of nodes to start from, besides those in the settings.
@@ -66,6 +70,7 @@ pub struct RunningNode {
     node: Node,
     me: PeerId,
     socket: PathBuf,
+    gateway: Option<String>,
     network: Network,
     drives: Drives,
     stop_requested: CancellationToken,
@@ -91,7 +96,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let me = PeerId::from(transport_key.public());
     let keystore = Keystore::open_or_create(home.path()).map_err(|e| keys(&e))?;
     let mut notices: Vec<String> = keystore.warnings().iter().map(ToString::to_string).collect();
-    let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib)?;
+    let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib).await?;
     let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
     let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
     let events = EventLog::new(stop.clone());
@@ -135,6 +140,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         me,
         home: options.home.canonicalize().unwrap_or_else(|_| options.home.clone()),
         network_name: options.config.network.clone(),
+        gateway: options.gateway.clone(),
         network: network.clone(),
         drives: drives.clone(),
         names,
@@ -171,6 +177,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         node,
         me,
         socket: path,
+        gateway: options.gateway,
         network,
         drives,
         stop_requested,
@@ -191,6 +198,11 @@ impl RunningNode {
     /// Its socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where its web gateway is, as it was told at the start.
+    pub fn gateway(&self) -> Option<&str> {
+        self.gateway.as_deref()
     }
 
     /// Its id.
@@ -232,12 +244,29 @@ impl Drop for RunningNode {
     }
 }
 
-fn open_stores(home: &Home, cache_mib: u64) -> Result<(RedbLedger, SledCache, CacheOpened), StartError> {
-    let ledger = RedbLedger::open(&home.join("ledger.redb"))
-        .map_err(|error| StartError::Store(format!("the ledger {}: {error}", home.join("ledger.redb").display())))?;
-    let (cache, opened) = SledCache::open(&home.join("cache"), cache_mib * 1024 * 1024)
-        .map_err(|error| StartError::Store(format!("the cache {}: {error}", home.join("cache").display())))?;
+async fn open_stores(home: &Home, cache_mib: u64) -> Result<(RedbLedger, SledCache, CacheOpened), StartError> {
+    let (ledger_path, cache_path) = (home.join("ledger.redb"), home.join("cache"));
+    let ledger = once_free(|| RedbLedger::open(&ledger_path), |error| matches!(error, LedgerError::InUse)).await;
+    let ledger = ledger.map_err(|error| StartError::Store(format!("the ledger {}: {error}", ledger_path.display())))?;
+    let open = || SledCache::open(&cache_path, cache_mib * 1024 * 1024);
+    let cache = once_free(open, |error| matches!(error, CacheError::InUse)).await;
+    let (cache, opened) =
+        cache.map_err(|error| StartError::Store(format!("the cache {}: {error}", cache_path.display())))?;
     Ok((ledger, cache, opened))
+}
+
+/// Opens a store. The home is ours, so whoever holds a store in it is a node that has just ended, in this process or not,
+/// and whose last disk work is running out.
+async fn once_free<T, E>(open: impl Fn() -> Result<T, E>, is_held: impl Fn(&E) -> bool) -> Result<T, E> {
+    const TRIES: u32 = 100;
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 0..TRIES {
+        match open() {
+            Err(error) if is_held(&error) => tokio::time::sleep(PAUSE).await,
+            result => return result,
+        }
+    }
+    open()
 }
 
 /// Hands every stream that a peer opens to the drives; each is served by a task of its own.

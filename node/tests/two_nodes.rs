@@ -25,7 +25,14 @@ fn options(dir: &Path, bootstrap: &[String]) -> NodeOptions {
     let mut config = Config::default();
     config.transport.mdns = false;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into(), "/ip4/127.0.0.1/udp/0/quic-v1".into()];
-    NodeOptions { home: dir.join("home"), api: None, config, apps: Vec::new(), bootstrap: bootstrap.to_vec() }
+    NodeOptions {
+        home: dir.join("home"),
+        api: None,
+        config,
+        gateway: None,
+        apps: Vec::new(),
+        bootstrap: bootstrap.to_vec(),
+    }
 }
 
 fn address(node: &RunningNode) -> String {
@@ -370,4 +377,54 @@ async fn a_follower_gets_every_version_and_only_what_changed_travels() {
     for node in [again, b.node, c.node] {
         node.shutdown().await;
     }
+}
+
+/// All of a file.
+async fn read(node: &Node, drive: p2p_identity::DriveId, path: &str) -> Vec<u8> {
+    let content = node.drives().read(drive, path, ReadRange::default()).await.expect("opens");
+    content.stream.map(|piece| piece.expect("a piece").to_vec()).concat().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_at_a_site_gets_what_it_needs_at_once_and_sees_the_next_version() {
+    let (a, c) = (node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    std::fs::create_dir_all(site.join(".p2p")).expect("made");
+    std::fs::write(site.join("index.html"), "<h1>one</h1>".repeat(50)).expect("written");
+    std::fs::write(site.join("style.css"), "p { margin: 0 }".repeat(50)).expect("written");
+    std::fs::write(site.join("big.bin"), vec![7; 3_000_000]).expect("written");
+    std::fs::write(site.join(".p2p/site.json"), r#"{"title":"t","prefetch":["/style.css","/none","/big.bin"]}"#)
+        .expect("written");
+    let (drive, _) = share(&a.node.node(), &site).await;
+    let looker = c.node.node();
+    let opened = looker.drives().open(Open::new(drive.link.clone())).await.expect("found");
+    assert_eq!(opened.version, 1);
+    assert!(!opened.link.contains('#'), "who only looks gives no addresses of its own: {}", opened.link);
+    let served = |metrics: &str| -> u64 {
+        let line = metrics.lines().find(|line| line.starts_with("p2pnode_drive_requests_total "));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
+    };
+    let before = served(&a.node.node().metrics().await.expect("metrics"));
+    assert_eq!(read(&looker, drive.drive, "index.html").await.len(), 600);
+    assert_eq!(read(&looker, drive.drive, "style.css").await.len(), 750);
+    let after = served(&a.node.node().metrics().await.expect("metrics"));
+    assert_eq!(after, before, "the page and its style came along with the first answer");
+    assert_eq!(read(&looker, drive.drive, "big.bin").await, vec![7; 3_000_000]);
+
+    let query = p2p_api::EventQuery { topics: vec!["drives".into()], after: None };
+    let mut events = looker.events(query).await.expect("events");
+    std::fs::write(site.join("index.html"), "<h1>two</h1>").expect("written");
+    share(&a.node.node(), &site).await;
+    let told = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            let event = events.next().await.expect("events go on").expect("an event");
+            if event.name == "drive.head" && event.data["version"] == 2 {
+                break;
+            }
+        }
+    });
+    told.await.expect("the next version is noticed");
+    assert_eq!(read(&looker, drive.drive, "index.html").await, b"<h1>two</h1>");
+    a.node.shutdown().await;
+    c.node.shutdown().await;
 }

@@ -16,12 +16,15 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("p2p-files", &["p2p-api", "p2p-identity"]),
     ("p2p-gateway", &["p2p-api", "p2p-identity"]),
     ("p2p-node", &["p2p-transport", "p2p-dht", "p2p-drives", "p2p-names", "p2p-api", "p2p-identity"]),
-    ("p2pnode", &["p2p-node", "p2p-cli", "p2p-client", "p2p-api", "p2p-files", "p2p-names", "p2p-identity"]),
+    (
+        "p2pnode",
+        &["p2p-node", "p2p-cli", "p2p-client", "p2p-api", "p2p-files", "p2p-gateway", "p2p-names", "p2p-identity"],
+    ),
     ("p2p-simulations", &["p2p-node"]),
 ];
 
 /// Packages below `apps/`: guests, who must not know what carries their bytes.
-const GUESTS: [&str; 4] = ["p2p-api", "p2p-client", "p2p-cli", "p2p-files"];
+const GUESTS: [&str; 5] = ["p2p-api", "p2p-client", "p2p-cli", "p2p-files", "p2p-gateway"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate lies in the workspace").to_owned()

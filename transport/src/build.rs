@@ -93,6 +93,9 @@ pub fn build_swarm<B: NetworkBehaviour>(
             swarm
                 .with_idle_connection_timeout(config.idle_timeout())
                 .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
+                // Nobody waits to hear that the other side speaks a protocol: what is asked goes out with its name, and
+                // a request costs one round trip instead of two.
+                .with_substream_upgrade_protocol_override(Version::V1Lazy)
         })
         .build();
     Ok(swarm)

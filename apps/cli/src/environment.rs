@@ -154,6 +154,17 @@ pub struct NodeOptions {
     pub home: PathBuf,
     /// Where its socket is to be, absolute.
     pub socket: PathBuf,
+    /// How long it will be there.
+    pub stay: Stay,
+}
+
+/// How long a node inside a command lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// As long as the command has work to do: nobody will visit it.
+    WhileNeeded,
+    /// Until Ctrl-C, as a daemon: with its web gateway.
+    UntilInterrupted,
 }
 
 /// A node that runs inside this process.

@@ -51,6 +51,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Ls(arguments) => commands::ls::run(context, arguments).await,
         Command::Cat(arguments) => commands::cat::run(context, arguments).await,
         Command::Info(arguments) => commands::info::run(context, arguments).await,
+        Command::Open(arguments) => commands::open::run(context, arguments).await,
         Command::Peers => commands::peers::run(context).await,
         Command::Dial(arguments) => commands::dial::run(context, arguments).await,
         Command::Ping(arguments) => commands::ping::run(context, arguments).await,

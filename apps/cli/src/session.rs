@@ -8,7 +8,7 @@ use p2p_client::{Client, ConnectError};
 
 use crate::arguments::Global;
 use crate::console::Console;
-use crate::environment::{Environment, NodeOptions, RunningNode};
+use crate::environment::{Environment, NodeOptions, RunningNode, Stay};
 use crate::failure::{Failure, Result};
 use crate::interrupt::interrupted;
 
@@ -27,8 +27,10 @@ pub(crate) struct Context {
 pub(crate) enum Need {
     /// One that runs already.
     Running,
-    /// Else one inside this process.
+    /// Else one inside this process, for as long as the command works.
     RunningOrInside,
+    /// Else one inside this process that stays until Ctrl-C.
+    RunningOrStaying,
 }
 
 /// How a command goes on with its node.
@@ -84,10 +86,14 @@ impl Context {
         let socket = self.global.socket()?.path;
         match Client::connect(&socket).await {
             Ok(client) => Ok(Session { client, inside: None }),
-            Err(ConnectError::NoNode { .. }) if need == Need::RunningOrInside => {
+            Err(ConnectError::NoNode { .. }) if need != Need::Running => {
+                let stay = match need {
+                    Need::RunningOrStaying => Stay::UntilInterrupted,
+                    Need::Running | Need::RunningOrInside => Stay::WhileNeeded,
+                };
                 let home = socket::default_home(self.global.home.as_deref())
                     .map_err(|error| Failure::usage(error.to_string()))?;
-                let started = (self.environment.start_node)(NodeOptions { home, socket }).await;
+                let started = (self.environment.start_node)(NodeOptions { home, socket, stay }).await;
                 let inside = started.map_err(|error| Failure::program(&error))?;
                 let client = Client::connect(&inside.socket).await?;
                 Ok(Session { client, inside: Some(inside) })

@@ -94,10 +94,11 @@ async fn told(
         Ok(now) => now.link,
         Err(_) => drive.link,
     };
+    let gateway = node.info().await.ok().and_then(|info| info.gateway);
     Ok(ShareEvent::Published {
         link,
         drive: drive.drive,
-        browser: None,
+        browser: gateway.and_then(|gateway| p2p_api::gateway::site_address(&gateway, drive.drive)),
         version,
         files,
         bytes,

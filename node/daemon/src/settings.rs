@@ -1,14 +1,18 @@
 //! The settings of a run: the file, then the flags.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use p2p_gateway::Settings;
 use p2p_node::{Config, ConfigError};
 
 use crate::Failure;
 
 /// Name of the configuration file in a node's home.
 const FILE: &str = "config.toml";
+/// The value of the setting `gateway` that switches it off.
+const OFF: &str = "off";
 
 /// What the flags of `p2pnode start` change for one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub enum GatewayFlag {
 
 impl From<&str> for GatewayFlag {
     fn from(text: &str) -> Self {
-        if text == "off" { Self::Off } else { Self::At(text.to_owned()) }
+        if text == OFF { Self::Off } else { Self::At(text.to_owned()) }
     }
 }
 
@@ -49,10 +53,6 @@ pub fn load_config(home: &Path, flags: &Flags) -> Result<(Config, PathBuf), Fail
     if let Some(relay) = &flags.relay {
         return Err(Failure::usage(anyhow!("--relay={relay}: this version cannot serve as a relay"))
             .with_hint("leave the flag out; CHANGELOG.md says what there is"));
-    }
-    if let Some(GatewayFlag::At(address)) = &flags.gateway {
-        return Err(Failure::usage(anyhow!("--gateway {address}: this version has no web gateway"))
-            .with_hint("leave the flag out, or say --gateway off"));
     }
     let path = match &flags.config {
         Some(path) if !path.exists() => {
@@ -75,8 +75,28 @@ fn apply(config: &mut Config, flags: &Flags) {
     if let Some(network) = &flags.network {
         config.network.clone_from(network);
     }
+    match &flags.gateway {
+        Some(GatewayFlag::Off) => config.gateway = OFF.to_owned(),
+        Some(GatewayFlag::At(address)) => config.gateway.clone_from(address),
+        None => {}
+    }
     if flags.no_mdns {
         config.transport.mdns = false;
+    }
+}
+
+/// What the setting `gateway` says; `None` for `off`.
+pub(crate) fn gateway_settings(text: &str) -> Result<Option<Settings>, Failure> {
+    if text == OFF {
+        return Ok(None);
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(Some(Settings { port, ..Settings::default() }));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Ok(Some(Settings::at(address))),
+        Err(_) => Err(Failure::usage(anyhow!("gateway = {text:?} is no place to listen on"))
+            .with_hint("say an address as 127.0.0.1:8642, localhost:8642, or off")),
     }
 }
 
@@ -124,15 +144,27 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         for flags in [
             Flags { relay: Some("public".into()), ..Flags::default() },
-            Flags {
-                gateway: Some("127.0.0.1:8642".into()).map(|text: String| text.as_str().into()),
-                ..Flags::default()
-            },
             Flags { network: Some("Not A Name".into()), ..Flags::default() },
         ] {
             assert_eq!(load_config(home.path(), &flags).unwrap_err().status, 2, "{flags:?}");
         }
-        let off = Flags { gateway: Some("off".into()), ..Flags::default() };
-        assert!(load_config(home.path(), &off).is_ok());
+    }
+
+    #[test]
+    fn the_gateway_listens_where_it_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |flag: &str| {
+            let flags = Flags { gateway: Some(flag.into()), ..Flags::default() };
+            let (config, _) = load_config(home.path(), &flags).unwrap();
+            gateway_settings(&config.gateway)
+        };
+        assert_eq!(at("off").unwrap(), None);
+        assert_eq!(at("localhost:1").unwrap().unwrap().addresses.len(), 2);
+        let one = at("127.0.0.1:99").unwrap().unwrap();
+        assert_eq!((one.addresses.len(), one.port), (1, 99));
+        for wrong in ["", "nowhere", "localhost", "localhost:x", "8642"] {
+            assert_eq!(at(wrong).unwrap_err().status, 2, "{wrong:?}");
+        }
+        assert_eq!(gateway_settings(&Config::default().gateway).unwrap().unwrap(), Settings::default());
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use p2p_api::App;
 use p2p_api::socket::{default_home, default_path};
 use p2p_files::Files;
+use p2p_gateway::Gateway;
 use p2p_node::{Config, NodeOptions, RunningNode, set_listen};
 use sd_notify::NotifyState;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::settings::gateway_settings;
 use crate::{Failure, Flags, Ready, StopSignals, load_config, ports};
 
 /// How long saying goodbye may take. The service manager waits a little longer than this.
@@ -28,8 +30,22 @@ pub struct Place {
 }
 
 /// The apps that come with the daemon.
-fn bundled_apps() -> Vec<Arc<dyn App>> {
-    vec![Arc::new(Files::new())]
+struct Bundle {
+    apps: Vec<Arc<dyn App>>,
+    /// Where the web gateway is, unless it is off or its port was taken.
+    gateway: Option<String>,
+}
+
+impl Bundle {
+    fn new(gateway: &str) -> Result<Self, Failure> {
+        let files: Arc<dyn App> = Arc::new(Files::new());
+        let Some(settings) = gateway_settings(gateway)? else {
+            return Ok(Self { apps: vec![files], gateway: None });
+        };
+        let gateway = Gateway::bind(settings).map_err(Failure::usage)?.with_files(files.clone());
+        let address = gateway.address();
+        Ok(Self { apps: vec![files, Arc::new(gateway)], gateway: address })
+    }
 }
 
 /// Starts a node with the bundled apps and keeps the ports that it got for the next start.
@@ -42,11 +58,13 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
         warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
     }
     let configured = config.clone();
+    let Bundle { apps, gateway } = Bundle::new(&config.gateway)?;
     let options = NodeOptions {
         home: home.clone(),
         api: Some(socket.path),
         config,
-        apps: bundled_apps(),
+        gateway,
+        apps,
         bootstrap: flags.bootstrap.clone(),
     };
     let node = p2p_node::start(options).await.map_err(|error| {
@@ -86,7 +104,7 @@ pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready)
         peer_id: node.peer_id().to_string(),
         listen: node.listen(),
         api: node.socket().to_owned(),
-        gateway: None,
+        gateway: node.gateway().map(str::to_owned),
     };
     say(&print(&ready));
     tell(NotifyState::Ready);

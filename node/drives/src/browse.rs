@@ -1,7 +1,9 @@
 //! Looking at a drive without copying it: open, list, read a range. Nodes and bytes come from here where they are here,
 //! else from peers.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,18 +20,22 @@ use crate::entry::{Entry, Kind, Version};
 use crate::head::HeadEnvelope;
 use crate::index::{Keep, fetch_node};
 use crate::key::PathKey;
-use crate::mirror::{DEFAULT_PATIENCE, first_session};
+use crate::mirror::DEFAULT_PATIENCE;
 use crate::nodes::NodeStore;
 use crate::registry::{Drive, Role};
 use crate::session::{FetchError, Session, read_exact};
-use crate::sources::Sources;
 use crate::tree::{Expected, Listed, Tree, WalkError};
+use crate::viewer::Viewer;
 use crate::wire::{Get, Request};
 
 /// Entries handed on at a time.
 const PAGE: usize = 512;
-/// Bytes of a file that are fetched with one request.
-const READ_BYTES: u64 = 4 * 1024 * 1024;
+/// First piece of a file that is read, in bytes.
+const FIRST_PIECE_BYTES: u64 = 64 * 1024;
+/// Further pieces. With those ahead they bound what one slow reader holds to 1.5 MiB.
+const PIECE_BYTES: u64 = 512 * 1024;
+/// Pieces fetched at a time: 15 MiB a second at 100 ms.
+const PIECES_AHEAD: usize = 3;
 
 /// What to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +64,8 @@ struct View {
     shared: Arc<Shared>,
     drive: Arc<Drive>,
     head: HeadEnvelope,
-    peer: Option<(Arc<Session>, Arc<Sources>)>,
+    /// Who has what is not here; `None` for a drive that is held.
+    there: Option<Arc<Viewer>>,
 }
 
 impl Drives {
@@ -72,11 +79,10 @@ impl Drives {
             return Ok(self.status_of(&drive));
         }
         let drive = self.shared().registry.reader(id);
-        let (_, _, head) = find(self.shared(), &drive, &link.hints, None, patience).await?;
-        let mut row = drive.state().row;
-        row.files = head.body().files;
-        row.active = true;
-        self.shared().registry.store(&drive, row, Some(head))?;
+        let path = link.path.trim_matches('/');
+        let path = PathKey::from_path(path).ok().map(|key| key.as_bytes().to_vec());
+        let viewer = Viewer::of(self.shared(), &drive, &link.hints, path);
+        viewer.head(patience.unwrap_or(DEFAULT_PATIENCE)).await?;
         Ok(self.status_of(&drive))
     }
 
@@ -139,15 +145,13 @@ impl Drives {
             return Err(DriveError::Invalid(format!("the range begins at byte {start}, the file has {size}")));
         }
         let len = end - start;
-        let reader = Reader { view, path: path.to_path(), version, at: start, end };
-        let bytes = stream::unfold(Some(reader), |reader| async {
-            let mut reader = reader?;
-            match reader.next().await {
-                Ok(None) => None,
-                Ok(Some(bytes)) => Some((Ok(bytes), Some(reader))),
-                Err(error) => Some((Err(error), None)),
-            }
+        let reader = Arc::new(Reader { view, path: path.to_path(), version });
+        let ahead = if reader.view.there.is_some() { PIECES_AHEAD } else { 1 };
+        let pieces = stream::iter(pieces(start, end)).map(move |piece| {
+            let reader = reader.clone();
+            async move { reader.read(piece).await }
         });
+        let bytes = pieces.buffered(ahead);
         Ok(Content { entry, start, len, stream: bytes.boxed() })
     }
 
@@ -158,10 +162,12 @@ impl Drives {
         if is_here(&drive)
             && let Some(head) = drive.head()
         {
-            return Ok(View { shared, drive, head, peer: None });
+            return Ok(View { shared, drive, head, there: None });
         }
-        let (session, sources, head) = find(&shared, &drive, &Hints::default(), path, None).await?;
-        Ok(View { shared, drive, head, peer: Some((session, sources)) })
+        let path = path.map(|path| path.as_bytes().to_vec());
+        let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
+        let head = viewer.head(DEFAULT_PATIENCE).await?;
+        Ok(View { shared, drive, head, there: Some(viewer) })
     }
 }
 
@@ -169,20 +175,6 @@ impl Drives {
 fn is_here(drive: &Drive) -> bool {
     let state = drive.state();
     state.row.role != Role::Reader && state.head.is_some()
-}
-
-/// Finds a peer and its newest version, and keeps what came along.
-async fn find(
-    shared: &Arc<Shared>,
-    drive: &Arc<Drive>,
-    hints: &Hints,
-    path: Option<&PathKey>,
-    patience: Option<Duration>,
-) -> Result<(Arc<Session>, Arc<Sources>, HeadEnvelope), DriveError> {
-    let path = path.map(|path| path.as_bytes().to_vec());
-    let (sources, mut opened) = Sources::start(shared.clone(), drive.clone(), hints, path);
-    let (session, head) = first_session(drive, &sources, &mut opened, patience.unwrap_or(DEFAULT_PATIENCE)).await?;
-    Ok((session, sources, head))
 }
 
 impl View {
@@ -249,10 +241,15 @@ impl View {
         loop {
             let (nodes, walk, root) = (self.shared.nodes.clone(), walk.clone(), root.clone());
             let result = tokio::task::spawn_blocking(move || walk(&nodes, root)).await?;
-            match (result, &self.peer) {
+            match (result, &self.there) {
                 (Ok(found), _) => return Ok(found),
-                (Err(WalkError::Missing(id)), Some((session, _))) => {
-                    fetch_node(&self.shared, session, id, Keep::ForAWhile).await.map_err(stalled)?;
+                (Err(WalkError::Missing(id)), Some(viewer)) => {
+                    let shared = self.shared.clone();
+                    let fetch = move |session: Arc<Session>| {
+                        let shared = shared.clone();
+                        async move { fetch_node(&shared, &session, id, Keep::ForAWhile).await }
+                    };
+                    viewer.ask(DEFAULT_PATIENCE, fetch).await?;
                 }
                 (Err(error), _) => return Err(crate::content::walk_error(error)),
             }
@@ -260,45 +257,55 @@ impl View {
     }
 }
 
+/// The pieces in which bytes `start..end` are read. The first is short, so that it comes soon.
+fn pieces(start: u64, end: u64) -> impl Iterator<Item = Range<u64>> {
+    let first = end.min((start / FIRST_PIECE_BYTES + 1) * FIRST_PIECE_BYTES);
+    std::iter::successors(Some(start..first), move |before| {
+        let next = end.min((before.end / PIECE_BYTES + 1) * PIECE_BYTES);
+        Some(before.end..next)
+    })
+    .take_while(|piece| !piece.is_empty())
+}
+
 /// Reads a file piece by piece.
 struct Reader {
     view: View,
     path: String,
     version: Version,
-    at: u64,
-    end: u64,
 }
 
 impl Reader {
-    async fn next(&mut self) -> Result<Option<Bytes>, DriveError> {
-        if self.at >= self.end {
-            return Ok(None);
+    async fn read(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
+        if let Some(inline) = &self.version.inline {
+            let inline = Bytes::copy_from_slice(inline.as_bytes());
+            return Ok(inline.slice(piece.start as usize..piece.end as usize));
         }
-        let piece_end = self.end.min((self.at / READ_BYTES + 1) * READ_BYTES);
-        let bytes = match &self.version.inline {
-            Some(inline) => Bytes::copy_from_slice(inline.as_bytes()).slice(self.at as usize..piece_end as usize),
-            None => match self.view.peer.clone() {
-                None => self.read_here(piece_end).await?,
-                Some((session, _)) => self.read_there(&session, piece_end).await.map_err(stalled)?,
-            },
+        let Some(viewer) = &self.view.there else { return self.read_here(piece).await };
+        if let Some(bytes) = viewer.along(&self.version.hash) {
+            return Ok(bytes.slice(piece.start as usize..piece.end as usize));
+        }
+        let this = self.clone();
+        let fetch = move |session: Arc<Session>| {
+            let (this, piece) = (this.clone(), piece.clone());
+            async move { this.read_there(&session, piece).await }
         };
-        self.at += bytes.len() as u64;
-        Ok(Some(bytes))
+        viewer.ask(DEFAULT_PATIENCE, fetch).await
     }
 
-    async fn read_here(&self, end: u64) -> Result<Bytes, DriveError> {
+    async fn read_here(&self, piece: Range<u64>) -> Result<Bytes, DriveError> {
         let (shared, drive) = (self.view.shared.clone(), self.view.drive.clone());
-        let (path, version, start) = (self.path.clone(), self.version.clone(), self.at);
-        let read = tokio::task::spawn_blocking(move || read_local(&shared, &drive, &path, &version, start, end));
+        let (path, version) = (self.path.clone(), self.version.clone());
+        let read =
+            tokio::task::spawn_blocking(move || read_local(&shared, &drive, &path, &version, piece.start, piece.end));
         read.await?.map_err(|error| match error {
             ContentError::Failed(error) => error,
             _ => DriveError::Corrupt(format!("{:?} was changed on disk since this version was made", self.path)),
         })
     }
 
-    async fn read_there(&self, session: &Session, end: u64) -> Result<Bytes, FetchError> {
+    async fn read_there(&self, session: &Session, piece: Range<u64>) -> Result<Bytes, FetchError> {
         let (size, hash) = (self.version.size, self.version.hash);
-        let ranges = GroupRanges::from_bytes_range(self.at..end);
+        let ranges = GroupRanges::from_bytes_range(piece.clone());
         let get = Get { hash, ranges: ranges.clone(), grain: Grain::FINE, size_proof: SizeProof::No };
         let mut stream = session.request(Request::Get(get)).await?;
         let mut prefix = [0; 8];
@@ -308,8 +315,8 @@ impl Reader {
         }
         let lied = |error: crate::ProofError| FetchError::Lied(error.to_string());
         let mut decoder = Decoder::new(&hash, size, &ranges, Grain::FINE, SizeProof::No);
-        let first = self.at / GROUP_BYTES * GROUP_BYTES;
-        let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
+        let first = piece.start / GROUP_BYTES * GROUP_BYTES;
+        let mut bytes = Vec::with_capacity((piece.end - first) as usize + GROUP_BYTES as usize);
         let (mut unit_bytes, mut below) = (Vec::new(), Vec::new());
         while let Some(step) = decoder.step() {
             match step {
@@ -326,7 +333,8 @@ impl Reader {
                 }
             }
         }
-        cut(bytes, first, self.at, end).ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
+        session.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        cut(bytes, first, piece.start, piece.end).ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
     }
 }
 
@@ -375,11 +383,4 @@ fn read_local(
         }
     }
     cut(bytes, first, start, end).ok_or(ContentError::Stale)
-}
-
-fn stalled(error: FetchError) -> DriveError {
-    match error {
-        FetchError::Local(error) => error,
-        other => DriveError::Stalled(format!("the peer {other}")),
-    }
 }

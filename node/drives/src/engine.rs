@@ -26,6 +26,7 @@ use crate::signed::{Ext, Signed};
 use crate::sources::{accepted_topics, announced_days, today};
 use crate::store::{Cache, CacheOpened, Ledger, Packs};
 use crate::topic::ReadKey;
+use crate::viewer::Viewers;
 
 /// How often the set of announced topics is looked at; the day turns within this.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(300);
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     decoy: ReadKey,
     changed: tokio::sync::Notify,
     folders: Mutex<HashMap<DriveId, Arc<Folder>>>,
+    pub(crate) viewers: Viewers,
+    pub(crate) events: tokio::sync::broadcast::Sender<DriveEvent>,
 }
 
 /// What is known of a drive.
@@ -122,7 +125,6 @@ pub enum DriveEvent {
 pub struct Drives {
     shared: Arc<Shared>,
     server: Arc<Server>,
-    events: tokio::sync::broadcast::Sender<DriveEvent>,
     stop: CancellationToken,
     _announcer: Arc<DropGuard>,
 }
@@ -151,6 +153,7 @@ impl Drives {
         }
         let mut decoy = [0; 32];
         getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
+        let (events, _) = tokio::sync::broadcast::channel(256);
         let loopback = Arc::new(Loopback::new(me, dialer));
         let shared = Arc::new(Shared {
             me,
@@ -165,14 +168,15 @@ impl Drives {
             decoy: ReadKey::of_public(&DriveId::from(decoy)),
             changed: tokio::sync::Notify::new(),
             folders: Mutex::default(),
+            viewers: Viewers::default(),
+            events,
         });
         let server = Arc::new(Server::new(shared.clone()));
         loopback.serve_with(&server);
         let stop = CancellationToken::new();
         let guard = stop.child_token();
         tokio::spawn(announce(shared.clone(), guard.clone()));
-        let (events, _) = tokio::sync::broadcast::channel(256);
-        let drives = Self { shared, server, events, stop, _announcer: Arc::new(guard.drop_guard()) };
+        let drives = Self { shared, server, stop, _announcer: Arc::new(guard.drop_guard()) };
         Ok((drives, notices))
     }
 
@@ -183,7 +187,7 @@ impl Drives {
 
     /// What happens from now on.
     pub fn events(&self) -> tokio::sync::broadcast::Receiver<DriveEvent> {
-        self.events.subscribe()
+        self.shared.events.subscribe()
     }
 
     /// Counters of the serving side.
@@ -272,7 +276,7 @@ impl Drives {
         self.shared.registry.store(&drive, row, state.head)?;
         lock(&self.shared.folders).remove(id);
         self.shared.changed.notify_waiters();
-        let _ = self.events.send(DriveEvent::Removed { drive: *id });
+        let _ = self.shared.events.send(DriveEvent::Removed { drive: *id });
         Ok(folder)
     }
 
@@ -338,7 +342,7 @@ impl Drives {
             .await??;
         }
         self.shared.changed.notify_waiters();
-        let _ = self.events.send(DriveEvent::Head { drive: *id, version });
+        let _ = self.shared.events.send(DriveEvent::Head { drive: *id, version });
         Ok(published)
     }
 
@@ -433,7 +437,10 @@ impl Drives {
         let state = drive.state();
         let (version, bytes) = state.head.as_ref().map_or((0, 0), |head| (head.body().counter, head.body().bytes));
         let mut link = Link::to(Target::Drive(drive.id));
-        link.hints = self.hints();
+        // Only where this node has something to give.
+        if state.row.role != Role::Reader {
+            link.hints = self.hints();
+        }
         DriveStatus {
             id: drive.id,
             link,
@@ -484,7 +491,7 @@ impl Following {
         };
         self.is_complete = true;
         self.drives.shared.changed.notify_waiters();
-        let _ = self.drives.events.send(DriveEvent::Copied { drive: self.id, version: copied.version });
+        let _ = self.drives.shared.events.send(DriveEvent::Copied { drive: self.id, version: copied.version });
         Ok(copied)
     }
 }

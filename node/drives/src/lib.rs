@@ -20,6 +20,7 @@ mod loopback;
 mod mirror;
 mod network;
 mod nodes;
+mod prefetch;
 mod publish;
 mod registry;
 mod serve;
@@ -29,6 +30,7 @@ mod sources;
 mod store;
 mod topic;
 mod tree;
+mod viewer;
 mod writers;
 
 pub use blob::{

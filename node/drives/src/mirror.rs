@@ -29,7 +29,7 @@ use crate::index::{Keep, fetch_tree};
 use crate::publish::LeftOut;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
-use crate::sources::Sources;
+use crate::sources::{Sources, Wanted};
 use crate::tree::Expected;
 
 /// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once.
@@ -166,7 +166,7 @@ impl Follower {
         patience: Duration,
         progress: Arc<CopyProgress>,
     ) -> Self {
-        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, None);
+        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, Wanted::default());
         let party = Party { sources, opened, sessions: Vec::new() };
         Self { shared, drive, folder, links, patience, progress, party, done: None }
     }
@@ -203,7 +203,7 @@ impl Follower {
             let scope = if self.done.is_some() { Scope::Changes } else { Scope::Everything };
             match job.copy(&mut self.party, first, scope, self.patience).await? {
                 Outcome::Done(copied, head) => {
-                    self.done = Some(head);
+                    self.done = Some(*head);
                     return Ok(copied);
                 }
                 Outcome::Newer(again) => first = *again,
@@ -307,7 +307,7 @@ impl Job {
                 peers: job.progress.senders.load(Ordering::Relaxed),
                 left_out: std::mem::take(&mut *lock(&job.left_out)),
             };
-            Ok(Outcome::Done(copied, head))
+            Ok(Outcome::Done(copied, Box::new(head)))
         })
         .await
     }
@@ -503,7 +503,7 @@ impl Drop for CloseOnDrop {
 }
 
 enum Outcome {
-    Done(Copied, HeadEnvelope),
+    Done(Copied, Box<HeadEnvelope>),
     Newer(Box<(Arc<Session>, HeadEnvelope)>),
 }
 

@@ -19,6 +19,7 @@ use crate::content::{ContentError, ContentIndex, LeafCache, WHOLE_FILE_BYTES, op
 use crate::engine::Shared;
 use crate::frame::{FrameError, read_frame, read_message, write_message};
 use crate::network::PeerStream;
+use crate::prefetch::{Along, along};
 use crate::registry::Drive;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
@@ -269,6 +270,10 @@ impl Server {
     ) -> Result<(), ServeError> {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         match request {
+            Request::Open(open) if open.prefetch_bytes > 0 => {
+                let _place = self.enter_bulk(peer).await?;
+                self.answer_open(stream, drive, open).await
+            }
             Request::Open(open) => self.answer_open(stream, drive, open).await,
             Request::Heads(_) => self.answer_heads(stream, drive).await,
             Request::Nodes(nodes) => self.answer_nodes(stream, drive, nodes).await,
@@ -291,16 +296,21 @@ impl Server {
             return send(stream, &Status::NotFound).await;
         };
         let path = open.path.map(|path| path.into_vec());
-        let shared = self.shared.clone();
+        let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let root = head.body().root;
-        let nodes = tokio::task::spawn_blocking(move || nodes_on_path(&shared, root, path.as_deref()))
-            .await
-            .map_err(DriveError::from)??;
+        let gathered =
+            tokio::task::spawn_blocking(move || along(&shared, &of_drive, root, path.as_deref(), open.prefetch_bytes));
+        let Along { nodes, blobs } = gathered.await.map_err(DriveError::from)??;
         send(stream, &Status::Ok).await?;
         send(stream, &Item::Head(envelope(&head)?)).await?;
-        for node in nodes {
+        for (_, node) in nodes {
             send(stream, &Item::Node { len: node.len() as u32 }).await?;
             put(stream, &node).await?;
+        }
+        for (hash, bytes) in blobs {
+            self.counters.bytes_sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            send(stream, &Item::Blob { hash, size: bytes.len() as u32 }).await?;
+            self.write_body(stream, &bytes).await?;
         }
         send(stream, &Item::End).await
     }
@@ -493,21 +503,6 @@ pub(crate) fn summary_of(drive: &Drive) -> Option<Summary> {
 
 fn envelope(head: &crate::HeadEnvelope) -> Result<Envelope, ServeError> {
     head.as_bytes().to_vec().try_into().map_err(|_| ServeError::Protocol("head too large"))
-}
-
-/// The nodes from the root to a path, as far as they are here; only the root without a path. Blocks.
-fn nodes_on_path(shared: &Shared, root: crate::NodeId, path: Option<&[u8]>) -> Result<Vec<bytes::Bytes>, DriveError> {
-    let mut nodes = Vec::new();
-    let mut expected = crate::tree::Expected::root(root);
-    while let Some(bytes) = shared.nodes.node(&expected.id)? {
-        let Ok(node) = expected.decode(&bytes) else { break };
-        nodes.push(bytes);
-        let Some(path) = path else { break };
-        let child = node.child_index_for(path).and_then(|i| node.expected_child(i, expected.after.as_ref()));
-        let Some(child) = child else { break };
-        expected = child;
-    }
-    Ok(nodes)
 }
 
 fn read_many(shared: &Shared, drive: &Drive, many: &GetMany) -> Result<(Presence, Vec<u8>, u64), DriveError> {

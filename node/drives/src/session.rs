@@ -14,6 +14,7 @@ use crate::codec::decode_node_len;
 use crate::frame::{FrameError, read_message, write_message};
 use crate::head::HeadEnvelope;
 use crate::network::{Dialer, PeerStream};
+use crate::sources::Wanted;
 use crate::topic::{Proof, ReadKey, Session as ProofSession, Side, Topic};
 use crate::tree::{MAX_LEVELS, NodeId};
 use crate::wire::{
@@ -93,6 +94,8 @@ pub(crate) struct Opened {
     pub(crate) session: Arc<Session>,
     pub(crate) heads: Vec<HeadEnvelope>,
     pub(crate) nodes: Vec<(NodeId, Bytes)>,
+    /// Small content that came along, checked against its hash.
+    pub(crate) blobs: Vec<(ContentId, Bytes)>,
 }
 
 /// A proven session with a peer for one drive.
@@ -150,7 +153,7 @@ impl Session {
         peer: PeerId,
         key: &ReadKey,
         topic: Topic,
-        path: Option<&[u8]>,
+        wanted: &Wanted,
         announced: Announced,
     ) -> Result<Opened, FetchError> {
         let mut stream = dialer.open(peer).await.map_err(|error| FetchError::Unreachable(error.0))?;
@@ -167,8 +170,9 @@ impl Session {
         if Proof::from(theirs.proof) != key.proof(Side::Acceptor, &proof_session) {
             return Err(FetchError::Refused);
         }
-        let path = path.map(<[u8]>::to_vec).and_then(|path| path.try_into().ok());
-        let requests = vec![Request::Open(Open { head: None, path, prefetch_bytes: 0 })];
+        let path = wanted.path.clone().and_then(|path| path.try_into().ok());
+        let prefetch_bytes = if wanted.prefetch { MAX_PREFETCH_BYTES } else { 0 };
+        let requests = vec![Request::Open(Open { head: None, path, prefetch_bytes })];
         let prove = Prove {
             proof: *key.proof(Side::Opener, &proof_session).as_bytes(),
             summary: nothing(),
@@ -182,7 +186,7 @@ impl Session {
             _ => return Err(FetchError::Lied("no Accept after Prove".into())),
         };
         status(&mut stream).await?;
-        let (heads, nodes) = read_items(&mut stream).await?;
+        let Items { heads, nodes, blobs } = read_items(&mut stream).await?;
         let ended = Arc::new(AtomicBool::new(false));
         let token = CancellationToken::new();
         tokio::spawn(keep_control(stream, peer, announced, ended.clone(), token.clone()));
@@ -194,7 +198,7 @@ impl Session {
             received: AtomicU64::new(0),
             _control: token.drop_guard(),
         };
-        Ok(Opened { session: Arc::new(session), heads, nodes })
+        Ok(Opened { session: Arc::new(session), heads, nodes, blobs })
     }
 
     /// Whether the session is over, by the peer's word or by ours.
@@ -244,7 +248,7 @@ impl Session {
     pub(crate) async fn heads(&self) -> Result<Vec<HeadEnvelope>, FetchError> {
         let after = crate::wire::VectorList::default();
         let mut stream = self.request(Request::Heads(crate::wire::Heads { after })).await?;
-        Ok(read_items(&mut stream).await?.0)
+        Ok(read_items(&mut stream).await?.heads)
     }
 }
 
@@ -307,8 +311,16 @@ async fn status(stream: &mut PeerStream) -> Result<(), FetchError> {
     }
 }
 
-async fn read_items(stream: &mut PeerStream) -> Result<(Vec<HeadEnvelope>, Vec<(NodeId, Bytes)>), FetchError> {
-    let (mut heads, mut nodes) = (Vec::new(), Vec::new());
+/// What an answer of items held.
+#[derive(Default)]
+struct Items {
+    heads: Vec<HeadEnvelope>,
+    nodes: Vec<(NodeId, Bytes)>,
+    blobs: Vec<(ContentId, Bytes)>,
+}
+
+async fn read_items(stream: &mut PeerStream) -> Result<Items, FetchError> {
+    let mut items = Items::default();
     let mut left = MAX_ITEM_BYTES;
     let mut take = |bytes: usize| {
         left = left.checked_sub(bytes).ok_or_else(|| FetchError::Lied("an endless answer".into()))?;
@@ -317,20 +329,24 @@ async fn read_items(stream: &mut PeerStream) -> Result<(Vec<HeadEnvelope>, Vec<(
     for _ in 0..MAX_ITEMS {
         let item = tokio::time::timeout(BODY_IDLE, read_message::<Item>(stream)).await;
         match item.map_err(|_| FetchError::Stalled)?? {
-            Item::End => return Ok((heads, nodes)),
+            Item::End => return Ok(items),
             Item::Head(envelope) => {
                 take(envelope.len())?;
                 let head = HeadEnvelope::decode(envelope.into_vec().into());
-                heads.push(head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?);
+                items.heads.push(head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?);
             }
             Item::Node { len } => {
                 let mut bytes = vec![0; take(len as usize)?];
                 read_exact(stream, &mut bytes).await?;
-                nodes.push((NodeId::of(&bytes), bytes.into()));
+                items.nodes.push((NodeId::of(&bytes), bytes.into()));
             }
-            Item::Blob { size, .. } => {
+            Item::Blob { hash, size } => {
                 let mut bytes = vec![0; take(size as usize)?];
                 read_exact(stream, &mut bytes).await?;
+                if ContentId::of(&bytes) != hash {
+                    return Err(FetchError::Lied(format!("content {} with another hash", hash.fmt_short())));
+                }
+                items.blobs.push((hash, bytes.into()));
             }
             Item::Change(_) => {}
         }

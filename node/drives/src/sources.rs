@@ -34,10 +34,20 @@ const RETRY_AT_MOST: Duration = Duration::from_secs(4);
 /// How long after midnight yesterday's topic is looked up as well.
 const YESTERDAY_SECONDS: u64 = 2 * 3_600;
 
+/// What a peer is asked for with the first words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// The index nodes on the way to this path; only the root without one.
+    pub(crate) path: Option<Vec<u8>>,
+    /// Whether small content may come along: what lies at the path, and what its publisher says is needed with it.
+    pub(crate) prefetch: bool,
+}
+
 /// The search for peers of one drive. Stops when dropped.
 pub(crate) struct Sources {
     known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
     announced: Announced,
+    hinted: mpsc::Sender<Hints>,
     _task: DropGuard,
 }
 
@@ -87,20 +97,22 @@ impl Sources {
         shared: Arc<Shared>,
         drive: Arc<Drive>,
         hints: &Hints,
-        path: Option<Vec<u8>>,
+        wanted: Wanted,
     ) -> (Arc<Self>, mpsc::Receiver<Opened>) {
         let (tx, rx) = mpsc::channel(MAX_ACTIVE);
         let known = Arc::new(Mutex::new(HashMap::new()));
         let token = CancellationToken::new();
         let announced = Announced::new(drive.id);
+        let (hinted, more_hints) = mpsc::channel(MAX_ACTIVE);
         let search = Search {
             shared,
             drive,
-            path,
+            wanted,
             known: known.clone(),
             announced: announced.clone(),
             tx,
             hints: hints.clone(),
+            more_hints,
         };
         let stop = token.clone();
         tokio::spawn(async move {
@@ -109,12 +121,20 @@ impl Sources {
                 () = search.run() => {}
             }
         });
-        (Arc::new(Self { known, announced, _task: token.drop_guard() }), rx)
+        (Arc::new(Self { known, announced, hinted, _task: token.drop_guard() }), rx)
     }
 
     /// Heads that peers announce from now on; see [`Announced`].
     pub(crate) fn announced(&self) -> watch::Receiver<Option<(PeerId, HeadEnvelope)>> {
         self.announced.subscribe()
+    }
+
+    /// Another link to the drive: its addresses are tried as well.
+    pub(crate) fn add_hints(&self, hints: &Hints) {
+        if !hints.peers.is_empty() || hints.relay.is_some() {
+            // Full: eight links are being tried already.
+            let _ = self.hinted.try_send(hints.clone());
+        }
     }
 
     /// A session ended: the peer may be tried again.
@@ -159,26 +179,25 @@ impl Sources {
 struct Search {
     shared: Arc<Shared>,
     drive: Arc<Drive>,
-    path: Option<Vec<u8>>,
+    wanted: Wanted,
     known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
     announced: Announced,
     tx: mpsc::Sender<Opened>,
     hints: Hints,
+    more_hints: mpsc::Receiver<Hints>,
 }
 
 impl Search {
-    async fn run(self) {
+    async fn run(mut self) {
         // What this node shares itself can be had from nobody sooner.
         if self.shared.served(&self.drive.id).is_some_and(|drive| drive.state().row.role == Role::Owner) {
             lock(&self.known).insert(self.shared.me, Candidate::NEW);
         }
-        for address in self.hints.peers.iter().chain(&self.hints.relay) {
-            self.shared.dialer.remember(*address).await;
-            self.add(address.peer);
-        }
+        self.take_hints(&self.hints).await;
         let mut found: BoxStream<'static, PeerId> = self.ask_dht();
         let mut next_dht = Instant::now() + DHT_EVERY;
         let mut tick = tokio::time::interval(NEIGHBOURS_EVERY);
+        let mut more_hints = std::mem::replace(&mut self.more_hints, mpsc::channel(1).1);
         let mut attempts = FuturesUnordered::new();
         loop {
             for peer in self.due() {
@@ -192,6 +211,7 @@ impl Search {
                 Some((peer, result)) = attempts.next(), if !attempts.is_empty() => {
                     self.on_attempt(peer, result).await;
                 }
+                Some(hints) = more_hints.recv() => self.take_hints(&hints).await,
                 _ = tick.tick() => {
                     for peer in self.shared.providers.neighbours() {
                         self.add(peer);
@@ -207,11 +227,18 @@ impl Search {
         }
     }
 
+    async fn take_hints(&self, hints: &Hints) {
+        for address in hints.peers.iter().chain(&hints.relay) {
+            self.shared.dialer.remember(*address).await;
+            self.add(address.peer);
+        }
+    }
+
     async fn attempt(&self, peer: PeerId) -> Result<Opened, FetchError> {
         let topic = self.drive.read_key.topic(today().0);
         let (dialer, key) = (self.shared.dialer.clone(), &self.drive.read_key);
         let announced = self.announced.clone();
-        Session::open(dialer, self.shared.me, peer, key, topic, self.path.as_deref(), announced).await
+        Session::open(dialer, self.shared.me, peer, key, topic, &self.wanted, announced).await
     }
 
     async fn on_attempt(&self, peer: PeerId, result: Result<Opened, FetchError>) {

@@ -17,6 +17,12 @@ pub(super) fn commented(config: &Config) -> String {
         &config.cache_mib,
         "Memory in MiB for the store of what can be fetched or computed again. More makes large drives faster.",
     );
+    page.value(
+        "gateway",
+        &config.gateway,
+        "Where the web gateway listens: a loopback address and port, localhost:PORT for both families, or off. The port \
+         is part of every site's origin.",
+    );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
     names(&mut page, &config.names);

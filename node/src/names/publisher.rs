@@ -166,7 +166,9 @@ impl Publisher {
             }
         };
         if let Some(outcome) = outcome {
-            replies.into_iter().for_each(|reply| drop(reply.send(outcome)));
+            for reply in replies {
+                let _ = reply.send(outcome);
+            }
         }
         let due = if self.asking.contains_key(&place) { now().after(GATHER) } else { due };
         self.queue.schedule(place.0, place.1, due);

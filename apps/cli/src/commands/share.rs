@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
     let request = ShareRequest { path, title: String::new(), once: arguments.once };
     let shown = arguments.dir.display().to_string();
     context
-        .with_node(Need::RunningOrInside, async move |console, client, course| {
+        .with_node(Need::RunningOrStaying, async move |console, client, course| {
             if course.is_inside() {
                 console.note("No node is running: this command runs one until Ctrl-C.");
             }

@@ -99,6 +99,7 @@ async fn clone(node: &Node, request: CloneRequest) -> Result<Stream<CloneEvent>>
         link: request.link,
         target: request.target,
         allow_external_links: request.allow_external_links,
+        stay: request.follow,
         timeout: None,
     };
     let events = node.drives().follow(follow).await?.map_ok(|event| match event {

@@ -62,7 +62,8 @@ pub(crate) async fn clone(desk: &Desk, link: &str, target: &str) -> Result<()> {
     let target = folder(target)?;
     let mut reporter = desk.transfers.begin(Kind::Clone, target.display().to_string())?;
     reporter.drive(drive);
-    let follow = Follow { link: link.trim().to_owned(), target, allow_external_links: false, timeout: None };
+    let follow =
+        Follow { link: link.trim().to_owned(), target, allow_external_links: false, stay: false, timeout: None };
     let node = desk.node.clone();
     desk.jobs.spawn(async move {
         let stop = reporter.stop.clone();

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use p2p_cli::{Environment, NodeOptions, RunningNode};
-use p2pnode_daemon::{Flags, Place, Verbosity, api_error, levels, name_tools, open_node};
+use p2p_cli::{Environment, NodeOptions, RunningNode, Stay};
+use p2pnode_daemon::{Flags, GatewayFlag, Place, Verbosity, api_error, levels, name_tools, open_node};
 
 /// How long blocking work may go on after the command has said goodbye.
 const THREADS_DEADLINE: Duration = Duration::from_secs(1);
@@ -28,7 +28,8 @@ fn main() -> ExitCode {
 /// A node inside this command, with the settings of the home's own daemon.
 async fn start(options: NodeOptions) -> anyhow::Result<RunningNode> {
     let place = Place { home: Some(options.home), api: Some(options.socket) };
-    let node = open_node(&place, &Flags::default()).await.map_err(api_error)?;
+    let gateway = (options.stay == Stay::WhileNeeded).then_some(GatewayFlag::Off);
+    let node = open_node(&place, &Flags { gateway, ..Flags::default() }).await.map_err(api_error)?;
     let socket = node.socket().to_owned();
     Ok(RunningNode { socket, shutdown: Box::new(|| Box::pin(node.shutdown())) })
 }

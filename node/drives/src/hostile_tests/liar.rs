@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use p2p_identity::{ContentId, PeerId, SecretKey};
@@ -86,7 +86,7 @@ pub(super) struct Liar {
     pub(super) owner: Arc<Owner>,
     pub(super) lie: Lie,
     pub(super) forgery: Option<Forgery>,
-    pub(super) net: Arc<Net>,
+    pub(super) net: Weak<Net>,
     /// Bytes that it got rid of beyond what it was asked for.
     pub(super) excess: AtomicUsize,
     /// Proofs that openers sent.
@@ -105,7 +105,7 @@ impl Liar {
             owner: owner.clone(),
             lie,
             forgery,
-            net: net.clone(),
+            net: Arc::downgrade(net),
             excess: AtomicUsize::new(0),
             proves: AtomicUsize::new(0),
         });
@@ -350,7 +350,9 @@ impl Liar {
     /// The lie is out: now honest peers may come.
     fn tell(&self) {
         self.owner.lie_was_told.store(true, Ordering::Relaxed);
-        self.net.show_hidden();
+        if let Some(net) = self.net.upgrade() {
+            net.show_hidden();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -64,14 +64,16 @@ impl Net {
 
 /// One node's end of the network.
 struct Line {
-    net: Arc<Net>,
+    /// Weak: the network holds its nodes, and their folders are removed with them.
+    net: Weak<Net>,
     me: PeerId,
 }
 
 #[async_trait]
 impl Dialer for Line {
     async fn open(&self, peer: PeerId) -> Result<PeerStream, DialError> {
-        Ok(Box::new(self.net.open(self.me, peer)?))
+        let net = self.net.upgrade().ok_or(DialError("the test is over".into()))?;
+        Ok(Box::new(net.open(self.me, peer)?))
     }
 
     async fn remember(&self, _: PeerAddr) {}
@@ -92,7 +94,7 @@ impl Providers for Line {
     async fn withdraw(&self, _: [u8; 32]) {}
 
     fn neighbours(&self) -> Vec<PeerId> {
-        self.net.shown.lock().unwrap().clone()
+        self.net.upgrade().map(|net| net.shown.lock().unwrap().clone()).unwrap_or_default()
     }
 }
 
@@ -110,7 +112,7 @@ impl TestNode {
         let peer = peer(number);
         let home = tempfile::tempdir().unwrap();
         let keystore = Arc::new(Mutex::new(Keystore::open_or_create(&home.path().join("keys")).unwrap()));
-        let line = Arc::new(Line { net: net.clone(), me: peer });
+        let line = Arc::new(Line { net: Arc::downgrade(net), me: peer });
         let (drives, _) = Drives::open(DrivesConfig {
             me: peer,
             directory: home.path().join("drives"),

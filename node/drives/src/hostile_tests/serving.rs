@@ -107,7 +107,7 @@ async fn garbage_in_the_first_frame_ends_the_stream() {
     }
     let mut stream = scene.open(peer(7));
     stream.write_all(&[0xff; 100]).await.unwrap();
-    assert_eq!(rest(&mut stream).await, [], "a frame of 4 GiB");
+    assert_eq!(rest(&mut stream).await, [0_u8; 0], "a frame of 4 GiB");
     let (_control, session) = scene.prove(peer(7)).await;
     assert_eq!(scene.ask(peer(7), session).await, Status::Ok);
 }
@@ -116,10 +116,10 @@ async fn garbage_in_the_first_frame_ends_the_stream() {
 async fn a_stream_without_a_word_is_let_go() {
     let scene = Scene::new().await;
     let mut stream = scene.open(peer(7));
-    assert_eq!(rest(&mut stream).await, []);
+    assert_eq!(rest(&mut stream).await, [0_u8; 0]);
     let (mut stream, nonce) = scene.hello(peer(7), scene.topic()).await;
     assert!(nonce.is_some());
-    assert_eq!(rest(&mut stream).await, [], "no Prove");
+    assert_eq!(rest(&mut stream).await, [0_u8; 0], "no Prove");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,259 @@
+//! A drive that is looked at and not held: its peers, its newest version and what came along with them, kept for as long
+//! as somebody looks, so that the second look costs one round trip and a new version is noticed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use p2p_identity::{ContentId, DriveId, Hints, PeerId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::DriveError;
+use crate::engine::{DriveEvent, Shared};
+use crate::head::HeadEnvelope;
+use crate::mirror::newest_of;
+use crate::registry::Drive;
+use crate::session::{FetchError, Opened, Session};
+use crate::sources::{Sources, Wanted};
+
+/// How long peers are kept after the last look.
+const KEEP: Duration = Duration::from_secs(120);
+/// How often the state of the sessions is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a look goes on when every peer that is there has said that it lacks something.
+const LACKING: Duration = Duration::from_secs(5);
+/// How long a busy peer is left alone.
+const BUSY: Duration = Duration::from_millis(200);
+/// Most bytes of content of one drive that came along unasked.
+const MAX_ALONG_BYTES: usize = 4 * 1024 * 1024;
+
+/// The look at one drive.
+pub(crate) struct Viewer {
+    drive: Arc<Drive>,
+    sources: Arc<Sources>,
+    sessions: Mutex<Vec<Arc<Session>>>,
+    /// Counts changes of the sessions and of the version.
+    changes: watch::Sender<u64>,
+    head: Mutex<Option<HeadEnvelope>>,
+    used: Mutex<Instant>,
+    along: Mutex<Along>,
+}
+
+/// Small content that came with the answers to `Open`, the oldest leaving first. Its hashes were checked.
+#[derive(Default)]
+struct Along {
+    blobs: HashMap<ContentId, Bytes>,
+    order: VecDeque<ContentId>,
+    bytes: usize,
+}
+
+impl Along {
+    fn insert(&mut self, hash: ContentId, bytes: Bytes) {
+        let len = bytes.len();
+        if self.blobs.insert(hash, bytes).is_none() {
+            self.order.push_back(hash);
+            self.bytes += len;
+        }
+        while self.bytes > MAX_ALONG_BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.bytes -= self.blobs.remove(&oldest).map_or(0, |bytes| bytes.len());
+        }
+    }
+}
+
+impl Viewer {
+    /// The look at a drive that goes on already, or a new one.
+    pub(crate) fn of(shared: &Arc<Shared>, drive: &Arc<Drive>, hints: &Hints, path: Option<Vec<u8>>) -> Arc<Self> {
+        let mut viewers = lock(&shared.viewers);
+        if let Some(viewer) = viewers.get(&drive.id) {
+            viewer.touch();
+            viewer.sources.add_hints(hints);
+            return viewer.clone();
+        }
+        let wanted = Wanted { path, prefetch: true };
+        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, wanted);
+        let viewer = Arc::new(Self {
+            drive: drive.clone(),
+            sources,
+            sessions: Mutex::default(),
+            changes: watch::Sender::new(0),
+            head: Mutex::default(),
+            used: Mutex::new(Instant::now()),
+            along: Mutex::default(),
+        });
+        viewers.insert(drive.id, viewer.clone());
+        drop(viewers);
+        tokio::spawn(viewer.clone().tend(Arc::downgrade(shared), opened));
+        viewer
+    }
+
+    /// The newest version that any peer has shown.
+    ///
+    /// # Errors
+    /// Nobody has shown one in time.
+    pub(crate) async fn head(&self, patience: Duration) -> Result<HeadEnvelope, DriveError> {
+        self.touch();
+        let deadline = Instant::now() + patience;
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if let Some(head) = lock(&self.head).clone() {
+                return Ok(head);
+            }
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return Err(DriveError::NoPeers(self.sources.report()));
+            }
+        }
+    }
+
+    /// Content that came along, if it did.
+    pub(crate) fn along(&self, hash: &ContentId) -> Option<Bytes> {
+        lock(&self.along).blobs.get(hash).cloned()
+    }
+
+    /// Asks one peer after the other until one answers well.
+    ///
+    /// # Errors
+    /// None did in time, or our own disk failed.
+    pub(crate) async fn ask<T, F>(
+        &self,
+        patience: Duration,
+        request: impl Fn(Arc<Session>) -> F,
+    ) -> Result<T, DriveError>
+    where
+        F: Future<Output = Result<T, FetchError>>,
+    {
+        let begun = Instant::now();
+        let mut deadline = begun + patience;
+        let mut changes = self.changes.subscribe();
+        let mut lacking: HashSet<PeerId> = HashSet::new();
+        let mut last = None;
+        loop {
+            self.touch();
+            changes.borrow_and_update();
+            let next = self.live().into_iter().find(|session| !lacking.contains(&session.peer));
+            let Some(session) = next else {
+                if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                    let last = last.map(|error: FetchError| format!("; last: {error}")).unwrap_or_default();
+                    return Err(DriveError::Stalled(format!("{}{last}", self.sources.report())));
+                }
+                continue;
+            };
+            match request(session.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(FetchError::Local(error)) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(peer = %session.peer, %error, "asked in vain");
+                    match &error {
+                        FetchError::Busy => tokio::time::sleep(BUSY).await,
+                        FetchError::NotFound | FetchError::Stale => {
+                            lacking.insert(session.peer);
+                            deadline = deadline.min(begun + LACKING);
+                        }
+                        error => self.end(&session, error.is_fault()),
+                    }
+                    last = Some(error);
+                }
+            }
+        }
+    }
+
+    fn live(&self) -> Vec<Arc<Session>> {
+        lock(&self.sessions).iter().filter(|session| !session.is_ended()).cloned().collect()
+    }
+
+    fn end(&self, session: &Arc<Session>, is_fault: bool) {
+        session.end();
+        lock(&self.sessions).retain(|known| !Arc::ptr_eq(known, session));
+        if is_fault {
+            self.sources.ban(session.peer);
+        } else {
+            self.sources.on_ended(session.peer);
+        }
+    }
+
+    fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    /// Takes in sessions and versions until nobody has looked for a while.
+    async fn tend(self: Arc<Self>, shared: std::sync::Weak<Shared>, mut opened: mpsc::Receiver<Opened>) {
+        let mut announced = self.sources.announced();
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                next = opened.recv() => {
+                    let (Some(next), Some(shared)) = (next, shared.upgrade()) else { break };
+                    self.on_opened(&shared, next);
+                }
+                changed = announced.changed() => {
+                    let Some(shared) = shared.upgrade().filter(|_| changed.is_ok()) else { break };
+                    let head = announced.borrow_and_update().clone();
+                    if let Some((_, head)) = head {
+                        self.on_head(&shared, head);
+                    }
+                }
+                _ = tick.tick() => {
+                    let ended: Vec<_> =
+                        lock(&self.sessions).iter().filter(|session| session.is_ended()).cloned().collect();
+                    for session in ended {
+                        self.end(&session, false);
+                    }
+                    let is_idle = lock(&self.used).elapsed() > KEEP;
+                    if is_idle {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(shared) = shared.upgrade() {
+            lock(&shared.viewers).remove(&self.drive.id);
+        }
+    }
+
+    fn on_opened(&self, shared: &Shared, opened: Opened) {
+        let Opened { session, heads, blobs, .. } = opened;
+        let head = newest_of(&self.drive, heads);
+        // It may be behind what others have shown; one that shows nothing at all is of no use.
+        if head.is_none() && lock(&self.head).is_none() {
+            return self.sources.ban(session.peer);
+        }
+        // The version last: whoever waits for it finds here what came with it.
+        for (hash, bytes) in blobs {
+            lock(&self.along).insert(hash, bytes);
+        }
+        lock(&self.sessions).push(session);
+        if let Some(head) = head {
+            self.on_head(shared, head);
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn on_head(&self, shared: &Shared, head: HeadEnvelope) {
+        let version = head.body().counter;
+        {
+            let mut newest = lock(&self.head);
+            if newest.as_ref().is_some_and(|known| known.body().counter >= version) {
+                return;
+            }
+            *newest = Some(head.clone());
+        }
+        let mut row = self.drive.state().row;
+        row.files = head.body().files;
+        row.active = true;
+        if let Err(error) = shared.registry.store(&self.drive, row, Some(head)) {
+            tracing::warn!(drive = %self.drive.id, %error, "a version that is looked at cannot be kept");
+        }
+        self.changes.send_modify(|count| *count += 1);
+        let _ = shared.events.send(DriveEvent::Head { drive: self.drive.id, version });
+    }
+}
+
+/// Looks that go on, by drive.
+pub(crate) type Viewers = Mutex<HashMap<DriveId, Arc<Viewer>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
