@@ -52,7 +52,8 @@ impl Quotas {
         let mut groups: Vec<_> = at.filter_map(group).collect();
         groups.sort_unstable();
         groups.dedup();
-        if !self.peers.has_room(now, &peer, bytes) || !groups.iter().all(|group| self.groups.has_room(now, group, bytes))
+        if !self.peers.has_room(now, &peer, bytes)
+            || !groups.iter().all(|group| self.groups.has_room(now, group, bytes))
         {
             return Err(Reject::OverQuota);
         }
@@ -96,7 +97,8 @@ fn group(address: &Multiaddr) -> Option<[u8; 6]> {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();
             let is_shared = a == 100 && (b & 0xc0) == 64;
-            let is_local = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || is_shared;
+            let is_local =
+                ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || is_shared;
             // The first word of no global IPv6 address is 0.
             (!is_local).then_some([0, 0, 4, a, b, c])
         }

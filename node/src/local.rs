@@ -15,8 +15,8 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
-    Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, Reachability,
-    ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider,
+    Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
 };
 use p2p_drives::{
     CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,

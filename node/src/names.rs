@@ -22,8 +22,8 @@ use p2p_api::{ApiError, ErrorKind, Result};
 use p2p_drives::Ledger;
 use p2p_identity::{Keystore, SecretKind};
 use p2p_names::{
-    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, NamestoreError, RecordCache, Resolver,
-    Timestamp, ZoneEntry, ZoneKey, ZoneSecret,
+    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, NamestoreError, RecordCache, Resolver, Timestamp, ZoneEntry,
+    ZoneKey, ZoneSecret,
 };
 use tokio::sync::mpsc;
 

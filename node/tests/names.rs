@@ -19,7 +19,14 @@ fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     // Real revocations take days.
     config.names.revocation_difficulty = 3;
-    NodeOptions { home: home.join("home"), api: None, config, apps: Vec::new(), bootstrap: bootstrap.to_vec(), gateway: None }
+    NodeOptions {
+        home: home.join("home"),
+        api: None,
+        config,
+        apps: Vec::new(),
+        bootstrap: bootstrap.to_vec(),
+        gateway: None,
+    }
 }
 
 struct Home {

@@ -472,7 +472,19 @@ impl Names {
 pub fn is_name(text: &str) -> bool {
     let is_no_id = matches!(text.parse::<Link>(), Err(p2p_identity::LinkError::NotAnId { .. }));
     let (name, _) = split_name(text);
-    is_no_id && !name.is_empty() && !name.contains("://") && !name.contains(char::is_whitespace)
+    is_no_id
+        && !is_part_of_an_id(name)
+        && !name.is_empty()
+        && !name.contains("://")
+        && !name.contains(char::is_whitespace)
+}
+
+/// Whether a text looks like an id of which the end is missing: it is worth more to say so than to look for a name.
+fn is_part_of_an_id(name: &str) -> bool {
+    const LEAST_CHARS: usize = 20;
+    const ID_CHARS: usize = 56;
+    let is_symbol = |byte: u8| b"ybndrfg8ejkmcpqxot1uwisza345h769".contains(&byte);
+    (LEAST_CHARS..=ID_CHARS).contains(&name.len()) && name.bytes().all(is_symbol)
 }
 
 /// The name and the path behind it.
@@ -492,7 +504,7 @@ mod tests {
         for name in ["docs.alice", "p2p://docs.alice/x", "docs.alice/a/b", "alice"] {
             assert!(is_name(name), "{name}");
         }
-        for other in [id.as_str(), "", "http://example.org/", "a b"] {
+        for other in [id.as_str(), &id[..36], "", "http://example.org/", "a b"] {
             assert!(!is_name(other), "{other}");
         }
         assert_eq!(split_name("p2p://docs.alice/a/b"), ("docs.alice", "a/b"));

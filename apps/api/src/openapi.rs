@@ -79,7 +79,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
              line is `{\"error\": Problem}`. Unknown fields are to be ignored.",
         ))
         .build();
-    let operations = network_operations().into_iter().chain(drive_operations()).chain(names_operations()).chain(app_operations());
+    let operations =
+        network_operations().into_iter().chain(drive_operations()).chain(names_operations()).chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
         let path = operation.path.replace("{*", "{");
         let method = operation.method.clone();
@@ -198,9 +199,7 @@ fn names_operations() -> Vec<Operation> {
         post(routes::ZONES, "Makes a zone, or takes in one with its key.")
             .takes(json::<NewZone>())
             .answers(200, json::<ZoneInfo>()),
-        post(routes::ZONE_EXPORT, "The secret key of a zone.")
-            .at("zone", zone)
-            .answers(200, json::<ZoneSecretText>()),
+        post(routes::ZONE_EXPORT, "The secret key of a zone.").at("zone", zone).answers(200, json::<ZoneSecretText>()),
         Operation::get(routes::ZONE_FILE, "The public records of a zone as a zone file.")
             .at("zone", zone)
             .answers(200, json::<ZoneFile>()),
@@ -224,9 +223,7 @@ fn names_operations() -> Vec<Operation> {
         post(routes::NAMES_PUBLISH, "Publishes a zone again.")
             .query("zone", "The zone; not needed where there is one.")
             .answers(200, json::<Published>()),
-        post(routes::RESOLVE, "The records of a name.")
-            .takes(json::<ResolveName>())
-            .answers(200, json::<Resolved>()),
+        post(routes::RESOLVE, "The records of a name.").takes(json::<ResolveName>()).answers(200, json::<Resolved>()),
     ]
 }
 

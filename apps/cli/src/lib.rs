@@ -16,8 +16,8 @@ mod run;
 mod session;
 
 pub use environment::{
-    Environment, MakeBlock, NameTools, NodeEnvironment, NodeOptions, OpenBlock, RunningNode, Stay, Streams,
-    Verbosity, VerifyRevocation,
+    Environment, MakeBlock, NameTools, NodeEnvironment, NodeOptions, OpenBlock, RunningNode, Stay, Streams, Verbosity,
+    VerifyRevocation,
 };
 pub use node::{GatewaySetting, RelaySetting, StartOptions};
 pub use run::{run, run_node};

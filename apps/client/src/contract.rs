@@ -8,8 +8,8 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent,
-    NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry,
-    TreeQuery, routes,
+    NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream,
+    TransferEvent, TreeEntry, TreeQuery, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 

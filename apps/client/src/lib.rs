@@ -4,8 +4,8 @@
 mod client;
 mod connection;
 mod contract;
-mod names;
 mod file;
+mod names;
 mod response;
 mod upload;
 

@@ -78,9 +78,9 @@ impl BlockStore for DhtBlocks {
     async fn get(&self, key: &StorageKey) -> Result<Vec<Candidate>, StoreError> {
         let lookup = look_up(&self.network, key.as_bytes().to_vec(), LOOKUP_TIME).await?;
         let from_others = lookup.found.iter().filter(|found| found.from.is_some());
-        let newest = from_others.map(|found| &found.value).max_by_key(|value| {
-            Block::parse(value).map_or(0, |block| block.expiration().as_micros())
-        });
+        let newest = from_others
+            .map(|found| &found.value)
+            .max_by_key(|value| Block::parse(value).map_or(0, |block| block.expiration().as_micros()));
         let mut candidates: Vec<Candidate> = Vec::new();
         match newest {
             Some(newest) => self.remember(key, newest),

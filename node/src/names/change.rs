@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use p2p_api::{
-    ApiError, NameChange, Publication, Published, RemoveRecords, Result, SetRecord, ZoneRecord,
-};
+use p2p_api::{ApiError, NameChange, Publication, Published, RemoveRecords, Result, SetRecord, ZoneRecord};
 use p2p_names::{
     Flags, Label, LabelEntry, Lifetime, PublicationState, StoredRecord, ZoneEntry, data_from_text, data_to_text,
 };
@@ -30,9 +28,9 @@ impl Names {
             let record = stored_record(&set)?;
             let changed = inner.state().namestore.set(&zone.zone, &label, vec![record]);
             changed.map_err(|error| failed(&error))?;
-            let warning = label.has_upper_case().then(|| {
-                "programs that ask through DNS cannot reach a label with capital letters".to_owned()
-            });
+            let warning = label
+                .has_upper_case()
+                .then(|| "programs that ask through DNS cannot reach a label with capital letters".to_owned());
             Ok((zone, label, warning))
         })
         .await?;
@@ -148,8 +146,9 @@ impl Names {
 
 fn stored_record(set: &SetRecord) -> Result<StoredRecord> {
     let record_type = record_type(&set.record_type)?;
-    let data = data_from_text(record_type, &set.value)
-        .map_err(|error| ApiError::invalid(format!("{:?} is no value of {record_type}: {}", set.value, chain(&error))))?;
+    let data = data_from_text(record_type, &set.value).map_err(|error| {
+        ApiError::invalid(format!("{:?} is no value of {record_type}: {}", set.value, chain(&error)))
+    })?;
     let mut flags = Flags::NONE;
     if set.private {
         flags = flags.with(Flags::PRIVATE);

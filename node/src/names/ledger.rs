@@ -179,10 +179,12 @@ mod tests {
         for storage in [&mut rows as &mut dyn NamestoreStorage, &mut memory] {
             for (zone, name) in zones.into_iter().zip(["b", "a"]) {
                 storage.put_zone(&ZoneEntry { name: name.parse().expect("a label"), zone }).expect("put");
-                let entries: Vec<_> = ["x", "@", "äö", "www"].map(|label| {
-                    let records = vec![StoredRecord::new(RecordType::TXT, label.into())];
-                    (label.parse().expect("a label"), LabelEntry { records, ..LabelEntry::default() })
-                }).into();
+                let entries: Vec<_> = ["x", "@", "äö", "www"]
+                    .map(|label| {
+                        let records = vec![StoredRecord::new(RecordType::TXT, label.into())];
+                        (label.parse().expect("a label"), LabelEntry { records, ..LabelEntry::default() })
+                    })
+                    .into();
                 storage.put_labels(&zone, &entries).expect("put");
             }
             storage.remove_zone(&zones[1]).expect("removed");

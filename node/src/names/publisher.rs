@@ -180,7 +180,8 @@ impl Publisher {
         loop {
             let behind: Option<Label> = after.take();
             let page = blocking(&self.inner, move |inner| {
-                let page = inner.state().namestore.page(&zone, behind.as_ref(), PAGE).map_err(|error| failed(&error))?;
+                let page =
+                    inner.state().namestore.page(&zone, behind.as_ref(), PAGE).map_err(|error| failed(&error))?;
                 Ok(page.into_iter().map(|(label, entry)| (label, entry.due(now()))).collect::<Vec<_>>())
             });
             match page.await {

@@ -5,13 +5,11 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use p2p_api::{
-    ApiError, ErrorKind, ImportZoneFile, ImportedZoneFile, NewZone, Result, SkippedRecord, ZoneFile, ZoneInfo, ZoneKind,
-    ZoneSecretText,
+    ApiError, ErrorKind, ImportZoneFile, ImportedZoneFile, NewZone, Result, SkippedRecord, ZoneFile, ZoneInfo,
+    ZoneKind, ZoneSecretText,
 };
 use p2p_identity::SecretKind;
-use p2p_names::{
-    ImportOptions, Label, MAX_ZONE_FILE_BYTES, ZoneEntry, ZoneSecret, ZoneType, import_zone_file,
-};
+use p2p_names::{ImportOptions, Label, MAX_ZONE_FILE_BYTES, ZoneEntry, ZoneSecret, ZoneType, import_zone_file};
 use zeroize::Zeroizing;
 
 use super::ledger::Row;

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use libp2p::{Multiaddr, StreamProtocol};
+use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
 use p2p_transport::{PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
-use p2p_dht::Reject;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 

@@ -72,8 +72,7 @@ pub(crate) fn run_block(context: &mut Context, call: Block) -> Result<()> {
             Ok(())
         }
         Block::Open { zone, label, block } => {
-            let opened =
-                (tools(context)?.open_block)(OpenBlock { zone, label, block }).map_err(Failure::usage)?;
+            let opened = (tools(context)?.open_block)(OpenBlock { zone, label, block }).map_err(Failure::usage)?;
             context.console.emit(&opened)?;
             for field in ["valid", "reason", "expires", "rdata"] {
                 say_field(context, &opened, field)?;
