@@ -143,10 +143,13 @@ impl Publisher {
             if self.running.contains_key(&place) {
                 continue;
             }
-            self.running.insert(place.clone(), self.asking.remove(&place).unwrap_or_default());
+            let asking = self.asking.remove(&place).unwrap_or_default();
+            // Who asks wants to know how many store it, also when an earlier job was quick enough to see the change.
+            let when = if asking.is_empty() { When::Due } else { When::Now };
+            self.running.insert(place.clone(), asking);
             let inner = self.inner.clone();
             self.jobs.spawn(async move {
-                let result = publish_label(&inner, place.0, &place.1, When::Due).await;
+                let result = publish_label(&inner, place.0, &place.1, when).await;
                 (place, result)
             });
         }
