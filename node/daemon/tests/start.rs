@@ -17,7 +17,7 @@ fn p2pnode(home: &Path, args: &[&str]) -> Command {
 
 /// A started daemon and its ready line. Listens on this computer only, on any port.
 fn start(home: &Path) -> (Child, String) {
-    let args = ["start", "--json", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0"];
+    let args = ["start", "--json", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "127.0.0.1:0"];
     let mut child = p2pnode(home, &args).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -44,7 +44,8 @@ fn a_daemon_tells_when_it_is_ready_and_ends_well_by_either_signal() {
         assert_eq!(ready["event"], "ready");
         assert!(ready["listen"][0].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"), "{ready}");
         assert_eq!(ready["api"], home.path().join("api.sock").to_str().unwrap());
-        assert!(ready["peer_id"].is_string() && ready["gateway"].is_null());
+        assert!(ready["peer_id"].is_string(), "{ready}");
+        assert!(ready["gateway"].as_str().unwrap().starts_with("http://p2pnode.localhost:"), "{ready}");
     }
 }
 
