@@ -21,8 +21,11 @@ const MAX_REMEMBERED: usize = 2_048;
 pub(crate) struct DhtBlocks {
     network: Network,
     /// The newest block of each key that came from others, until it expires.
-    remembered: Mutex<HashMap<[u8; 64], (Vec<u8>, Instant)>>,
+    remembered: Mutex<HashMap<[u8; 64], Remembered>>,
 }
+
+/// A block, and when it came.
+type Remembered = (Vec<u8>, Instant);
 
 /// What a lookup came to.
 pub(super) struct Lookup {

@@ -12,6 +12,9 @@ const TABLE: LedgerTable = LedgerTable::NameSystem;
 /// Rows read at a time.
 const PAGE: usize = 1_000;
 
+/// A row.
+type KeyAndValue = (Vec<u8>, Vec<u8>);
+
 /// What a row is about.
 #[derive(Clone, Copy)]
 pub(super) enum Row {
@@ -66,8 +69,8 @@ impl NameRows {
         Ok(self.scan(&[row.prefix()])?.into_iter().map(|(_, value)| value).collect())
     }
 
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
-        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<KeyAndValue>, StorageError> {
+        let mut rows: Vec<KeyAndValue> = Vec::new();
         loop {
             let after = rows.last().map(|(key, _)| key.clone());
             let page = self.ledger.scan(TABLE, prefix, after.as_deref(), PAGE).map_err(failed)?;

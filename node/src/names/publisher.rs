@@ -35,6 +35,8 @@ pub(super) enum Note {
 }
 
 type Place = (ZoneKey, Label);
+/// What a job came to, and when its label is due again.
+type Done = p2p_api::Result<(Outcome, Timestamp)>;
 
 /// See the module.
 pub(crate) struct Publisher {
@@ -47,7 +49,7 @@ pub(crate) struct Publisher {
     asking: HashMap<Place, Vec<oneshot::Sender<Outcome>>>,
     /// Who wants to know of what is under way.
     running: HashMap<Place, Vec<oneshot::Sender<Outcome>>>,
-    jobs: JoinSet<(Place, Result<(Outcome, Timestamp), p2p_api::ApiError>)>,
+    jobs: JoinSet<(Place, Done)>,
     revocations_at: Instant,
     had_peers: bool,
 }
@@ -155,7 +157,7 @@ impl Publisher {
         }
     }
 
-    fn on_done(&mut self, place: Place, result: Result<(Outcome, Timestamp), p2p_api::ApiError>) {
+    fn on_done(&mut self, place: Place, result: Done) {
         let replies = self.running.remove(&place).unwrap_or_default();
         let (outcome, due) = match result {
             Ok((outcome @ Outcome::Stored(0), _)) => {

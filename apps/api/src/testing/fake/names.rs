@@ -62,7 +62,7 @@ impl FakeNode {
             (None, _) => return Err(ApiError::invalid("there are several zones")),
             (Some(wanted), zones) => zones
                 .iter_mut()
-                .find(|zone| zone.name == wanted || zone.ztld == wanted)
+                .find(|zone| zone.name == wanted || zone.ztld.eq_ignore_ascii_case(wanted))
                 .ok_or_else(|| ApiError::not_found(format!("there is no zone {wanted:?}")))?,
         };
         work(zone)
