@@ -145,6 +145,16 @@ impl Config {
                 reason: format!("a network's name is 1 to {MAX_NETWORK_BYTES} of a-z, 0-9 and -"),
             });
         }
+        for (key, texts) in [("transport.listen", &self.transport.listen), ("dht.bootstrap", &self.dht.bootstrap)] {
+            if let Some(text) = texts.iter().find(|text| text.parse::<libp2p::Multiaddr>().is_err() || text.is_empty())
+            {
+                return Err(ConfigError::Value {
+                    key,
+                    value: format!("{text:?}"),
+                    reason: "a multiaddr looks like /ip4/0.0.0.0/tcp/4001".to_owned(),
+                });
+            }
+        }
         if !(1..=1024 * 1024).contains(&self.cache_mib) {
             return Err(ConfigError::Value {
                 key: "cache_mib",

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
+/// Is there while a node runs, and after one that ended without saying goodbye.
+const RUNNING: &str = "running";
+
 /// A home that this process holds.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -64,6 +67,21 @@ impl Home {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::InUse(path.to_owned())),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// Notes that a node runs here; whether the one before it ended without saying goodbye.
+    pub(crate) fn begin_run(&self) -> bool {
+        let marker = self.join(RUNNING);
+        let was_left = marker.exists();
+        if let Err(error) = File::create(&marker) {
+            tracing::debug!(%error, "the start is not noted");
+        }
+        was_left
+    }
+
+    /// The node has said goodbye.
+    pub(crate) fn end_run(&self) {
+        let _ = std::fs::remove_file(self.join(RUNNING));
     }
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {

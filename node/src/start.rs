@@ -80,7 +80,7 @@ pub struct RunningNode {
     stop_network: CancellationToken,
     tasks: JoinSet<()>,
     network_task: tokio::task::JoinHandle<()>,
-    _home: Home,
+    home: Home,
 }
 
 /// Starts a node. When this returns its socket answers.
@@ -96,6 +96,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let me = PeerId::from(transport_key.public());
     let keystore = Keystore::open_or_create(home.path()).map_err(|e| keys(&e))?;
     let mut notices: Vec<String> = keystore.warnings().iter().map(ToString::to_string).collect();
+    let was_cut_off = home.begin_run();
     let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib).await?;
     let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
     let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
@@ -132,6 +133,13 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     })
     .map_err(|error| StartError::Store(error.to_string()))?;
     notices.extend(recovered);
+    if was_cut_off {
+        let shares = drives.list().into_iter().filter(|drive| drive.role == p2p_drives::Role::Owner).count();
+        notices.push(format!(
+            "the node did not end properly the last time; everything it had acknowledged is here, and its shared folders \
+             ({shares}) are looked through again"
+        ));
+    }
     for notice in &notices {
         tracing::warn!("{notice}");
     }
@@ -185,7 +193,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         stop_network,
         tasks,
         network_task,
-        _home: home,
+        home,
     })
 }
 
@@ -233,6 +241,7 @@ impl RunningNode {
         if tokio::time::timeout(GOODBYE, &mut self.network_task).await.is_err() {
             self.network_task.abort();
         }
+        self.home.end_run();
     }
 }
 

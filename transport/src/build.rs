@@ -5,11 +5,11 @@ use libp2p::core::transport::MemoryTransport;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::{Keypair, ed25519};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, Swarm, SwarmBuilder, Transport, noise, tcp, yamux};
+use libp2p::{PeerId, Swarm, SwarmBuilder, Transport, noise, quic, tcp, yamux};
 use p2p_identity::SecretKey;
 
-use crate::Config;
-use crate::tls::Tls;
+use crate::security::Security;
+use crate::{Config, DialGuard};
 
 /// Streams one connection may have open, in each direction (overlay.md, section 7).
 const MAX_STREAMS: usize = 256;
@@ -58,22 +58,39 @@ pub fn libp2p_peer_id(peer: &p2p_identity::PeerId) -> Option<PeerId> {
 /// A swarm over TCP, QUIC, the in-memory transport, and DNS names in front of them.
 ///
 /// TCP offers TLS 1.3 first, then Noise: with hardware help for its cipher TLS costs a fraction of what Noise costs per
-/// byte. Must be called inside a tokio runtime.
+/// byte. What `guard` refuses is never dialled. Must be called inside a tokio runtime.
 pub fn build_swarm<B: NetworkBehaviour>(
     keypair: Keypair,
     config: &Config,
+    guard: &DialGuard,
     behaviour: B,
 ) -> Result<Swarm<B>, BuildError> {
+    let (around_tcp, around_quic) = (guard.clone(), guard.clone());
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), (Tls::new, noise::Config::new), yamux_config)
-        .map_err(|error| BuildError::Transport { what: "TCP", reason: error.to_string() })?
-        .with_quic_config(|mut quic| {
-            quic.max_concurrent_stream_limit = MAX_STREAMS as u32;
-            quic.max_stream_data = QUIC_STREAM_WINDOW;
-            quic.max_connection_data = QUIC_CONNECTION_WINDOW;
-            quic
+        .with_other_transport(|keypair| {
+            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+            let security = Security::new(keypair)?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
+                around_tcp
+                    .around(tcp)
+                    .upgrade(Version::V1Lazy)
+                    .authenticate(security)
+                    .multiplex(yamux_config())
+                    .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))),
+            )
         })
+        .map_err(|error| BuildError::Transport { what: "TCP", reason: format!("{error:?}") })?
+        .with_other_transport(|keypair| {
+            let mut config = quic::Config::new(keypair);
+            config.max_concurrent_stream_limit = MAX_STREAMS as u32;
+            config.max_stream_data = QUIC_STREAM_WINDOW;
+            config.max_connection_data = QUIC_CONNECTION_WINDOW;
+            around_quic
+                .around(quic::tokio::Transport::new(config))
+                .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        })
+        .map_err(|error| BuildError::Transport { what: "QUIC", reason: format!("{error:?}") })?
         .with_other_transport(|keypair| {
             let noise = noise::Config::new(keypair)?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(

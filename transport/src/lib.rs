@@ -5,7 +5,9 @@ mod behaviour;
 mod book;
 mod build;
 mod config;
+mod guard;
 mod limits;
+mod security;
 mod streams;
 mod tls;
 
@@ -14,6 +16,7 @@ pub use behaviour::{Behaviour, BehaviourEvent};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig};
+pub use guard::DialGuard;
 pub use limits::{Limits, Refusal, Refusals};
 pub use streams::{ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams};
 pub use tls::TlsError;

@@ -142,6 +142,10 @@ impl Walk {
             }
         }
         names::sort(&mut entries);
+        if is_home(disk) {
+            let reason = "the folder holds the keys of a node";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
         let rules = if entries.iter().any(Found::is_rules) {
             Some(Rules::read(disk, |line| self.report.skip(names::join(&path, rules::FILE), line))?)
         } else {
@@ -185,11 +189,17 @@ enum After {
 fn after(error: &io::Error) -> After {
     match error.kind() {
         io::ErrorKind::PermissionDenied => After::Skip("the folder may not be read"),
+        io::ErrorKind::Unsupported => After::Skip("the folder holds the keys of a node"),
         // Paths are read from the root of the file system, and that is bounded.
         io::ErrorKind::InvalidFilename => After::Skip("the whole path is too long for this system"),
         _ if is_gone(error) => After::Forget,
         _ => After::Fail,
     }
+}
+
+/// Whether a folder is the home of a node: whoever reads its keys is that node.
+fn is_home(folder: &Path) -> bool {
+    ["keystore", "transport.key"].iter().all(|file| folder.join(file).exists())
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -199,7 +209,7 @@ fn is_gone(error: &io::Error) -> bool {
 fn failed(disk: &Path, error: &io::Error) -> Stopped {
     let kind = match error.kind() {
         io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::PermissionDenied => ErrorKind::NotAllowed,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => ErrorKind::NotAllowed,
         _ => ErrorKind::Io,
     };
     Stopped::Failed(ApiError::new(kind, format!("cannot read the folder {}: {error}", disk.display())))

@@ -121,6 +121,10 @@ async fn check_folder(path: &Path) -> Result<PathBuf> {
             .with_hint("send the full path, beginning with /"));
     }
     let real = tokio::fs::canonicalize(path).await.map_err(|error| unreachable_folder(path, &error))?;
+    if ["/proc", "/sys", "/dev"].iter().any(|system| real.starts_with(system)) {
+        let error = format!("cannot share {shown}: what lies there is made by the system as it is read");
+        return Err(ApiError::invalid(error).with_hint("copy what you want to share into a folder"));
+    }
     let metadata = tokio::fs::metadata(&real).await.map_err(|error| unreachable_folder(path, &error))?;
     if !metadata.is_dir() {
         return Err(ApiError::invalid(format!("cannot share {shown}: it is not a folder"))

@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// … or after this long, where changes never end.
 const AT_MOST: Duration = Duration::from_secs(2);
 /// How often the folder is looked through where the system cannot watch it.
-const POLL_EVERY: Duration = Duration::from_secs(60);
+const POLL_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked through although it is watched: watchers lose events.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -42,10 +42,13 @@ impl Watch {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 let seconds = POLL_EVERY.as_secs();
+                let hint = match error.kind {
+                    notify::ErrorKind::MaxFilesWatch => "; raising fs.inotify.max_user_watches helps",
+                    _ => "",
+                };
                 warn!(
                     folder = %folder.display(), %error,
-                    "the folder cannot be watched, it is looked through every {seconds} s; \
-                     raising fs.inotify.max_user_watches may help"
+                    "the folder cannot be watched, it is looked through every {seconds} s{hint}"
                 );
                 None
             }

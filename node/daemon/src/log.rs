@@ -1,7 +1,7 @@
 //! The log on stderr: `P2PNODE_LOG` wins over `-v` and `-q`.
 
 use std::env;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -28,7 +28,12 @@ pub fn init_log(verbosity: Verbosity, more: i8) -> Result<(), LogError> {
         _ => EnvFilter::builder().parse(filter(verbosity, more))?,
     };
     // It fails only if a log is set up already, and that one is as good.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use p2p_identity::{DriveId, Hints, Link};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::DriveError;
 use crate::blob::{Decoder, Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
@@ -30,10 +30,12 @@ use crate::wire::{Get, Request};
 
 /// Entries handed on at a time.
 const PAGE: usize = 512;
-/// First piece of a file that is read, in bytes.
-const FIRST_PIECE_BYTES: u64 = 64 * 1024;
-/// Further pieces. With those ahead they bound what one slow reader holds to 1.5 MiB.
+/// First piece of a file that is read, in bytes, and every piece where the budget is used up.
+const SHORT_PIECE_BYTES: u64 = 64 * 1024;
+/// Further pieces.
 const PIECE_BYTES: u64 = 512 * 1024;
+/// Such pieces held by all readers together: 32 MiB.
+pub(crate) const MAX_LARGE_PIECES: usize = 64;
 /// Pieces fetched at a time: 15 MiB a second at 100 ms.
 const PIECES_AHEAD: usize = 3;
 
@@ -145,11 +147,12 @@ impl Drives {
             return Err(DriveError::Invalid(format!("the range begins at byte {start}, the file has {size}")));
         }
         let len = end - start;
+        let budget = view.shared.read_ahead.clone();
         let reader = Arc::new(Reader { view, path: path.to_path(), version });
         let ahead = if reader.view.there.is_some() { PIECES_AHEAD } else { 1 };
-        let pieces = stream::iter(pieces(start, end)).map(move |piece| {
+        let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
             let reader = reader.clone();
-            async move { reader.read(piece).await }
+            async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
         });
         let bytes = pieces.buffered(ahead);
         Ok(Content { entry, start, len, stream: bytes.boxed() })
@@ -257,14 +260,40 @@ impl View {
     }
 }
 
-/// The pieces in which bytes `start..end` are read. The first is short, so that it comes soon.
-fn pieces(start: u64, end: u64) -> impl Iterator<Item = Range<u64>> {
-    let first = end.min((start / FIRST_PIECE_BYTES + 1) * FIRST_PIECE_BYTES);
-    std::iter::successors(Some(start..first), move |before| {
-        let next = end.min((before.end / PIECE_BYTES + 1) * PIECE_BYTES);
-        Some(before.end..next)
+/// The pieces in which bytes `start..end` are read, each with its place in the budget for large pieces, if it has one. The
+/// first is short, so that it comes soon; so are all where many readers have used up the budget, or each slow reader
+/// would hold as much as a fast one.
+fn pieces(
+    start: u64,
+    end: u64,
+    budget: Arc<Semaphore>,
+) -> impl Iterator<Item = (Range<u64>, Option<OwnedSemaphorePermit>)> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let place = if at == start { None } else { budget.clone().try_acquire_owned().ok() };
+        let len = if place.is_some() { PIECE_BYTES } else { SHORT_PIECE_BYTES };
+        let next = end.min((at / len + 1) * len);
+        let piece = at..next;
+        at = next;
+        Some((piece, place))
     })
-    .take_while(|piece| !piece.is_empty())
+}
+
+/// Bytes that keep their place in the budget until nobody holds them any more.
+fn held(bytes: Bytes, place: Option<OwnedSemaphorePermit>) -> Bytes {
+    struct Held(Bytes, #[allow(dead_code, reason = "it is given back when this is dropped")] OwnedSemaphorePermit);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    match place {
+        Some(place) => Bytes::from_owner(Held(bytes, place)),
+        None => bytes,
+    }
 }
 
 /// Reads a file piece by piece.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::DriveError;
+use crate::browse::MAX_LARGE_PIECES;
 use crate::content::Outboards;
 use crate::folder::Folder;
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
@@ -67,6 +68,10 @@ pub(crate) struct Shared {
     decoy: ReadKey,
     changed: tokio::sync::Notify,
     folders: Mutex<HashMap<DriveId, Arc<Folder>>>,
+    /// Places for large pieces that readers hold.
+    pub(crate) read_ahead: Arc<tokio::sync::Semaphore>,
+    /// Held while it is decided whether a folder may become a copy.
+    preparing: Mutex<()>,
     pub(crate) viewers: Viewers,
     pub(crate) events: tokio::sync::broadcast::Sender<DriveEvent>,
 }
@@ -168,6 +173,8 @@ impl Drives {
             decoy: ReadKey::of_public(&DriveId::from(decoy)),
             changed: tokio::sync::Notify::new(),
             folders: Mutex::default(),
+            read_ahead: Arc::new(tokio::sync::Semaphore::new(MAX_LARGE_PIECES)),
+            preparing: Mutex::default(),
             viewers: Viewers::default(),
             events,
         });
@@ -376,53 +383,65 @@ impl Drives {
     ) -> Result<Following, DriveError> {
         let id = drive_of(link)?;
         let (this, path) = (self.clone(), target.to_owned());
-        let (drive, folder) = tokio::task::spawn_blocking(move || this.prepare_copy(id, &path)).await??;
-        let work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
+        let Prepared { drive, folder, work, made } =
+            tokio::task::spawn_blocking(move || this.prepare_copy(id, &path)).await??;
         let patience = patience.unwrap_or(DEFAULT_PATIENCE);
-        let follower = Follower::start(self.shared.clone(), drive, folder, &link.hints, links, patience, progress);
-        Ok(Following { drives: self.clone(), id, follower, is_complete: false, _work: work })
+        let (shared, of) = (self.shared.clone(), drive.clone());
+        let follower = Follower::start(shared, drive, folder, &link.hints, links, patience, progress);
+        Ok(Following { drives: self.clone(), drive: of, follower, is_complete: false, made, _work: work })
     }
 
-    fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<(Arc<Drive>, Arc<Folder>), DriveError> {
-        let other = self.shared.registry.of_folder(target).filter(|drive| drive.id != id);
+    /// Everything that may speak against a copy is asked before anything is changed. Blocks.
+    fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<Prepared, DriveError> {
+        // One at a time: two commands for one folder must not both find it free.
+        let _one = lock(&self.shared.preparing);
+        let registry = &self.shared.registry;
+        let other = registry.of_folder(target).filter(|drive| drive.id != id);
         if let Some(other) = other.filter(|drive| drive.state().row.active) {
             return Err(DriveError::FolderTaken { path: target.to_owned(), drive: other.id });
         }
-        let known = self.shared.registry.get(&id);
-        if let Some(drive) = &known {
-            let row = drive.state().row;
-            if row.role == Role::Owner && row.folder_path().as_deref() == Some(target) {
-                return Err(DriveError::Invalid("this folder is where the drive is shared from".into()));
-            }
+        let known = registry.get(&id);
+        let before = known.as_ref().map(|drive| drive.state());
+        let at = before.as_ref().and_then(|state| state.row.folder_path());
+        let (is_owner, is_active) =
+            before.as_ref().map_or((false, false), |state| (state.row.role == Role::Owner, state.row.active));
+        if is_owner && at.as_deref().is_some_and(|shared| target.starts_with(shared)) {
+            let reason =
+                "this folder lies where the drive is shared from: the copy would be shared with it, without end";
+            return Err(DriveError::Invalid(reason.into()));
         }
+        let is_ours = !is_owner && at.as_deref() == Some(target);
+        let has_moved = !is_owner && !is_ours && at.as_ref().is_some_and(|at| !at.exists());
+        if let Some(at) = at.filter(|_| !is_owner && !is_ours && !has_moved && is_active) {
+            return Err(DriveError::CopiedElsewhere { path: at, drive: id });
+        }
+        let made = (!target.exists()).then(|| target.to_owned());
         let folder = Folder::create(target).map_err(DriveError::io(format!("make {}", target.display())))?;
-        let is_ours = known.as_ref().is_some_and(|drive| drive.state().row.folder_path().as_deref() == Some(target));
-        if !is_ours && !folder.is_empty().map_err(DriveError::io(format!("list {}", target.display())))? {
+        let may_hold_files = is_ours || has_moved;
+        if !may_hold_files && !folder.is_empty().map_err(DriveError::io(format!("list {}", target.display())))? {
             return Err(DriveError::TargetNotEmpty(target.to_owned()));
         }
         let drive = match known {
             // The owner's drive is copied elsewhere without a row of its own: it stays the owner's.
-            Some(drive) if drive.state().row.role == Role::Owner => {
-                return Ok((
-                    Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)),
-                    Arc::new(folder),
-                ));
-            }
-            Some(drive) if is_ours => {
-                let state = drive.state();
-                let row = DriveRow { active: true, complete: false, ..state.row };
-                self.shared.registry.store(&drive, row, state.head)?;
-                drive
-            }
-            Some(drive) => {
-                let title = drive.state().row.title;
-                self.shared.registry.store(&drive, DriveRow::new(Role::Mirror, Some(target), title), None)?;
-                drive
-            }
-            None => self.shared.registry.insert(id, DriveRow::new(Role::Mirror, Some(target), String::new()))?,
+            Some(_) if is_owner => Arc::new(Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None)),
+            Some(drive) => drive,
+            None => registry.insert(id, DriveRow::new(Role::Mirror, Some(target), String::new()))?,
         };
+        let work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
+        if let Some(state) = before.filter(|_| !is_owner) {
+            // What lies in a folder that was moved is judged by the version it had; elsewhere there is no version yet.
+            let head = state.head.filter(|_| may_hold_files);
+            let row = DriveRow {
+                role: Role::Mirror,
+                active: true,
+                complete: false,
+                folder: DriveRow::new(Role::Mirror, Some(target), String::new()).folder,
+                ..state.row
+            };
+            registry.store(&drive, row, head)?;
+        }
         lock(&self.shared.folders).remove(&id);
-        Ok((drive, Arc::new(folder)))
+        Ok(Prepared { drive, folder: Arc::new(folder), work, made })
     }
 
     fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
@@ -462,12 +481,22 @@ impl Drives {
     }
 }
 
+/// A copy that nothing speaks against.
+struct Prepared {
+    drive: Arc<Drive>,
+    folder: Arc<Folder>,
+    work: tokio::sync::OwnedMutexGuard<()>,
+    /// The target, if it was not there before.
+    made: Option<PathBuf>,
+}
+
 /// A drive that is being copied into a folder, now and whenever it changes. Ends when dropped.
 pub struct Following {
     drives: Drives,
-    id: DriveId,
+    drive: Arc<Drive>,
     follower: Follower,
     is_complete: bool,
+    made: Option<PathBuf>,
     _work: tokio::sync::OwnedMutexGuard<()>,
 }
 
@@ -483,16 +512,39 @@ impl Following {
         let copied = loop {
             match self.follower.next().await {
                 Err(error @ (DriveError::NoPeers(_) | DriveError::Stalled(_))) if self.is_complete => {
-                    tracing::debug!(drive = %self.id, %error, "the next version cannot be had yet");
+                    tracing::debug!(drive = %self.drive.id, %error, "the next version cannot be had yet");
                     tokio::time::sleep(PAUSE).await;
                 }
-                result => break result?,
+                Err(error) => {
+                    self.forget_attempt();
+                    return Err(error);
+                }
+                Ok(copied) => break copied,
             }
         };
         self.is_complete = true;
         self.drives.shared.changed.notify_waiters();
-        let _ = self.drives.shared.events.send(DriveEvent::Copied { drive: self.id, version: copied.version });
+        let _ = self.drives.shared.events.send(DriveEvent::Copied { drive: self.drive.id, version: copied.version });
         Ok(copied)
+    }
+}
+
+impl Following {
+    /// A copy of which nothing came leaves nothing behind: no folder that it made, and no row of a drive that may not
+    /// even exist.
+    fn forget_attempt(&self) {
+        let state = self.drive.state();
+        if self.is_complete || state.head.is_some() || state.row.role != Role::Mirror {
+            return;
+        }
+        // Fails where something lies in it: then it is an interrupted copy, and the same command goes on with it.
+        let is_nothing = match &self.made {
+            Some(made) => std::fs::remove_dir(made).is_ok(),
+            None => false,
+        };
+        if is_nothing && let Err(error) = self.drives.shared.registry.forget(&self.drive.id) {
+            tracing::warn!(drive = %self.drive.id, %error, "a copy that failed is still listed");
+        }
     }
 }
 

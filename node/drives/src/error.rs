@@ -45,6 +45,14 @@ pub enum DriveError {
         /// The drive that has it.
         drive: DriveId,
     },
+    /// A node keeps one copy of a drive.
+    #[error("this node has a copy of the drive in {} already", .path.display())]
+    CopiedElsewhere {
+        /// Where.
+        path: PathBuf,
+        /// The drive.
+        drive: DriveId,
+    },
     /// Something else is being done with the drive.
     #[error("the drive is being imported or copied already")]
     Busy,

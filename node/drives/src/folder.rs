@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
@@ -49,16 +50,48 @@ pub(crate) struct Status {
 /// A folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    root: Arc<OwnedFd>,
+    path: PathBuf,
+    root: Mutex<Handle>,
     /// The directory used last: files come in index order, so the next one is mostly in the same.
-    last: Mutex<Option<(String, Arc<OwnedFd>)>>,
+    last: Mutex<Option<(String, Handle)>>,
+}
+
+/// An open directory. People move and replace directories while they are used, and a handle follows what was moved: so it
+/// counts only for a moment, then its path is looked at again.
+#[derive(Clone, Debug)]
+struct Handle {
+    fd: Arc<OwnedFd>,
+    at: Instant,
+    is_stale: bool,
+}
+
+/// How long a handle is believed: long enough for the files of a batch, too short for a person.
+const HANDLE_FOR: Duration = Duration::from_millis(20);
+
+impl Handle {
+    fn new(fd: OwnedFd) -> Self {
+        Self { fd: Arc::new(fd), at: Instant::now(), is_stale: false }
+    }
+
+    fn is_fresh(&self) -> bool {
+        !self.is_stale && self.at.elapsed() < HANDLE_FOR
+    }
 }
 
 impl Folder {
     /// Opens a folder that exists.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let root = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
-        Ok(Self { root: Arc::new(root), last: Mutex::new(None) })
+        let root = Handle::new(rustix::fs::open(path, DIRECTORY, Mode::empty())?);
+        Ok(Self { path: path.to_owned(), root: Mutex::new(root), last: Mutex::new(None) })
+    }
+
+    /// The folder that is at its path now.
+    fn root(&self) -> io::Result<Arc<OwnedFd>> {
+        let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
+        if !root.is_fresh() {
+            *root = Handle::new(rustix::fs::open(&self.path, DIRECTORY, Mode::empty())?);
+        }
+        Ok(root.fd.clone())
     }
 
     /// Opens a folder, making it and its parents first where they are missing.
@@ -142,6 +175,7 @@ impl Folder {
     /// Moves something out of the way, to another name in the same directory.
     pub(crate) fn move_aside(&self, path: &str, new_name: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        self.forget_last();
         Ok(rustix::fs::renameat(&*parent, name, &*parent, new_name)?)
     }
 
@@ -154,6 +188,7 @@ impl Folder {
     /// Removes an empty directory.
     pub(crate) fn remove_directory(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        self.forget_last();
         Ok(rustix::fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR)?)
     }
 
@@ -180,7 +215,7 @@ impl Folder {
 
     /// Whether nothing lies in the folder but what an earlier, unfinished run left.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
-        for entry in rustix::fs::Dir::read_from(&*self.root)? {
+        for entry in rustix::fs::Dir::read_from(&*self.root()?)? {
             let name = entry?;
             let bytes = name.file_name().to_bytes();
             if bytes != b"." && bytes != b".." && !name.file_name().to_str().is_ok_and(is_temporary_name) {
@@ -194,7 +229,7 @@ impl Folder {
     /// files.
     pub(crate) fn sync(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        rustix::fs::syncfs(&*self.root)?;
+        rustix::fs::syncfs(&*self.root()?)?;
         #[cfg(not(target_os = "linux"))]
         rustix::fs::sync();
         Ok(())
@@ -207,23 +242,35 @@ impl Folder {
     }
 
     fn directory(&self, path: &str) -> io::Result<Arc<OwnedFd>> {
+        let root = self.root()?;
         if path.is_empty() {
-            return Ok(self.root.clone());
+            return Ok(root);
         }
         if let Some((known, handle)) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner)
             && known == path
+            && handle.is_fresh()
         {
-            return Ok(handle.clone());
+            return Ok(handle.fd.clone());
         }
         let mut handle: Option<OwnedFd> = None;
         for component in path.split('/') {
             check_component(component)?;
-            let from = handle.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            let from = handle.as_ref().map_or(root.as_fd(), AsFd::as_fd);
             handle = Some(rustix::fs::openat(from, component, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?);
         }
-        let handle = Arc::new(handle.ok_or(io::ErrorKind::InvalidInput)?);
+        let handle = Handle::new(handle.ok_or(io::ErrorKind::InvalidInput)?);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_owned(), handle.clone()));
-        Ok(handle)
+        Ok(handle.fd)
+    }
+
+    /// Names in the folder may have changed since: what was opened before counts no more.
+    pub(crate) fn look_again(&self) {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner).is_stale = true;
+        self.forget_last();
+    }
+
+    fn forget_last(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -253,7 +300,8 @@ pub(crate) fn temporary_name(seed: &[u8]) -> String {
 
 /// Whether this is the name of a file that is being written.
 pub(crate) fn is_temporary_name(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(TEMPORARY_SUFFIX)
+    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(TEMPORARY_SUFFIX));
+    inner.is_some_and(|inner| inner.len() == 16 && inner.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 fn check_component(name: &str) -> io::Result<()> {

@@ -175,6 +175,15 @@ impl Registry {
         readers.entry(id).or_insert_with(|| Arc::new(Drive::new(id, row, None))).clone()
     }
 
+    /// Removes a drive's row.
+    pub(crate) fn forget(&self, id: &DriveId) -> Result<(), DriveError> {
+        let mut batch = Batch::new();
+        batch.delete(LedgerTable::Drive, *id.as_bytes());
+        self.ledger.commit(&batch)?;
+        lock(&self.drives).remove(id);
+        Ok(())
+    }
+
     /// Forgets a drive that was looked at.
     pub(crate) fn forget_reader(&self, id: &DriveId) {
         lock(&self.readers).remove(id);

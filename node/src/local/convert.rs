@@ -74,6 +74,9 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
         DriveError::FolderTaken { .. } => {
             (ErrorKind::Conflict, "name another folder, or `p2p unshare` the other drive")
         }
+        DriveError::CopiedElsewhere { .. } => {
+            (ErrorKind::Conflict, "bring that copy up to date, or `p2p unshare` it first; its files stay")
+        }
         DriveError::Busy => (ErrorKind::Conflict, "wait until the other command is done"),
         DriveError::Corrupt(_) => (ErrorKind::Corrupt, ""),
         DriveError::Unsupported(_) => (ErrorKind::Unsupported, ""),

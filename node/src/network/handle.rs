@@ -11,7 +11,7 @@ use libp2p::{Multiaddr, StreamProtocol};
 use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
-use p2p_transport::{PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
+use p2p_transport::{DialGuard, PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
@@ -76,6 +76,7 @@ pub(crate) struct Network {
     pub(super) me: PeerId,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) streams: StreamControl,
+    pub(super) guard: DialGuard,
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
     pub(super) dht_peers: watch::Receiver<usize>,
 }
@@ -164,6 +165,7 @@ impl Dialer for Network {
 
     async fn remember(&self, address: PeerAddr) {
         if let (Some(peer), Ok(multiaddr)) = (libp2p_peer_id(&address.peer), address.to_multiaddr_string().parse()) {
+            self.guard.give(&multiaddr);
             let _ = self.streams.add_address(peer, multiaddr).await;
         }
     }

@@ -16,7 +16,7 @@ use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
-use p2p_transport::{AddressScope, IncomingStream, PathKind, dialable_from, path_kind, scope};
+use p2p_transport::{AddressScope, DialGuard, IncomingStream, PathKind, dialable_from, path_kind, scope};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +62,7 @@ pub(crate) struct Behaviour {
 type DialReply = oneshot::Sender<Result<(PeerId, Multiaddr), String>>;
 
 struct Actor {
+    guard: DialGuard,
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
     snapshot: Arc<Mutex<Snapshot>>,
@@ -88,7 +89,8 @@ pub(crate) async fn spawn(
         p2p_transport::Behaviour::new(&keypair, &config.transport, &config.network, [(protocol.clone(), ACCEPT_QUEUE)]);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
     let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
-    let swarm = p2p_transport::build_swarm(keypair, &config.transport, Behaviour { transport, dht })
+    let guard = DialGuard::default();
+    let swarm = p2p_transport::build_swarm(keypair, &config.transport, &guard, Behaviour { transport, dht })
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
@@ -102,6 +104,7 @@ pub(crate) async fn spawn(
         }
     }
     let mut actor = Actor {
+        guard: guard.clone(),
         swarm,
         commands,
         snapshot: snapshot.clone(),
@@ -122,7 +125,8 @@ pub(crate) async fn spawn(
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
-    Ok((Network { me, commands: tx, streams, snapshot, dht_peers: seen_dht_peers }, incoming, task))
+    let network = Network { me, commands: tx, streams, guard, snapshot, dht_peers: seen_dht_peers };
+    Ok((network, incoming, task))
 }
 
 impl Actor {
@@ -185,6 +189,7 @@ impl Actor {
     }
 
     fn dial_address(&mut self, address: &Multiaddr) {
+        self.guard.give(address);
         if let Some(Protocol::P2p(peer)) = address.iter().last() {
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
         }
@@ -258,6 +263,7 @@ impl Actor {
     fn dial(&mut self, target: DialTarget, reply: DialReply) {
         let opts: DialOpts = match target {
             DialTarget::Address(address) => {
+                self.guard.give(&address);
                 if let Some(Protocol::P2p(peer)) = address.iter().last() {
                     self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
                 }
@@ -401,6 +407,7 @@ impl Actor {
             .counts()
             .map(|(reason, count)| (format!("connections_refused{{reason=\"{reason}\"}}"), count))
             .collect();
+        counters.push(("dials_refused".into(), self.guard.refused()));
         counters.push(("streams_refused".into(), behaviour.transport.streams.refused()));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);

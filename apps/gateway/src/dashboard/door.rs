@@ -18,7 +18,7 @@ const COOKIE_SECONDS: u32 = 7 * 24 * 3600;
 
 /// Lets a request pass with its [`super::sessions::Session`] as an extension, or shows how to get in.
 pub(crate) async fn check(State(desk): State<Desk>, mut request: Request<Body>, next: Next) -> Response {
-    let known = secret(request.headers()).and_then(|secret| desk.sessions.find(secret));
+    let known = secrets(request.headers()).find_map(|secret| desk.sessions.find(secret));
     let token = request.uri().query().and_then(|query| query_value(query, "token"));
     if let Some(token) = token.filter(|_| *request.method() == Method::GET) {
         return match desk.sessions.enter(&token) {
@@ -48,9 +48,10 @@ fn let_in(secret: &str) -> Response {
     response
 }
 
-fn secret(headers: &HeaderMap) -> Option<&str> {
+/// All values of our cookie: a page of another host may have set one of the same name, which must not lock the user out.
+fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).find_map(|cookie| {
+    cookies.flat_map(|value| value.split(';')).filter_map(|cookie| {
         let (name, value) = cookie.trim().split_once('=')?;
         (name == COOKIE).then_some(value)
     })
@@ -73,9 +74,10 @@ mod tests {
     #[test]
     fn only_the_own_cookie_is_read() {
         let headers = |value| HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(value))]);
-        assert_eq!(secret(&headers("a=1; p2pnode_session=abc; b=2")), Some("abc"));
+        let both = headers("a=1; p2pnode_session=abc; b=2; p2pnode_session=def");
+        assert_eq!(secrets(&both).collect::<Vec<_>>(), ["abc", "def"]);
         for other in ["", "p2pnode_session", "xp2pnode_session=abc", "a=p2pnode_session=abc"] {
-            assert_eq!(secret(&headers(other)), None, "{other}");
+            assert_eq!(secrets(&headers(other)).next(), None, "{other}");
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::wire::{Get, Request};
 use crate::{DriveError, MAX_BITMAP_BYTES};
 
 /// Bytes of one request. Long enough that opening a stream costs nothing and its window can grow; three in flight are
-/// below the 64 MiB that one peer may be asked for at a time.
+/// below the 64 MiB that one peer may be asked for at a time. Measured with 4 MiB 2.0 s, with 16 and 32 MiB 1.9 s for
+/// 1 GiB over loopback.
 pub(super) const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
 /// What was proven is made durable after this many bytes …
 const COMMIT_BYTES: u64 = 64 * 1024 * 1024;

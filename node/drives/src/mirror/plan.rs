@@ -32,6 +32,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(job: Arc<Job>, head: HeadEnvelope, scope: Scope) -> Self {
+        job.folder.look_again();
         let old = job.drive.head();
         let fresh = job.folder.is_empty().unwrap_or(false);
         Self { job, head, old, scope, fresh }
@@ -121,6 +122,9 @@ impl Plan {
         if is_temporary_name(entry.key().name()) {
             self.job.leave_out(&path, "this name is kept for files that are being written");
             return Ok(Going::On);
+        }
+        if self.scope == Scope::Changes {
+            self.make_parents(&path).map_err(DriveError::io(format!("make the folder of {path:?}")))?;
         }
         let version = entry.shown();
         match version.kind {
@@ -296,6 +300,16 @@ impl Plan {
         self.tree(old).lookup(&key).ok()?
     }
 
+    /// Folders on the way to a path, where somebody has moved or removed them: nothing says so in what has changed.
+    fn make_parents(&self, path: &str) -> io::Result<()> {
+        let Some((parent, _)) = path.rsplit_once('/') else { return Ok(()) };
+        if self.job.folder.status(parent).is_ok_and(|status| status.found == Found::Directory) {
+            return Ok(());
+        }
+        self.make_parents(parent)?;
+        self.make_directory(parent)
+    }
+
     fn make_directory(&self, path: &str) -> io::Result<()> {
         match self.job.folder.make_directory(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -308,6 +322,7 @@ impl Plan {
 
     /// The last pass, when all content is in place. Blocks.
     pub(super) fn finish(&self) -> Result<(), DriveError> {
+        self.job.folder.look_again();
         let mut directories = BTreeMap::new();
         for path in self.remove_old()? {
             self.add_parent(&path, &mut directories)?;

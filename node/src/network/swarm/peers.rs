@@ -13,6 +13,8 @@ impl Actor {
     pub(super) fn on_lan_peers(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         let mut peers = HashSet::new();
         for (peer, address) in found {
+            // The answer came over the link itself.
+            self.guard.give(&address);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
             peers.insert(peer);
         }

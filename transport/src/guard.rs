@@ -1,0 +1,229 @@
+//! Under every dial: no packet goes to a local address that only a stranger named (overlay.md, section 7, "dialling").
+//!
+//! A peer may claim any address for itself or for others, and Kademlia passes on what it hears; without this a node would
+//! knock at doors in its owner's network for anybody. Global addresses pass; local ones where they lie in the subnet of
+//! an interface of this computer (loopback is one), or were given by its user a short while ago.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use libp2p::Multiaddr;
+use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
+
+use crate::AddressScope;
+use crate::address::{ip_of, scope};
+
+/// How long an address that the user gave may be dialled.
+const GIVEN_FOR: Duration = Duration::from_secs(600);
+/// Most such addresses; the one given first leaves for a new one.
+const MAX_GIVEN: usize = 1_024;
+/// How long a list of interfaces is used. An interface that has just come up is known soon enough.
+const INTERFACES_FOR: Duration = Duration::from_secs(2);
+
+/// What may be dialled. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub struct DialGuard(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    given: Mutex<HashMap<IpAddr, Instant>>,
+    subnets: Mutex<Option<(Instant, Vec<Subnet>)>>,
+    refused: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Subnet {
+    ip: IpAddr,
+    prefix: u8,
+}
+
+impl Subnet {
+    fn contains(self, other: IpAddr) -> bool {
+        let same = |own: u128, other: u128, bits: u32| {
+            let shift = bits.saturating_sub(u32::from(self.prefix));
+            // A prefix of nothing would make the whole world local.
+            self.prefix > 0 && own.checked_shr(shift) == other.checked_shr(shift)
+        };
+        match (self.ip, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => same(own.to_bits().into(), other.to_bits().into(), 32),
+            (IpAddr::V6(own), IpAddr::V6(other)) => same(own.to_bits(), other.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl DialGuard {
+    /// The user gave this address (a flag, the configuration, `p2p dial`, a link), or it came from the local link itself:
+    /// it may be dialled for ten minutes.
+    pub fn give(&self, address: &Multiaddr) {
+        let Some(ip) = ip_of(address) else { return };
+        let mut given = lock(&self.0.given);
+        if given.len() >= MAX_GIVEN
+            && !given.contains_key(&ip)
+            && let Some(first) = given.iter().min_by_key(|(_, at)| **at).map(|(ip, _)| *ip)
+        {
+            given.remove(&first);
+        }
+        given.insert(ip, Instant::now());
+    }
+
+    /// Dials refused so far.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    fn allows(&self, address: &Multiaddr, now: Instant) -> bool {
+        if scope(address) == AddressScope::Global {
+            return true;
+        }
+        let Some(ip) = ip_of(address).map(|ip| ip.to_canonical()) else {
+            // In memory: no network at all.
+            return true;
+        };
+        if ip.is_multicast() || ip.is_unspecified() {
+            return false;
+        }
+        let is_given = lock(&self.0.given).get(&ip).is_some_and(|at| now.duration_since(*at) < GIVEN_FOR);
+        is_given || ip.is_loopback() || self.subnets(now).iter().any(|subnet| subnet.contains(ip))
+    }
+
+    fn subnets(&self, now: Instant) -> Vec<Subnet> {
+        let mut known = lock(&self.0.subnets);
+        match &*known {
+            Some((at, subnets)) if now.duration_since(*at) < INTERFACES_FOR => subnets.clone(),
+            _ => {
+                let subnets = own_subnets();
+                *known = Some((now, subnets.clone()));
+                subnets
+            }
+        }
+    }
+
+    /// A transport whose dials are guarded.
+    pub(crate) fn around<T>(&self, transport: T) -> Guarded<T> {
+        Guarded { transport, guard: self.clone() }
+    }
+}
+
+fn own_subnets() -> Vec<Subnet> {
+    let interfaces = if_addrs::get_if_addrs().inspect_err(|error| tracing::debug!(%error, "no list of interfaces"));
+    let subnet = |interface: if_addrs::Interface| match interface.addr {
+        if_addrs::IfAddr::V4(v4) => Subnet { ip: v4.ip.into(), prefix: v4.prefixlen },
+        if_addrs::IfAddr::V6(v6) => Subnet { ip: v6.ip.into(), prefix: v6.prefixlen },
+    };
+    interfaces.unwrap_or_default().into_iter().map(subnet).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// See [`DialGuard::around`].
+pub(crate) struct Guarded<T> {
+    transport: T,
+    guard: DialGuard,
+}
+
+impl<T: Transport + Unpin> Transport for Guarded<T> {
+    type Output = T::Output;
+    type Error = T::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<T::Error>> {
+        self.transport.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.transport.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<T::Dial, TransportError<T::Error>> {
+        if self.guard.allows(&address, Instant::now()) {
+            return self.transport.dial(address, options);
+        }
+        tracing::debug!(%address, "not dialled: a local address that only a stranger named");
+        self.guard.0.refused.fetch_add(1, Ordering::Relaxed);
+        Err(TransportError::MultiaddrNotSupported(address))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        Pin::new(&mut self.transport).poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::PortUse;
+    use libp2p::core::transport::dummy::DummyTransport;
+
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().expect("a multiaddr")
+    }
+
+    fn guard() -> DialGuard {
+        let guard = DialGuard::default();
+        let own = [("192.168.7.20", 24), ("fd00::5", 64), ("127.0.0.1", 8), ("10.0.0.1", 0)];
+        let subnets = own.map(|(ip, prefix)| Subnet { ip: ip.parse().expect("an address"), prefix });
+        // Far in the future, so that the test's own interfaces are never asked for.
+        *lock(&guard.0.subnets) = Some((Instant::now() + Duration::from_secs(3_600), subnets.to_vec()));
+        guard
+    }
+
+    #[test]
+    fn local_addresses_of_strangers_are_refused_and_counted_and_nothing_is_dialled() {
+        let guard = guard();
+        let mut transport = guard.around(DummyTransport::<()>::new());
+        for (text, passes) in [
+            ("/ip4/9.9.9.9/tcp/1", true),
+            ("/ip4/127.0.0.1/tcp/1", true),
+            ("/ip4/192.168.7.99/tcp/1", true),
+            ("/ip4/192.168.8.1/tcp/1", false),
+            ("/ip4/10.0.0.1/tcp/22", false),
+            ("/ip4/172.16.0.1/udp/1/quic-v1", false),
+            ("/ip4/100.64.0.1/tcp/1", false),
+            ("/ip4/169.254.169.254/tcp/80", false),
+            ("/ip4/224.0.0.251/udp/1/quic-v1", false),
+            ("/ip4/0.0.0.0/tcp/1", false),
+            ("/ip6/::ffff:10.1.2.3/tcp/1", false),
+            ("/ip6/fd00::9/tcp/1", true),
+            ("/ip6/fd01::9/tcp/1", false),
+            ("/ip6/fe80::1/tcp/1", false),
+            ("/ip6/2606:4700::1111/tcp/1", true),
+        ] {
+            assert_eq!(guard.allows(&address(text), Instant::now()), passes, "{text}");
+        }
+        let before = guard.refused();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let refused = transport.dial(address("/ip4/10.9.9.9/tcp/22"), options);
+        assert!(matches!(refused, Err(TransportError::MultiaddrNotSupported(_))));
+        assert_eq!(guard.refused(), before + 1);
+    }
+
+    #[test]
+    fn what_the_user_gave_may_be_dialled_for_a_while() {
+        let guard = guard();
+        let far = address("/ip4/10.9.9.9/tcp/4001");
+        guard.give(&far);
+        let now = Instant::now();
+        assert!(guard.allows(&far, now));
+        assert!(guard.allows(&address("/ip4/10.9.9.9/udp/4001/quic-v1"), now), "the same computer");
+        assert!(!guard.allows(&address("/ip4/10.9.9.8/tcp/4001"), now), "not its neighbour");
+        assert!(!guard.allows(&far, now + GIVEN_FOR));
+        for n in 0..2 * MAX_GIVEN as u32 {
+            guard.give(&address(&format!("/ip4/10.{}.{}.1/tcp/1", n / 256, n % 256)));
+        }
+        assert!(lock(&guard.0.given).len() <= MAX_GIVEN);
+    }
+}
