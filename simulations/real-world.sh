@@ -274,6 +274,34 @@ status=0; wait "$following" || status=$?
 ok "an edit arrives at a follower after $took ms, a rename moves nothing"
 "$p2pnode" --home "$work/o" stop; "$p2pnode" --home "$work/f" stop
 
+# Names: an owner, a bootstrap node, and a stranger that knows only the bootstrap node.
+start "$work/nb"; names_boot="$address"
+start "$work/no" --bootstrap "$names_boot"; start "$work/ns" --bootstrap "$names_boot"
+no() { "$p2p" --home "$work/no" name "$@"; }
+ns() { "$p2p" --home "$work/ns" name "$@"; }
+ztld="$(no zone create alice --json | field ztld)"
+[[ ${#ztld} == 58 ]] || fail "a zTLD of ${#ztld} symbols"
+"$p2p" --home "$work/no" share "$work/notes" --json > "$work/named.out"
+for _ in $(seq 100); do no set www A 192.0.2.7 --json > "$work/set.out"; [[ "$(field stored_on < "$work/set.out")" == 2 ]] && break; sleep 0.1; done
+[[ "$(field stored_on < "$work/set.out")" == 2 ]] || { cat "$work/set.out"; fail "a name is not stored on both other nodes"; }
+no set docs P2PDRIVE "$(field link < "$work/named.out")" > /dev/null
+no set secret TXT mine --private > /dev/null
+[[ "$(ns resolve "www.$ztld" A --json | field value)" == 192.0.2.7 ]] || fail "a stranger does not resolve the name"
+"$p2p" --home "$work/ns" clone "docs.$ztld" "$work/copy-named" > /dev/null
+same "$work/notes" "$work/copy-named" "clone by name"
+expect 4 "$p2p" --home "$work/ns" name resolve "secret.$ztld"
+expect 4 "$p2p" --home "$work/ns" name resolve "nothing.$ztld"
+begun=$(date +%s%N)
+no set www A 192.0.2.8 > /dev/null
+until [[ "$(ns resolve "www.$ztld" A --json | field value)" == 192.0.2.8 ]]; do sleep 0.02; done
+took=$((($(date +%s%N) - begun) / 1000000))
+((took < 2000)) || fail "an update is seen after $took ms"
+"$p2pnode" --home "$work/no" stop
+[[ "$(ns resolve "www.$ztld" A --fresh --json | field value)" == 192.0.2.8 ]] || fail "the name is gone with its owner"
+expect 4 "$p2p" --home "$work/ns" name resolve "www.alice"
+"$p2pnode" --home "$work/nb" stop; "$p2pnode" --home "$work/ns" stop
+ok "a stranger resolves a name and clones what it stands for, sees an update after $took ms, and needs no owner online"
+
 # Wrong input.
 expect 3 "$p2pnode" --home "$work/nobody" status
 expect 3 "$p2p" --home "$work/nobody" shares

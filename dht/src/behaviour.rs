@@ -1,5 +1,7 @@
 //! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
 
+mod values;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::announce::Announcements;
 use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, REPUBLISH, protocol};
+use crate::quota::Quotas;
 use crate::{Config, ModeRule, Observed, Persist, RecordKind, Store};
+use values::ValueQuery;
 
 /// Below this many peers in the table each new one may be a holder of our keys, so they are announced again.
 const SMALL_NETWORK: usize = 20;
@@ -54,6 +58,27 @@ pub enum Event {
         /// Whether the lookup of the holders succeeded.
         ok: bool,
     },
+    /// A value that proved itself was found.
+    Value {
+        /// The call.
+        query: QueryNumber,
+        /// Who had it; `None`: this node.
+        from: Option<PeerId>,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// No more values will come.
+    ValuesDone {
+        /// The call.
+        query: QueryNumber,
+    },
+    /// A value was put and read back.
+    Stored {
+        /// The call.
+        query: QueryNumber,
+        /// Other nodes that gave it back.
+        holders: Vec<PeerId>,
+    },
     /// This node answers queries from now on, or no longer.
     ModeChanged(Mode),
 }
@@ -84,6 +109,8 @@ pub struct Dht {
     announcements: Announcements<RecordKey>,
     announcing: HashMap<QueryId, RecordKey>,
     searches: HashMap<QueryId, Search>,
+    values: HashMap<QueryId, ValueQuery>,
+    quotas: Quotas,
     next_query: QueryNumber,
     rejected: Arc<AtomicU64>,
     connected_at: HashMap<PeerId, Vec<(ConnectionId, Multiaddr)>>,
@@ -143,6 +170,8 @@ impl Dht {
             announcements: Announcements::new(),
             announcing: HashMap::new(),
             searches: HashMap::new(),
+            values: HashMap::new(),
+            quotas: Quotas::new(),
             next_query: 0,
             rejected: Arc::default(),
             connected_at: HashMap::new(),
@@ -287,11 +316,15 @@ impl Dht {
                     self.rejected.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            kad::Event::InboundRequest { request: InboundRequest::PutRecord { record: Some(record), .. } } => {
-                let stored = self.kad.store_mut().put_checked(record, Instant::now(), SystemTime::now());
+            kad::Event::InboundRequest { request: InboundRequest::PutRecord { source, record: Some(record), .. } } => {
+                let now = Instant::now();
+                let at = self.connected_at.get(&source).map_or(&[][..], Vec::as_slice);
+                let allowed = self.quotas.take(now, source, at.iter().map(|(_, at)| at), record.value.len());
+                let store = self.kad.store_mut();
+                let stored = allowed.and_then(|()| store.put_checked(record, now, SystemTime::now()));
                 if let Err(reason) = stored {
                     self.rejected.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%reason, "record not stored");
+                    tracing::debug!(%reason, peer = %source, "record not stored");
                 }
             }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => self.on_progress(id, result, step.last),
@@ -323,7 +356,7 @@ impl Dht {
                     self.outputs.push_back(ToSwarm::GenerateEvent(event));
                 }
             }
-            _ => {}
+            other => self.on_value_progress(id, other, last),
         }
     }
 

@@ -5,6 +5,7 @@ mod behaviour;
 mod config;
 mod mode;
 mod persist;
+mod quota;
 mod records;
 mod store;
 
@@ -13,7 +14,7 @@ pub use config::{Config, ModeSetting};
 pub use mode::{ModeRule, Observed};
 pub use persist::{MemoryPersist, Persist};
 pub use records::{Checked, MAX_VALUE_BYTES, RecordKind, Reject};
-pub use store::{MAX_KEYS, MAX_PROVIDERS_PER_KEY, MAX_RECORDS, Store};
+pub use store::{MAX_KEYS, MAX_PROVIDERS_PER_KEY, MAX_RECORD_BYTES, MAX_RECORDS, Store};
 
 /// Whether a node answers queries.
 pub use libp2p::kad::Mode;

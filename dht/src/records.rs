@@ -11,8 +11,9 @@ pub trait RecordKind: Send + 'static {
     fn name(&self) -> &'static str;
     /// Whether keys of this shape belong to this kind.
     fn matches(&self, key: &[u8]) -> bool;
-    /// Checks that `value` belongs under `key`: shape, signature, expiry. Must be quick: it runs in the swarm loop.
-    fn check(&self, key: &[u8], value: &[u8], now: SystemTime) -> Result<Checked, Reject>;
+    /// Checks that `value` belongs under `key`, cheapest first: shape, expiry, that it is newer than the other value
+    /// `stored` under this key, and last the signature. Must be quick: it runs in the swarm loop.
+    fn check(&self, key: &[u8], value: &[u8], stored: Option<&[u8]>, now: SystemTime) -> Result<Checked, Reject>;
 }
 
 /// A value that proved itself.
@@ -46,4 +47,10 @@ pub enum Reject {
     /// A newer one is stored already.
     #[error("a newer record is stored")]
     Older,
+    /// The sender has stored as much as it may for now.
+    #[error("the sender has stored as many bytes as it may within an hour")]
+    OverQuota,
+    /// The store is full of records that lie nearer to this node.
+    #[error("the store is full of nearer records")]
+    Full,
 }

@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::PROVIDER_TTL;
 use crate::records::MAX_VALUE_BYTES;
-use crate::{Persist, RecordKind, Reject};
+use crate::{Checked, Persist, RecordKind, Reject};
 
 /// Most values stored.
 pub const MAX_RECORDS: usize = 16_384;
+/// Most bytes of all values together.
+pub const MAX_RECORD_BYTES: usize = 64 * 1024 * 1024;
+/// How long a value is kept without being put again (overlay.md 6, rule 8).
+const MAX_VALUE_AGE: Duration = Duration::from_secs(72 * 3600);
 /// Most keys with providers.
 pub const MAX_KEYS: usize = 65_536;
 /// Most providers of one key.
@@ -36,6 +40,7 @@ pub struct Store {
     persist: Box<dyn Persist>,
     records: HashMap<RecordKey, Stored>,
     records_by_distance: BTreeMap<KBucketDistance, RecordKey>,
+    record_bytes: usize,
     providers: HashMap<RecordKey, Vec<ProviderRecord>>,
     keys_by_distance: BTreeMap<KBucketDistance, RecordKey>,
     provided: HashSet<RecordKey>,
@@ -44,6 +49,8 @@ pub struct Store {
 struct Stored {
     record: Record,
     order: u64,
+    /// When the value itself expires.
+    valid_until: SystemTime,
 }
 
 /// A provider as it lies on disk.
@@ -60,6 +67,8 @@ struct ProviderRow {
 struct RecordRow {
     key: Vec<u8>,
     value: Vec<u8>,
+    /// Until when it is kept without being put again.
+    expires_s: u64,
 }
 
 impl Store {
@@ -74,6 +83,7 @@ impl Store {
             persist,
             records: HashMap::new(),
             records_by_distance: BTreeMap::new(),
+            record_bytes: 0,
             providers: HashMap::new(),
             keys_by_distance: BTreeMap::new(),
             provided: HashSet::new(),
@@ -87,26 +97,36 @@ impl Store {
         store
     }
 
-    /// Takes a value from a peer after its kind has checked it.
+    /// Takes a value from a peer, or from this node, after its kind has checked it. The same value again counts as put
+    /// again.
     pub fn put_checked(
         &mut self,
         mut record: Record,
         now: Instant,
         wall: SystemTime,
     ) -> std::result::Result<(), Reject> {
-        let (expires, order) = self.check(&record, now, wall)?;
-        if let Some(known) = self.records.get(&record.key)
-            && known.order >= order
-        {
-            return Err(Reject::Older);
-        }
-        record.expires = Some(expires);
-        // Republishing is the business of whoever signed it.
+        let known = self.records.get(&record.key).filter(|known| !known.record.is_expired(now));
+        let (order, valid_until) = match known {
+            Some(known) if known.record.value == record.value => (known.order, known.valid_until),
+            known => {
+                let stored = known.map(|known| known.record.value.as_slice());
+                let checked = self.check(&record.key.to_vec(), &record.value, stored, wall)?;
+                if known.is_some_and(|known| known.order >= checked.order) {
+                    return Err(Reject::Older);
+                }
+                (checked.order, checked.expires)
+            }
+        };
+        let left = valid_until.duration_since(wall).map_err(|_| Reject::Expired)?.min(MAX_VALUE_AGE);
+        record.expires = Some(now + left);
+        // Republishing is the business of whoever signed it, and nobody is to learn who that was.
         record.publisher = None;
-        let row = RecordRow { key: record.key.to_vec(), value: record.value.clone() };
-        if self.insert_record(record, order)
-            && let Ok(bytes) = postcard::to_stdvec(&row)
-        {
+        let expires_s = (wall + left).duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let row = RecordRow { key: record.key.to_vec(), value: record.value.clone(), expires_s };
+        if !self.insert_record(Stored { record, order, valid_until }) {
+            return Err(Reject::Full);
+        }
+        if let Ok(bytes) = postcard::to_stdvec(&row) {
             self.persist.put(row_key(ROW_RECORD, &row.key, None), bytes);
         }
         Ok(())
@@ -136,16 +156,20 @@ impl Store {
         }
     }
 
-    fn check(&self, record: &Record, now: Instant, wall: SystemTime) -> std::result::Result<(Instant, u64), Reject> {
-        let key = record.key.to_vec();
-        if record.value.len() > MAX_VALUE_BYTES {
-            return Err(Reject::TooLarge(record.value.len()));
+    /// Checks a value by its kind, whether it came to be stored or as an answer.
+    pub(crate) fn check(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        stored: Option<&[u8]>,
+        wall: SystemTime,
+    ) -> std::result::Result<Checked, Reject> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(Reject::TooLarge(value.len()));
         }
-        let kind = self.kinds.iter().find(|kind| kind.matches(&key)).ok_or(Reject::UnknownKind)?;
-        let checked = kind.check(&key, &record.value, wall)?;
-        let left = checked.expires.duration_since(wall).map_err(|_| Reject::Expired)?;
-        // Nothing lives longer than 72 h without being put again (overlay.md 6, rule 8).
-        Ok((now + left.min(Duration::from_secs(72 * 3600)), checked.order))
+        let kind = self.kinds.iter().find(|kind| kind.matches(key)).ok_or(Reject::UnknownKind)?;
+        let checked = kind.check(key, value, stored, wall)?;
+        if checked.expires <= wall { Err(Reject::Expired) } else { Ok(checked) }
     }
 
     fn load_row(&mut self, key: &[u8], value: &[u8], now: Instant, wall: SystemTime) -> bool {
@@ -162,25 +186,35 @@ impl Store {
             }
             Some(&ROW_RECORD) => {
                 let Ok(row) = postcard::from_bytes::<RecordRow>(value) else { return false };
+                let Ok(checked) = self.check(&row.key, &row.value, None, wall) else { return false };
+                let kept_until = (UNIX_EPOCH + Duration::from_secs(row.expires_s)).min(checked.expires);
+                // A row from the future was written while the clock was wrong.
+                let Ok(left) = kept_until.duration_since(wall) else { return false };
                 let mut record = Record::new(row.key, row.value);
-                let Ok((expires, order)) = self.check(&record, now, wall) else { return false };
-                record.expires = Some(expires);
-                self.insert_record(record, order)
+                record.expires = Some(now + left.min(MAX_VALUE_AGE));
+                self.insert_record(Stored { record, order: checked.order, valid_until: checked.expires })
             }
             _ => false,
         }
     }
 
-    fn insert_record(&mut self, record: Record, order: u64) -> bool {
-        let key = record.key.clone();
-        if !self.records.contains_key(&key) {
-            let distance = self.distance(&key);
-            if self.records.len() >= MAX_RECORDS && !self.evict_farther_record(distance) {
+    fn insert_record(&mut self, stored: Stored) -> bool {
+        let key = stored.record.key.clone();
+        let distance = self.distance(&key);
+        let bytes = stored.record.value.len();
+        let before = self.records.get(&key).map(|known| known.record.value.len());
+        loop {
+            let has_place = before.is_some() || self.records.len() < MAX_RECORDS;
+            if has_place && self.record_bytes - before.unwrap_or(0) + bytes <= MAX_RECORD_BYTES {
+                break;
+            }
+            if !self.evict_farther_record(distance) {
                 return false;
             }
-            self.records_by_distance.insert(distance, key.clone());
         }
-        self.records.insert(key, Stored { record, order });
+        self.record_bytes = self.record_bytes - before.unwrap_or(0) + bytes;
+        self.records_by_distance.insert(distance, key.clone());
+        self.records.insert(key, stored);
         true
     }
 
@@ -281,7 +315,8 @@ impl RecordStore for Store {
     }
 
     fn remove(&mut self, key: &RecordKey) {
-        if self.records.remove(key).is_some() {
+        if let Some(removed) = self.records.remove(key) {
+            self.record_bytes -= removed.record.value.len();
             let distance = self.distance(key);
             self.records_by_distance.remove(&distance);
             self.persist.delete(row_key(ROW_RECORD, key.as_ref(), None));

@@ -41,7 +41,9 @@ impl SecretKind {
     pub const DRIVE: Self = Self(1);
     /// This node's writer key for a drive; the id is the drive's public key.
     pub const WRITER: Self = Self(2);
-    // Kept for later: 3 identity, 4 device, 5 app root, 6 zone, 7 contact.
+    /// Secret key of a zone in GNUnet's 36 bytes; the id is the zone's 36 bytes.
+    pub const ZONE: Self = Self(6);
+    // Kept for later: 3 identity, 4 device, 5 app root, 7 contact.
 }
 
 /// The open keystore. One process at a time: the lock of the home directory sees to that.
@@ -148,10 +150,23 @@ impl Keystore {
 
     /// Stores a key; it is on disk when this returns. Storing the same key again does nothing, another one is refused.
     pub fn insert(&mut self, kind: SecretKind, id: &[u8], key: &SecretKey) -> Result<(), KeystoreError> {
+        self.insert_bytes(kind, id, key.seed().as_slice())
+    }
+
+    /// The secret stored under `kind` and `id`, where it is no Ed25519 seed.
+    pub fn get_bytes(&self, kind: SecretKind, id: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        self.secrets.get(&(kind.0, id.to_vec())).cloned()
+    }
+
+    /// As [`Keystore::insert`], for secrets that are no Ed25519 seeds.
+    pub fn insert_bytes(&mut self, kind: SecretKind, id: &[u8], secret: &[u8]) -> Result<(), KeystoreError> {
         if id.len() > MAX_ID_BYTES {
             return Err(KeystoreError::TooLarge { what: "the id of a key", value: id.len(), limit: MAX_ID_BYTES });
         }
-        let secret = Zeroizing::new(key.seed().to_vec());
+        if secret.len() > MAX_SECRET_BYTES {
+            return Err(KeystoreError::TooLarge { what: "a key", value: secret.len(), limit: MAX_SECRET_BYTES });
+        }
+        let secret = Zeroizing::new(secret.to_vec());
         let slot = (kind.0, id.to_vec());
         if let Some(stored) = self.secrets.get(&slot) {
             let same = blake3::hash(stored) == blake3::hash(&secret);

@@ -37,6 +37,8 @@ pub struct Config {
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
     pub dht: p2p_dht::Config,
+    /// The name system.
+    pub names: crate::NamesConfig,
 }
 
 impl Default for Config {
@@ -47,6 +49,7 @@ impl Default for Config {
             gateway: "localhost:8642".to_owned(),
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
+            names: crate::NamesConfig::default(),
         }
     }
 }
@@ -143,7 +146,8 @@ impl Config {
             });
         }
         for (key, texts) in [("transport.listen", &self.transport.listen), ("dht.bootstrap", &self.dht.bootstrap)] {
-            if let Some(text) = texts.iter().find(|text| text.parse::<libp2p::Multiaddr>().is_err() || text.is_empty()) {
+            if let Some(text) = texts.iter().find(|text| text.parse::<libp2p::Multiaddr>().is_err() || text.is_empty())
+            {
                 return Err(ConfigError::Value {
                     key,
                     value: format!("{text:?}"),

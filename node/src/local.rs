@@ -2,6 +2,8 @@
 
 mod convert;
 mod metrics;
+mod names;
+mod reported;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +15,8 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
-    Import, ImportEvent, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, Reachability,
-    ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider,
+    Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
 };
 use p2p_drives::{
     CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
@@ -24,15 +26,13 @@ use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
 use tokio_util::sync::CancellationToken;
 
 use self::convert::{api_error, drive_info, left_out, parse_link, tree_entry};
+use self::reported::reported;
 use crate::events::EventLog;
+use crate::names::Names;
 use crate::network::Network;
 
-/// How often a long job reports.
-const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// Time over which rates are averaged.
-const RATE_WINDOW: Duration = Duration::from_secs(1);
-
 /// The engine as an app sees it.
+#[derive(Clone)]
 pub(crate) struct LocalNode {
     pub(crate) me: PeerId,
     /// Holds keys: never shared.
@@ -41,6 +41,7 @@ pub(crate) struct LocalNode {
     pub(crate) gateway: Option<String>,
     pub(crate) network: Network,
     pub(crate) drives: Drives,
+    pub(crate) names: Names,
     pub(crate) events: EventLog,
     pub(crate) started: Instant,
     pub(crate) notices: Vec<String>,
@@ -173,7 +174,7 @@ impl Contract for LocalNode {
     }
 
     async fn open_drive(&self, open: Open) -> Result<DriveInfo> {
-        let link = parse_link(&open.link)?;
+        let link = parse_link(&self.link_of(&open.link, open.timeout).await?)?;
         self.drives.open_link(&link, open.timeout).await.map(drive_info).map_err(api_error)
     }
 
@@ -244,7 +245,7 @@ impl Contract for LocalNode {
     }
 
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
-        let link = parse_link(&follow.link)?;
+        let link = parse_link(&self.link_of(&follow.link, follow.timeout).await?)?;
         if !follow.target.is_absolute() {
             return Err(ApiError::invalid(format!("{} is not an absolute path", follow.target.display())));
         }
@@ -272,6 +273,10 @@ impl Contract for LocalNode {
             let is_news = told.replace(moved) != Some(moved);
             (is_news || !follow.stay).then_some(TransferEvent::Progress(now))
         }))
+    }
+
+    fn names(&self) -> &dyn NamesContract {
+        self
     }
 }
 
@@ -306,6 +311,15 @@ fn copies(following: Following, drive: DriveId) -> Stream<TransferEvent> {
 }
 
 impl LocalNode {
+    /// What stands where a link may: a link, or a name that leads to one.
+    async fn link_of(&self, text: &str, timeout: Option<Duration>) -> Result<String> {
+        if !p2p_api::is_name(text) {
+            return Ok(text.to_owned());
+        }
+        let node = p2p_api::Node::new(Arc::new(self.clone()));
+        node.names().link(text, timeout).await
+    }
+
     /// One line per peer: its best connection.
     fn peer_list(&self) -> Vec<PeerInfo> {
         let snapshot = self.network.snapshot();
@@ -337,54 +351,6 @@ impl LocalNode {
         peers.sort_by_key(|peer| peer.peer);
         peers
     }
-}
-
-/// Bytes a second over the last moments.
-struct Rate {
-    since: Instant,
-    bytes: u64,
-    per_second: f64,
-}
-
-impl Rate {
-    fn update(&mut self, bytes: u64) -> f64 {
-        let elapsed = self.since.elapsed();
-        if elapsed >= RATE_WINDOW || self.per_second == 0.0 && elapsed >= REPORT_EVERY {
-            self.per_second = bytes.saturating_sub(self.bytes) as f64 / elapsed.as_secs_f64();
-            self.since = Instant::now();
-            self.bytes = bytes;
-        }
-        self.per_second
-    }
-}
-
-/// A job's results, and reports between them. Dropping the stream drops the job.
-fn reported<T: Send + 'static>(
-    job: Stream<T>,
-    mut report: impl FnMut(&mut Rate) -> Option<T> + Send + 'static,
-) -> Stream<T> {
-    let tick = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_EVERY, REPORT_EVERY);
-    let steps = stream::unfold((job, tick), |(mut job, mut tick)| async move {
-        let step = tokio::select! {
-            biased;
-            result = job.next() => Step::Result(result?),
-            _ = tick.tick() => Step::Report,
-        };
-        Some((step, (job, tick)))
-    });
-    let mut rate = Rate { since: Instant::now(), bytes: 0, per_second: 0.0 };
-    let told = steps.filter_map(move |step| {
-        futures::future::ready(match step {
-            Step::Result(result) => Some(result),
-            Step::Report => report(&mut rate).map(Ok),
-        })
-    });
-    told.boxed()
-}
-
-enum Step<T> {
-    Report,
-    Result(Result<T>),
 }
 
 fn check_folder(path: &std::path::Path) -> Result<()> {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use p2p_api::{App, Node};
-use p2p_drives::{CacheError, CacheOpened, DriveEvent, Drives, DrivesConfig, LedgerError, RedbLedger, SledCache};
+use p2p_drives::{
+    CacheError, CacheOpened, DriveEvent, Drives, DrivesConfig, Ledger, LedgerError, RedbLedger, SledCache,
+};
 use p2p_identity::{Keystore, PeerId, load_or_create_transport_key};
 use p2p_transport::{IncomingStream, our_peer_id};
 use tokio::sync::mpsc;
@@ -16,6 +18,7 @@ use crate::Config;
 use crate::events::EventLog;
 use crate::home::{Home, HomeError};
 use crate::local::LocalNode;
+use crate::names::{Names, NamesParts, record_kinds};
 use crate::network::{self, Network, NetworkConfig, peer_stream};
 
 /// How long apps and transfers may take to end.
@@ -103,18 +106,28 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         keypair,
         config: options.config.clone(),
         bootstrap: options.bootstrap,
+        kinds: record_kinds(),
         cache: cache.clone(),
         events: events.clone(),
         stop: stop_network.clone(),
     };
     let (network, incoming, network_task) = network::spawn(network).await.map_err(StartError::Network)?;
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let keystore = Arc::new(Mutex::new(keystore));
+    let (names, publisher) = Names::open(NamesParts {
+        config: options.config.names.clone(),
+        ledger: ledger.clone(),
+        keystore: keystore.clone(),
+        network: network.clone(),
+    })
+    .map_err(StartError::Store)?;
     let (drives, recovered) = Drives::open(DrivesConfig {
         me,
         directory: home.join("drives"),
-        ledger: Arc::new(ledger),
+        ledger,
         cache,
         cache_opened,
-        keystore: Arc::new(Mutex::new(keystore)),
+        keystore,
         dialer: Arc::new(network.clone()),
         providers: Arc::new(network.clone()),
     })
@@ -138,6 +151,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         gateway: options.gateway.clone(),
         network: network.clone(),
         drives: drives.clone(),
+        names,
         events: events.clone(),
         started,
         notices,
@@ -146,6 +160,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let node = Node::new(Arc::new(local));
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_streams(drives.clone(), incoming, stop.clone()));
+    tasks.spawn(publisher.run(stop.clone()));
     tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
     let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a package may depend on, tests excepted. A new package has to be entered here, and in ARCHITECTURE.md.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("p2p-identity", &[]),
     ("p2p-names", &["p2p-identity"]),
     ("p2p-transport", &["p2p-identity"]),
@@ -15,13 +15,27 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("p2p-cli", &["p2p-client", "p2p-api", "p2p-identity"]),
     ("p2p-files", &["p2p-api", "p2p-identity"]),
     ("p2p-gateway", &["p2p-api", "p2p-identity"]),
+    ("p2p-dns", &["p2p-api"]),
     ("p2p-node", &["p2p-transport", "p2p-dht", "p2p-drives", "p2p-names", "p2p-api", "p2p-identity"]),
-    ("p2pnode", &["p2p-node", "p2p-cli", "p2p-client", "p2p-api", "p2p-files", "p2p-gateway", "p2p-identity"]),
+    (
+        "p2pnode",
+        &[
+            "p2p-node",
+            "p2p-cli",
+            "p2p-client",
+            "p2p-api",
+            "p2p-files",
+            "p2p-gateway",
+            "p2p-dns",
+            "p2p-names",
+            "p2p-identity",
+        ],
+    ),
     ("p2p-simulations", &["p2p-node"]),
 ];
 
 /// Packages below `apps/`: guests, who must not know what carries their bytes.
-const GUESTS: [&str; 5] = ["p2p-api", "p2p-client", "p2p-cli", "p2p-files", "p2p-gateway"];
+const GUESTS: [&str; 6] = ["p2p-api", "p2p-client", "p2p-cli", "p2p-files", "p2p-gateway", "p2p-dns"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate lies in the workspace").to_owned()

@@ -7,6 +7,7 @@ mod error;
 mod events;
 pub mod files;
 pub mod gateway;
+mod names;
 mod network;
 mod node;
 mod openapi;
@@ -23,6 +24,11 @@ pub use drives::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
+pub use names::{
+    ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
+    RemoveRecords, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI, ZoneFile, ZoneInfo,
+    ZoneKind, ZoneRecord, ZoneSecretText, is_name,
+};
 pub use network::{
     DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability,
 };

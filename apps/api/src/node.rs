@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use p2p_identity::{DriveId, PeerId};
 
+use crate::names::{Names, NamesContract, NoNames};
 use crate::{
     Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo, Open,
     PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
@@ -68,6 +69,11 @@ pub trait Contract: Send + Sync + 'static {
     /// Copies a drive into a folder. The last value is [`TransferEvent::Done`]; one that stays goes on with the next
     /// version, until it is dropped.
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
+
+    /// The name system; a node may have none.
+    fn names(&self) -> &dyn NamesContract {
+        &NoNames
+    }
 }
 
 /// Everything an app can ask of its node. Cheap to clone.
@@ -121,6 +127,11 @@ impl Node {
     /// Folders with a stable link.
     pub fn drives(&self) -> Drives {
         Drives { contract: self.contract.clone() }
+    }
+
+    /// Zones, records, resolution.
+    pub fn names(&self) -> Names {
+        Names { contract: self.contract.clone() }
     }
 }
 

@@ -16,6 +16,10 @@ use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
+use crate::{
+    ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
+    RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
+};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -42,6 +46,22 @@ use crate::{
     ShareRequest,
     TransferEvent,
     TreeEntry,
+    ImportZoneFile,
+    ImportedZoneFile,
+    NameChange,
+    NameRecord,
+    NewZone,
+    Published,
+    RemoveRecords,
+    ResolveName,
+    Resolved,
+    RevokeZone,
+    Revoking,
+    SetRecord,
+    ZoneFile,
+    ZoneInfo,
+    ZoneRecord,
+    ZoneSecretText,
 )))]
 struct Components;
 
@@ -59,7 +79,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
              line is `{\"error\": Problem}`. Unknown fields are to be ignored.",
         ))
         .build();
-    let operations = network_operations().into_iter().chain(drive_operations()).chain(app_operations());
+    let operations =
+        network_operations().into_iter().chain(drive_operations()).chain(names_operations()).chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
         let path = operation.path.replace("{*", "{");
         let method = operation.method.clone();
@@ -167,6 +188,42 @@ fn drive_operations() -> Vec<Operation> {
         .at("drive", drive)
         .at("path", "A path in the drive.")
         .answers(200, Some((BYTES, text()))),
+    ]
+}
+
+fn names_operations() -> Vec<Operation> {
+    let zone = "The zone's local name.";
+    let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
+    vec![
+        Operation::get(routes::ZONES, "Zones of this node.").answers(200, list::<ZoneInfo>()),
+        post(routes::ZONES, "Makes a zone, or takes in one with its key.")
+            .takes(json::<NewZone>())
+            .answers(200, json::<ZoneInfo>()),
+        post(routes::ZONE_EXPORT, "The secret key of a zone.").at("zone", zone).answers(200, json::<ZoneSecretText>()),
+        Operation::get(routes::ZONE_FILE, "The public records of a zone as a zone file.")
+            .at("zone", zone)
+            .answers(200, json::<ZoneFile>()),
+        post(routes::ZONE_FILE, "Takes in a zone file.")
+            .at("zone", zone)
+            .takes(json::<ImportZoneFile>())
+            .answers(200, json::<ImportedZoneFile>()),
+        post(routes::ZONE_REVOKE, "Revokes a zone, or goes on computing the revocation.")
+            .at("zone", zone)
+            .takes(json::<RevokeZone>())
+            .answers(200, json::<Revoking>()),
+        Operation::get(routes::RECORDS, "Records of this node's zones, private ones too.")
+            .query("zone", "Only this zone.")
+            .answers(200, list::<ZoneRecord>()),
+        post(routes::RECORDS, "Replaces the records of a type under a label.")
+            .takes(json::<SetRecord>())
+            .answers(200, json::<NameChange>()),
+        post(routes::RECORDS_REMOVE, "Removes records under a label.")
+            .takes(json::<RemoveRecords>())
+            .answers(200, json::<NameChange>()),
+        post(routes::NAMES_PUBLISH, "Publishes a zone again.")
+            .query("zone", "The zone; not needed where there is one.")
+            .answers(200, json::<Published>()),
+        post(routes::RESOLVE, "The records of a name.").takes(json::<ResolveName>()).answers(200, json::<Resolved>()),
     ]
 }
 
@@ -361,6 +418,14 @@ mod tests {
             routes::IMPORT,
             routes::TREE,
             routes::FILE,
+            routes::ZONES,
+            routes::ZONE_EXPORT,
+            routes::ZONE_FILE,
+            routes::ZONE_REVOKE,
+            routes::RECORDS,
+            routes::RECORDS_REMOVE,
+            routes::NAMES_PUBLISH,
+            routes::RESOLVE,
             routes::SHARES,
             routes::CLONES,
             routes::GATEWAY_OPEN,

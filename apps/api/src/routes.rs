@@ -35,6 +35,22 @@ pub const TREE: &str = "/v1/drives/{drive}/tree";
 /// `GET`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
 /// of the entry in [`ENTRY_KIND`], [`ENTRY_MODE`], [`ENTRY_MTIME`] and [`ENTRY_SIZE`].
 pub const FILE: &str = "/v1/drives/{drive}/files/{*path}";
+/// `GET`: a list of [`crate::ZoneInfo`]; `POST` [`crate::NewZone`]: make or take in one.
+pub const ZONES: &str = "/v1/names/zones";
+/// `POST`: [`crate::ZoneSecretText`].
+pub const ZONE_EXPORT: &str = "/v1/names/zones/{zone}/export";
+/// `GET`: [`crate::ZoneFile`]; `POST` [`crate::ImportZoneFile`]: [`crate::ImportedZoneFile`].
+pub const ZONE_FILE: &str = "/v1/names/zones/{zone}/file";
+/// `POST` [`crate::RevokeZone`]: [`crate::Revoking`].
+pub const ZONE_REVOKE: &str = "/v1/names/zones/{zone}/revoke";
+/// `GET ?zone=`: a list of [`crate::ZoneRecord`]; `POST` [`crate::SetRecord`]: [`crate::NameChange`].
+pub const RECORDS: &str = "/v1/names/records";
+/// `POST` [`crate::RemoveRecords`]: [`crate::NameChange`].
+pub const RECORDS_REMOVE: &str = "/v1/names/records/remove";
+/// `POST ?zone=`: [`crate::Published`].
+pub const NAMES_PUBLISH: &str = "/v1/names/publish";
+/// `POST` [`crate::ResolveName`]: [`crate::Resolved`].
+pub const RESOLVE: &str = "/v1/names/resolve";
 /// Everything below belongs to an app.
 pub const APPS: &str = "/v1/apps/{app}/{*path}";
 

@@ -9,6 +9,7 @@ pub(crate) mod dial;
 pub(crate) mod info;
 pub(crate) mod ls;
 pub(crate) mod man;
+pub(crate) mod name;
 pub(crate) mod open;
 pub(crate) mod peers;
 pub(crate) mod ping;

@@ -14,10 +14,59 @@ type Start = dyn Fn(StartOptions) -> BoxFuture<'static, anyhow::Result<()>> + Se
 /// How to print a configuration.
 type Config = dyn Fn(&StartOptions) -> anyhow::Result<String> + Send + Sync;
 type InitLogs = dyn Fn(Verbosity) + Send + Sync;
+/// A tool of the name system: text in, the JSON of its result out, or a sentence about the argument that is wrong.
+type Tool<A> = Box<dyn Fn(A) -> Result<serde_json::Value, String> + Send + Sync>;
+
+/// `p2p name block …` and `p2p name revocation …`: they work without a node, but with the name system, which this crate
+/// does not know.
+pub struct NameTools {
+    /// Makes a block.
+    pub make_block: Tool<MakeBlock>,
+    /// Opens a block.
+    pub open_block: Tool<OpenBlock>,
+    /// Verifies a revocation.
+    pub verify_revocation: Tool<VerifyRevocation>,
+}
+
+/// What [`NameTools::make_block`] is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MakeBlock {
+    /// The zone's secret key as RFC 9498 prints it, hexadecimal.
+    pub key: String,
+    /// Number of the zone type.
+    pub ztype: u32,
+    /// The label.
+    pub label: String,
+    /// Microseconds since 1970.
+    pub expires: u64,
+    /// The record set, hexadecimal.
+    pub rdata: String,
+}
+
+/// What [`NameTools::open_block`] is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenBlock {
+    /// The zone as its zTLD.
+    pub zone: String,
+    /// The label.
+    pub label: String,
+    /// The block, hexadecimal.
+    pub block: String,
+}
+
+/// What [`NameTools::verify_revocation`] is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyRevocation {
+    /// The message, hexadecimal.
+    pub message: String,
+    /// The difficulty; `None` for that of the network.
+    pub difficulty: Option<u32>,
+}
 
 /// What `p2p` needs of the program around it.
 pub struct Environment {
     pub(crate) start_node: Box<StartNode>,
+    pub(crate) name_tools: Option<NameTools>,
     pub(crate) init_logs: Box<InitLogs>,
     pub(crate) streams: Streams,
 }
@@ -29,7 +78,19 @@ impl Environment {
     where
         F: Fn(NodeOptions) -> BoxFuture<'static, anyhow::Result<RunningNode>> + Send + Sync + 'static,
     {
-        Self { start_node: Box::new(start_node), init_logs: Box::new(|_| {}), streams: Streams::standard() }
+        Self {
+            start_node: Box::new(start_node),
+            name_tools: None,
+            init_logs: Box::new(|_| {}),
+            streams: Streams::standard(),
+        }
+    }
+
+    /// With the tools of the name system.
+    #[must_use]
+    pub fn with_name_tools(mut self, tools: NameTools) -> Self {
+        self.name_tools = Some(tools);
+        self
     }
 
     /// Called once with the wanted verbosity, before anything is logged.

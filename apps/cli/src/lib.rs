@@ -15,6 +15,9 @@ mod progress;
 mod run;
 mod session;
 
-pub use environment::{Environment, NodeEnvironment, NodeOptions, RunningNode, Stay, Streams, Verbosity};
+pub use environment::{
+    Environment, MakeBlock, NameTools, NodeEnvironment, NodeOptions, OpenBlock, RunningNode, Stay, Streams, Verbosity,
+    VerifyRevocation,
+};
 pub use node::{GatewaySetting, RelaySetting, StartOptions};
 pub use run::{run, run_node};

@@ -1,5 +1,8 @@
-//! LINK arguments: `p2p://…`, or a bare id.
+//! LINK arguments: `p2p://…`, a bare id, or a name.
 
+use std::time::Duration;
+
+use p2p_client::Client;
 use p2p_identity::{DriveId, Link, LinkError, Target};
 
 use crate::failure::{Failure, Result};
@@ -14,11 +17,34 @@ pub(crate) struct DriveLink {
     pub(crate) path: String,
 }
 
-/// Reads a LINK argument; all mistakes are wrong usage.
+/// What was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reference {
+    Link(DriveLink),
+    /// A name, perhaps with a path behind it: `docs.alice/notes`.
+    Name(String),
+}
+
+impl Reference {
+    /// The link, for which a name is resolved.
+    pub(crate) async fn link(self, client: &Client, timeout: Option<Duration>) -> Result<DriveLink> {
+        match self {
+            Self::Link(link) => Ok(link),
+            Self::Name(name) => parse(&client.node().names().link(&name, timeout).await?),
+        }
+    }
+}
+
+/// Reads a LINK argument that may be a name.
+pub(crate) fn reference(text: &str) -> Result<Reference> {
+    if p2p_api::is_name(text) { Ok(Reference::Name(text.trim().to_owned())) } else { parse(text).map(Reference::Link) }
+}
+
+/// Reads a link; all mistakes are wrong usage.
 pub(crate) fn parse(text: &str) -> Result<DriveLink> {
     let link: Link = text.parse().map_err(|error| match error {
         LinkError::NotAnId { host } => Failure::usage_with_hint(
-            format!("{host:?} is no link and no id, and names come with a later version"),
+            format!("{host:?} is no link and no id"),
             "a link looks like p2p://…/ and is printed by: p2p share DIR",
         ),
         error => Failure::usage(error.to_string()),
@@ -57,12 +83,21 @@ mod tests {
     }
 
     #[test]
+    fn names_are_kept_for_the_node() {
+        for name in ["docs.alice", "p2p://docs.alice/x", " docs.alice/x "] {
+            assert_eq!(reference(name).unwrap(), Reference::Name(name.trim().to_owned()));
+        }
+        assert!(matches!(reference(&id().to_string()).unwrap(), Reference::Link(_)));
+        assert!(reference("http://example.org/").is_err());
+    }
+
+    #[test]
     fn everything_else_is_wrong_usage() {
         let versioned = format!("p2p://{}/?v=3", id());
         let snapshot = Link::to(Target::Snapshot([1; 32])).to_string();
         for (text, message) in [
-            ("docs.alice", "names come with a later version"),
-            ("p2p://docs.alice/x", "names come with a later version"),
+            ("docs.alice", "no link and no id"),
+            ("p2p://docs.alice/x", "no link and no id"),
             ("http://example.org/", "p2p://"),
             ("", "no id"),
             (versioned.as_str(), "one version"),

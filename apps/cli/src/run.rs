@@ -56,6 +56,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Dial(arguments) => commands::dial::run(context, arguments).await,
         Command::Ping(arguments) => commands::ping::run(context, arguments).await,
         Command::Dht(arguments) => commands::dht::run(context, arguments).await,
+        Command::Name(arguments) => commands::name::run(context, arguments).await,
         Command::Api(arguments) => commands::api::run(context, arguments).await,
         Command::Completions(arguments) => commands::completions::run(&mut context.console, &arguments),
         Command::Man(arguments) => commands::man::run(&mut context.console, &arguments),

@@ -61,15 +61,56 @@ async fn share_without_a_daemon_runs_a_node_and_tells_who_comes() {
 }
 
 #[tokio::test]
+async fn names_are_set_resolved_and_taken_for_links() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let published = scene.json(&["share", &scene.site()]).await.pop().unwrap();
+    let link = published["link"].as_str().unwrap();
+    let zone = scene.json(&["name", "zone", "create", "alice"]).await.remove(0);
+    assert_eq!((zone["zone"].as_str(), zone["ztld"].as_str().map(str::len)), (Some("alice"), Some(58)));
+    let set = scene.p2p(&["name", "set", "www", "A", "192.0.2.7", "--expires", "1d"]).await;
+    assert_eq!(set.out, "Set www.alice: stored here, published as soon as another node is in reach\n", "{set:?}");
+    let found = scene.json(&["name", "resolve", "www.alice", "A"]).await.remove(0);
+    assert_eq!(found["records"][0]["value"], "192.0.2.7");
+    for field in ["name", "source", "age_s"] {
+        assert!(found.get(field).is_some(), "{field} is missing");
+    }
+    let listed = scene.p2p(&["name", "ls"]).await;
+    assert!(listed.out.contains("www.alice") && listed.out.contains("waiting"), "{listed:?}");
+    for (args, status) in [
+        (&["name", "resolve", "nothing.alice"][..], 4),
+        (&["name", "set", "www", "A", "no address"], 2),
+        (&["name", "set", "www", "A", "192.0.2.7", "--expires", "soon"], 2),
+        (&["clone", "docs.nowhere"], 4),
+        (&["name", "rm", "www", "TXT"], 4),
+    ] {
+        let done = scene.p2p(args).await;
+        assert_eq!(done.status, status, "{args:?}: {done:?}");
+        assert!(done.err.starts_with("error: ") || status == 2, "{args:?}: {done:?}");
+    }
+    scene.p2p(&["name", "set", "docs", "P2PDRIVE", link]).await;
+    for args in [&["ls", "docs.alice"][..], &["info", "p2p://docs.alice/"], &["cat", "docs.alice/index.html"]] {
+        let done = scene.p2p(args).await;
+        assert_eq!((done.status, done.err.as_str()), (0, ""), "{args:?}");
+    }
+    let copy = scene.path("named");
+    assert_eq!(scene.p2p(&["clone", "docs.alice", &copy]).await.status, 0);
+    assert!(fs::metadata(format!("{copy}/img/a.txt")).is_ok());
+    assert_eq!(scene.p2p(&["name", "rm", "www"]).await.status, 0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn mistakes_about_folders_are_told_before_a_node_is_started() {
     let scene = Scene::new();
     let file = format!("{}/index.html", scene.site());
+    let id = DriveId::from([1; 32]).to_string();
     for (args, status, message) in [
         (["share", "/not/there"], 4, "there is no folder /not/there"),
         (["share", &file], 2, "is a file, only folders can be shared"),
-        (["clone", "docs.alice"], 2, "names come with a later version"),
+        (["clone", &id[..30]], 2, "no link and no id"),
         (["cat", &DriveId::from([1; 32]).to_string()], 2, "names no file"),
-        (["ls", "p2p://nonsense"], 2, "later version"),
+        (["ls", "http://example.org/"], 2, "p2p://"),
     ] {
         let done = scene.p2p(&args).await;
         assert_eq!(done.status, status, "{args:?}: {done:?}");

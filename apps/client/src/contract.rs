@@ -8,8 +8,8 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent,
-    NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry,
-    TreeQuery, routes,
+    NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream,
+    TransferEvent, TreeEntry, TreeQuery, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -17,7 +17,7 @@ use crate::upload::UploadError;
 use crate::{Client, RequestBody, Response};
 
 impl Client {
-    async fn call(&self, method: Method, path: &str) -> Result<Response> {
+    pub(crate) async fn call(&self, method: Method, path: &str) -> Result<Response> {
         self.request(method, path, RequestBody::Empty).await?.ok().await
     }
 }
@@ -121,5 +121,9 @@ impl Contract for Client {
 
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
         Ok(self.post(routes::FOLLOW, &follow).await?.lines())
+    }
+
+    fn names(&self) -> &dyn NamesContract {
+        self
     }
 }

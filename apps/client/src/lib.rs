@@ -5,6 +5,7 @@ mod client;
 mod connection;
 mod contract;
 mod file;
+mod names;
 mod response;
 mod upload;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Checked, MemoryPersist};
+use crate::MemoryPersist;
 
 /// A kind whose values carry their order in the first byte and are good if the second is 1.
 struct Toy;
@@ -13,7 +13,7 @@ impl RecordKind for Toy {
         key.len() == 32
     }
 
-    fn check(&self, _: &[u8], value: &[u8], now: SystemTime) -> std::result::Result<Checked, Reject> {
+    fn check(&self, _: &[u8], value: &[u8], _: Option<&[u8]>, now: SystemTime) -> std::result::Result<Checked, Reject> {
         match value {
             [order, 1, ..] => Ok(Checked { expires: now + Duration::from_secs(60), order: u64::from(*order) }),
             [_, _, ..] => Err(Reject::BadSignature),
@@ -45,6 +45,8 @@ fn only_values_that_prove_themselves_are_stored_and_the_newest_wins() {
     assert_eq!(put(&mut store, 1, &[5]), Err(Reject::Malformed));
     assert_eq!(put(&mut store, 1, &[5, 1]), Ok(()));
     assert_eq!(put(&mut store, 1, &[4, 1]), Err(Reject::Older));
+    assert_eq!(put(&mut store, 1, &[5, 1]), Ok(()), "the same value again is as good as new");
+    assert_eq!(put(&mut store, 1, &[5, 1, 9]), Err(Reject::Older), "another value of the same order is not");
     assert_eq!(put(&mut store, 1, &[6, 1]), Ok(()));
     assert_eq!(put(&mut store, 1, &vec![9; MAX_VALUE_BYTES + 1]), Err(Reject::TooLarge(MAX_VALUE_BYTES + 1)));
     let unknown = Record::new(vec![1; 5], vec![1, 1]);

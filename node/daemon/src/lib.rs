@@ -3,6 +3,7 @@
 
 mod failure;
 mod log;
+mod name_tools;
 mod ports;
 mod ready;
 mod settings;
@@ -11,6 +12,7 @@ mod start;
 
 pub use failure::{Failure, api_error};
 pub use log::{LogError, Verbosity, init_log, levels};
+pub use name_tools::name_tools;
 pub use ready::Ready;
 pub use settings::{Flags, GatewayFlag, load_config};
 pub use signals::{StopSignal, StopSignals};

@@ -10,7 +10,7 @@ use http::StatusCode;
 use p2p_api::{ApiError, App, ErrorKind, Node, routes};
 
 use super::problem::Refusal;
-use super::{apps, drives, events, files, network};
+use super::{apps, drives, events, files, names, network};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -40,6 +40,14 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::IMPORT, post(drives::import))
         .route(routes::TREE, get(drives::tree))
         .route(routes::FILE, get(files::read))
+        .route(routes::ZONES, get(names::zones).post(names::create_zone))
+        .route(routes::ZONE_EXPORT, post(names::export_zone))
+        .route(routes::ZONE_FILE, get(names::zone_file).post(names::import_zone_file))
+        .route(routes::ZONE_REVOKE, post(names::revoke_zone))
+        .route(routes::RECORDS, get(names::records).post(names::set_record))
+        .route(routes::RECORDS_REMOVE, post(names::remove_records))
+        .route(routes::NAMES_PUBLISH, post(names::publish))
+        .route(routes::RESOLVE, post(names::resolve))
         .route(routes::APPS, any(apps::handle))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

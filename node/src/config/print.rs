@@ -25,7 +25,22 @@ pub(super) fn commented(config: &Config) -> String {
     );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
+    names(&mut page, &config.names);
     page.text
+}
+
+fn names(page: &mut Page, config: &crate::NamesConfig) {
+    page.section("names", "The name system.");
+    page.value(
+        "suffixes",
+        &config.suffixes,
+        "Zones of others under names of your own, each as \"SUFFIX=zTLD\". They win over the names of own zones.",
+    );
+    page.value(
+        "revocation_difficulty",
+        &config.revocation_difficulty,
+        "Leading zero bits that the proofs of work of a revocation have on average. The same in all nodes of a network.",
+    );
 }
 
 fn transport(page: &mut Page, config: &p2p_transport::Config) {

@@ -127,7 +127,10 @@ fn listen_addresses_are_put_in_and_everything_else_stays() {
         ("transport.listen = [] # x\n[dht]\n", "transport.listen = NEW # x\n[dht]\n"),
         ("transport = { mdns = false } # x\n", "transport = { listen = NEW, mdns = false } # x\n"),
         ("transport = {}\n", "transport = { listen = NEW}\n"),
-        ("transport = { listen = [\"/dns/a]/tcp/1\"], mdns = false }\n", "transport = { listen = NEW, mdns = false }\n"),
+        (
+            "transport = { listen = [\"/dns/a]/tcp/1\"], mdns = false }\n",
+            "transport = { listen = NEW, mdns = false }\n",
+        ),
         ("# [transport]\n", "# [transport]\n\n[transport]\nlisten = NEW\n"),
     ] {
         let path = folder("edit").join("config.toml");

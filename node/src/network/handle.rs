@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use libp2p::{Multiaddr, StreamProtocol};
+use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
 use p2p_transport::{DialGuard, PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 use super::addresses::for_links;
@@ -20,6 +21,8 @@ use super::addresses::for_links;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Providers told at a time.
 const PROVIDERS_QUEUE: usize = 32;
+/// Values told at a time; a lookup seldom has more answers.
+const VALUES_QUEUE: usize = 64;
 
 /// What can be asked of the loop.
 pub(crate) enum Command {
@@ -27,6 +30,16 @@ pub(crate) enum Command {
     Find { key: [u8; 32], found: mpsc::Sender<(libp2p::PeerId, Vec<Multiaddr>)> },
     Provide([u8; 32]),
     StopProviding([u8; 32]),
+    GetValues { key: Vec<u8>, found: mpsc::Sender<FoundValue> },
+    PutValue { key: Vec<u8>, value: Vec<u8>, reply: oneshot::Sender<Result<usize, Reject>> },
+}
+
+/// A value that was found in the DHT and proved itself.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundValue {
+    /// Who had it; `None`: this node.
+    pub(crate) from: Option<libp2p::PeerId>,
+    pub(crate) value: Vec<u8>,
 }
 
 pub(crate) enum DialTarget {
@@ -65,6 +78,16 @@ pub(crate) struct Network {
     pub(super) streams: StreamControl,
     pub(super) guard: DialGuard,
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
+    pub(super) dht_peers: watch::Receiver<usize>,
+}
+
+/// Why a value was not stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PutError {
+    #[error(transparent)]
+    Rejected(#[from] Reject),
+    #[error("the node is stopping")]
+    Stopping,
 }
 
 /// The node is stopping.
@@ -100,6 +123,25 @@ impl Network {
 
     pub(crate) async fn stop_providing(&self, key: [u8; 32]) -> Result<(), String> {
         self.send(Command::StopProviding(key)).await
+    }
+
+    /// Values under a key, as they are found; it ends when no more will come. Dropping it ends the lookup.
+    pub(crate) async fn get_values(&self, key: Vec<u8>) -> Result<mpsc::Receiver<FoundValue>, String> {
+        let (found, rx) = mpsc::channel(VALUES_QUEUE);
+        self.send(Command::GetValues { key, found }).await?;
+        Ok(rx)
+    }
+
+    /// Stores a value here and at the nodes nearest to its key; how many of those gave it back.
+    pub(crate) async fn put_value(&self, key: Vec<u8>, value: Vec<u8>) -> Result<usize, PutError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::PutValue { key, value, reply }).await.map_err(|_| PutError::Stopping)?;
+        Ok(answer.await.map_err(|_| PutError::Stopping)??)
+    }
+
+    /// How many peers are in the DHT's table, and when that changes.
+    pub(crate) fn dht_peers(&self) -> watch::Receiver<usize> {
+        self.dht_peers.clone()
     }
 
     async fn send(&self, command: Command) -> Result<(), String> {

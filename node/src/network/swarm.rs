@@ -1,5 +1,8 @@
 //! The loop itself.
 
+mod peers;
+mod values;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,10 +14,10 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns};
-use p2p_dht::{Dht, IdentifiedPeer, Mode};
+use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
-use p2p_transport::{AddressScope, DialGuard, IncomingStream, PathKind, dialable_from, path_kind, scope, with_peer};
-use tokio::sync::{mpsc, oneshot};
+use p2p_transport::{AddressScope, DialGuard, IncomingStream, PathKind, dialable_from, path_kind, scope};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::handle::{Command, ConnectionInfo, DialTarget, Network, Snapshot};
@@ -41,6 +44,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) keypair: Keypair,
     pub(crate) config: Config,
     pub(crate) bootstrap: Vec<String>,
+    /// Which values the DHT takes.
+    pub(crate) kinds: Vec<Box<dyn RecordKind>>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) events: EventLog,
     pub(crate) stop: CancellationToken,
@@ -67,6 +72,8 @@ struct Actor {
     network: String,
     bootstrap: Vec<Multiaddr>,
     searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
+    values: values::Waiting,
+    dht_peers: watch::Sender<usize>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
 }
@@ -75,17 +82,18 @@ struct Actor {
 pub(crate) async fn spawn(
     config: NetworkConfig,
 ) -> Result<(Network, mpsc::Receiver<IncomingStream>, tokio::task::JoinHandle<()>), String> {
-    let NetworkConfig { keypair, config, bootstrap, cache, events, stop } = config;
+    let NetworkConfig { keypair, config, bootstrap, kinds, cache, events, stop } = config;
     let me = keypair.public().to_peer_id();
     let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
     let (transport, streams, mut incoming) =
         p2p_transport::Behaviour::new(&keypair, &config.transport, &config.network, [(protocol.clone(), ACCEPT_QUEUE)]);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
-    let dht = Dht::new(me, &config.network, &config.dht, Vec::new(), Box::new(rows), dialable_from);
+    let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
     let guard = DialGuard::default();
     let swarm = p2p_transport::build_swarm(keypair, &config.transport, &guard, Behaviour { transport, dht })
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
+    let (dht_peers, seen_dht_peers) = watch::channel(0);
     let snapshot = Arc::new(Mutex::new(Snapshot { is_server: true, ..Snapshot::default() }));
     let texts = config.dht.bootstrap.iter().chain(&bootstrap);
     let mut addresses = Vec::new();
@@ -106,6 +114,8 @@ pub(crate) async fn spawn(
         network: config.network.clone(),
         bootstrap: addresses,
         searches: HashMap::new(),
+        values: values::Waiting::default(),
+        dht_peers,
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
     };
@@ -115,7 +125,8 @@ pub(crate) async fn spawn(
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
-    Ok((Network { me, commands: tx, streams, guard, snapshot }, incoming, task))
+    let network = Network { me, commands: tx, streams, guard, snapshot, dht_peers: seen_dht_peers };
+    Ok((network, incoming, task))
 }
 
 impl Actor {
@@ -207,6 +218,7 @@ impl Actor {
 
     fn on_tick(&mut self) {
         self.searches.retain(|_, found| !found.is_closed());
+        self.drop_abandoned();
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
         for address in self.bootstrap.clone() {
             let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
@@ -242,6 +254,8 @@ impl Actor {
                 self.searches.insert(query, found);
             }
             Command::Provide(key) => self.swarm.behaviour_mut().dht.provide(&key),
+            Command::GetValues { key, found } => self.get_values(&key, found),
+            Command::PutValue { key, value, reply } => self.put_value(&key, value, reply),
             Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
         }
     }
@@ -350,6 +364,9 @@ impl Actor {
                 }
             }
             p2p_dht::Event::ProvidersDone { query } => drop(self.searches.remove(&query)),
+            p2p_dht::Event::Value { query, from, value } => self.on_value(query, from, value),
+            p2p_dht::Event::ValuesDone { query } => self.values.on_done(query),
+            p2p_dht::Event::Stored { query, holders } => self.values.on_stored(query, holders.len()),
             p2p_dht::Event::Announced { ok, .. } => tracing::debug!(ok, "announced"),
             p2p_dht::Event::ModeChanged(mode) => {
                 self.with_snapshot(|snapshot| snapshot.is_server = mode == Mode::Server);
@@ -377,71 +394,6 @@ impl Actor {
         }
     }
 
-    fn on_lan_peers(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        let mut peers = HashSet::new();
-        for (peer, address) in found {
-            // The answer came over the link itself.
-            self.guard.give(&address);
-            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
-            peers.insert(peer);
-        }
-        for peer in peers {
-            let near = self.with_snapshot(|snapshot| {
-                snapshot.connections.values().filter(|c| path_kind(&c.address) == PathKind::Lan).count()
-            });
-            if near < MAX_LAN_PEERS && !self.swarm.is_connected(&peer) {
-                let _ = self.swarm.dial(peer);
-            }
-        }
-    }
-
-    fn on_identified(&mut self, peer: PeerId, info: identify::Info, connection: ConnectionId) {
-        let ours = format!("p2pnode/{}", self.network);
-        if info.protocol_version.rsplit_once('/').is_none_or(|(name, _)| name != ours) {
-            tracing::debug!(%peer, version = %info.protocol_version, "a peer of another network");
-            let behaviour = self.swarm.behaviour_mut();
-            behaviour.transport.streams.book_mut().forget(&peer);
-            behaviour.dht.forget(&peer);
-            let _ = self.swarm.disconnect_peer_id(peer);
-            return;
-        }
-        let Some(remote) =
-            self.with_snapshot(|s| s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound)))
-        else {
-            return;
-        };
-        let mut addresses: Vec<Multiaddr> =
-            info.listen_addrs.into_iter().filter(|claimed| dialable_from(&remote.0, claimed)).take(8).collect();
-        if remote.1 {
-            addresses.insert(0, remote.0.clone());
-        }
-        for address in &addresses {
-            let address = with_peer(address.clone(), peer);
-            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
-        }
-        let is_global = self.is_from_outside(&remote.0);
-        let identified = IdentifiedPeer {
-            peer,
-            protocols: info.protocols,
-            addresses,
-            global_connections: is_global.then_some(connection).into_iter().collect(),
-        };
-        self.swarm.behaviour_mut().dht.on_identified(&identified);
-        let mut agent = info.agent_version;
-        agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
-        self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
-        self.refresh();
-    }
-
-    /// Whether an address belongs to the world: global, direct, and not one of this computer's own. Two nodes on one
-    /// server are an island as two on one laptop are.
-    fn is_from_outside(&self, address: &Multiaddr) -> bool {
-        let host = address.iter().next();
-        scope(address) == AddressScope::Global
-            && path_kind(address) == PathKind::Direct
-            && !self.swarm.listeners().any(|own| own.iter().next() == host)
-    }
-
     /// Brings the parts of the snapshot up to date that no single event carries.
     fn refresh(&mut self) {
         let listen: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
@@ -458,6 +410,7 @@ impl Actor {
         counters.push(("dials_refused".into(), self.guard.refused()));
         counters.push(("streams_refused".into(), behaviour.transport.streams.refused()));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
+        self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);
         self.with_snapshot(|snapshot| {
             snapshot.listen = listen;
             snapshot.external = external;

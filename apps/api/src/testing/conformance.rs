@@ -1,10 +1,12 @@
 //! What every implementation of the contract does. A call is finished when the engine, the client of the socket and the
 //! fake all pass.
 //!
-//! The suite asserts only what holds with and without other peers; it leaves the node running and as empty as it was.
+//! The suite asserts only what holds with and without other peers; it leaves the node running and as empty as it was, but for
+//! zones, which are for ever.
 
 mod content;
 mod drives;
+mod names;
 mod network;
 mod scene;
 
@@ -37,6 +39,11 @@ pub async fn run(node: Node, scratch: &Path) {
     content::read(&node, &scratch.join("read")).await;
     content::read_not_found(&node, &scratch.join("missing")).await;
     content::follow(&node, &scratch.join("follow")).await;
+    let zone = names::zones(&node).await;
+    names::records(&node).await;
+    names::resolution(&node, &zone).await;
+    names::names_for_links(&node, &scratch.join("names")).await;
+    names::several_zones(&node).await;
 }
 
 /// Stops the node: its streams of events end. To be run last, it needs a node of its own.

@@ -2,6 +2,7 @@
 
 mod contents;
 mod journal;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,8 +20,8 @@ use self::contents::Contents;
 use self::journal::Journal;
 use crate::{
     ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, DriveRole, ErrorKind, EventQuery, EventStream,
-    Follow, Import, ImportEvent, NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider,
-    Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    Follow, Import, ImportEvent, NamesContract, NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress,
+    Provider, Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// A node for tests of apps. Clones are the same node.
@@ -34,6 +35,7 @@ struct Inner {
     me: PeerId,
     journal: Journal,
     state: Mutex<State>,
+    zones: Mutex<Vec<names::Zone>>,
 }
 
 #[derive(Default)]
@@ -65,6 +67,7 @@ impl FakeNode {
             me: PeerId::from(*ContentId::of(b"the fake node").as_bytes()),
             journal: Journal::new(),
             state: Mutex::default(),
+            zones: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -276,7 +279,7 @@ impl Contract for FakeNode {
     }
 
     async fn open_drive(&self, open: Open) -> Result<DriveInfo> {
-        let drive = drive_of_link(&open.link)?;
+        let drive = drive_of_link(&self.node().names().link(&open.link, open.timeout).await?)?;
         self.state().info(drive).map_err(|_| {
             ApiError::not_found(format!("nobody who was reached has the drive {drive}"))
                 .with_hint("a fake node reaches nobody")
@@ -309,7 +312,7 @@ impl Contract for FakeNode {
     }
 
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
-        let drive = drive_of_link(&follow.link)?;
+        let drive = drive_of_link(&self.node().names().link(&follow.link, follow.timeout).await?)?;
         let (contents, version) = {
             let state = self.state();
             let found = state.drive(drive)?;
@@ -331,6 +334,10 @@ impl Contract for FakeNode {
             })
         };
         Ok(stream::iter([Ok(TransferEvent::Progress(Progress::default()))]).chain(stream::once(work)).boxed())
+    }
+
+    fn names(&self) -> &dyn NamesContract {
+        self
     }
 }
 

@@ -21,7 +21,7 @@ use crate::session::{Context, Course, Need};
 #[derive(Args, Debug)]
 #[command(after_help = "Example: p2p clone p2p://…/ ./site")]
 pub(crate) struct Arguments {
-    /// The link, or a bare id.
+    /// The link, a bare id, or a name.
     link: String,
     /// The folder; by default named as the drive is.
     dir: Option<PathBuf>,
@@ -34,13 +34,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = link::parse(&arguments.link)?;
+    let link = link::reference(&arguments.link)?;
     let target = arguments.dir.as_deref().map(place::target_folder).transpose()?;
     let timeout = context.global.timeout;
     context
         .with_node(Need::RunningOrInside, async |console, client, course| {
             let bar = Bar::new(console);
             bar.message("looking for peers");
+            let link = link.link(client, timeout).await?;
             let target = match target {
                 Some(target) => target,
                 None => default_target(client, &link, timeout).await?,

@@ -13,15 +13,16 @@ use crate::session::{Context, Need};
 #[derive(Args, Debug)]
 #[command(after_help = "Example: p2p info p2p://…/")]
 pub(crate) struct Arguments {
-    /// The link, or a bare id.
+    /// The link, a bare id, or a name.
     link: String,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = link::parse(&arguments.link)?;
-    let open = Open { link: link.text, timeout: context.global.timeout };
+    let link = link::reference(&arguments.link)?;
+    let timeout = context.global.timeout;
     context
         .with_node(Need::RunningOrInside, async |console, client, _| {
+            let open = Open { link: link.link(client, timeout).await?.text, timeout };
             let info = client.node().drives().open(open).await?;
             console.emit(&info)?;
             if !info.title.is_empty() {

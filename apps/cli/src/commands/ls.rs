@@ -16,7 +16,7 @@ const SIZE_CHARS: usize = 8;
 #[derive(Args, Debug)]
 #[command(after_help = "Example: p2p ls p2p://…/photos")]
 pub(crate) struct Arguments {
-    /// The link, with or without a path.
+    /// The link or name, with or without a path.
     #[arg(value_name = "LINK[/path]")]
     link: String,
     /// Also list what is in the folders below.
@@ -25,11 +25,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = link::parse(&arguments.link)?;
-    let open = Open { link: link.text, timeout: context.global.timeout };
-    let query = TreeQuery { prefix: link.path.clone(), depth: (!arguments.recursive).then_some(1) };
+    let link = link::reference(&arguments.link)?;
+    let timeout = context.global.timeout;
     context
         .with_node(Need::RunningOrInside, async |console, client, _| {
+            let link = link.link(client, timeout).await?;
+            let query = TreeQuery { prefix: link.path.clone(), depth: (!arguments.recursive).then_some(1) };
+            let open = Open { link: link.text, timeout };
             let drives = client.node().drives();
             let drive = drives.open(open).await?.drive;
             let mut entries = drives.tree(drive, query).await?;

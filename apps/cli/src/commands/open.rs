@@ -17,16 +17,21 @@ const OPENER: &str = if cfg!(target_os = "macos") { "open" } else { "xdg-open" }
 #[derive(Args, Debug)]
 #[command(after_help = "Example: p2p open p2p://…/")]
 pub(crate) struct Arguments {
-    /// The link, or a bare id; without one it is the dashboard.
+    /// The link, a bare id, or a name; without one it is the dashboard.
     link: Option<String>,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = arguments.link.as_deref().map(link::parse).transpose()?;
+    let link = arguments.link.as_deref().map(link::reference).transpose()?;
+    let timeout = context.global.timeout;
     let only_told = context.global.json;
     context
         .with_node(Need::Running, async move |console, client, _| {
-            let request = OpenRequest { link: link.map(|link| link.text) };
+            let link = match link {
+                Some(link) => Some(link.link(client, timeout).await?.text),
+                None => None,
+            };
+            let request = OpenRequest { link };
             let opened: Opened = client.post(routes::GATEWAY_OPEN, &request).await?.json().await?;
             console.emit(&opened)?;
             if only_told {

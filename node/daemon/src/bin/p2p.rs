@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use p2p_cli::{Environment, NodeOptions, RunningNode, Stay};
-use p2pnode_daemon::{Flags, GatewayFlag, Place, Verbosity, api_error, levels, open_node};
+use p2pnode_daemon::{Flags, GatewayFlag, Place, Verbosity, api_error, levels, name_tools, open_node};
 
 /// How long blocking work may go on after the command has said goodbye.
 const THREADS_DEADLINE: Duration = Duration::from_secs(1);
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         }
     };
     let environment = Environment::new(|options| Box::pin(start(options)))
+        .with_name_tools(name_tools())
         .with_logs(|verbosity| drop(p2pnode_daemon::init_log(Verbosity::Command, levels(verbosity))));
     let status = runtime.block_on(p2p_cli::run(std::env::args_os(), environment));
     runtime.shutdown_timeout(THREADS_DEADLINE);

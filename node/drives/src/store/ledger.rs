@@ -25,10 +25,12 @@ pub enum LedgerTable {
     Head,
     /// By drive and local path: the stored name.
     Names,
+    /// The rows of the name system, which knows their keys.
+    NameSystem,
 }
 
 impl LedgerTable {
-    const ALL: [Self; 3] = [Self::Drive, Self::Head, Self::Names];
+    const ALL: [Self; 4] = [Self::Drive, Self::Head, Self::Names, Self::NameSystem];
 
     /// The name on disk; the prefix keeps clear of other parts that share the file.
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -36,6 +38,7 @@ impl LedgerTable {
             Self::Drive => "drives.drive",
             Self::Head => "drives.head",
             Self::Names => "drives.names",
+            Self::NameSystem => "names.rows",
         })
     }
 }

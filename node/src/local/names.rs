@@ -1,0 +1,56 @@
+//! The names part of the contract.
+
+use async_trait::async_trait;
+use p2p_api::{
+    ImportZoneFile, ImportedZoneFile, NameChange, NamesContract, NewZone, Published, RemoveRecords, ResolveName,
+    Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
+};
+
+use super::LocalNode;
+
+#[async_trait]
+impl NamesContract for LocalNode {
+    async fn zones(&self) -> Result<Vec<ZoneInfo>> {
+        self.names.zones().await
+    }
+
+    async fn create_zone(&self, new: NewZone) -> Result<ZoneInfo> {
+        self.names.create_zone(new).await
+    }
+
+    async fn export_zone(&self, zone: &str) -> Result<ZoneSecretText> {
+        self.names.export_zone(zone).await
+    }
+
+    async fn zone_file(&self, zone: &str) -> Result<ZoneFile> {
+        self.names.zone_file(zone).await
+    }
+
+    async fn import_zone_file(&self, zone: &str, import: ImportZoneFile) -> Result<ImportedZoneFile> {
+        self.names.import_zone_file(zone, import).await
+    }
+
+    async fn revoke_zone(&self, zone: &str, revoke: RevokeZone) -> Result<Revoking> {
+        self.names.revoke(zone, revoke).await
+    }
+
+    async fn set_record(&self, set: SetRecord) -> Result<NameChange> {
+        self.names.set(set).await
+    }
+
+    async fn remove_records(&self, remove: RemoveRecords) -> Result<NameChange> {
+        self.names.remove(remove).await
+    }
+
+    async fn records(&self, zone: Option<&str>) -> Result<Vec<ZoneRecord>> {
+        self.names.records(zone).await
+    }
+
+    async fn publish(&self, zone: Option<&str>) -> Result<Published> {
+        self.names.publish(zone).await
+    }
+
+    async fn resolve(&self, resolve: ResolveName) -> Result<Resolved> {
+        self.names.resolve(resolve).await
+    }
+}

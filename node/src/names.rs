@@ -1,0 +1,191 @@
+//! The name system in the node: zones in the ledger, their keys in the keystore, blocks in the DHT.
+//!
+//! What decides is in `p2p-names`; here it meets clock, disk and network. Everything that touches the disk runs off the
+//! loops, and nothing runs while nothing is due.
+
+mod blocks;
+mod change;
+mod config;
+mod kinds;
+mod ledger;
+mod publish;
+mod publisher;
+mod resolve;
+mod revoke;
+mod zones;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use p2p_api::{ApiError, ErrorKind, Result};
+use p2p_drives::Ledger;
+use p2p_identity::{Keystore, SecretKind};
+use p2p_names::{
+    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, NamestoreError, RecordCache, Resolver, Timestamp, ZoneEntry,
+    ZoneKey, ZoneSecret,
+};
+use tokio::sync::mpsc;
+
+use self::blocks::DhtBlocks;
+use self::ledger::{NameRows, Row};
+use self::publisher::Note;
+use crate::network::Network;
+
+pub use config::NamesConfig;
+pub(crate) use kinds::record_kinds;
+pub(crate) use publisher::Publisher;
+
+/// How long a record set is believed without asking again: a change by its owner is to be seen within two seconds.
+const MAX_CACHE_AGE: Duration = Duration::from_secs(1);
+/// Notes to the publisher that wait.
+const NOTES: usize = 256;
+
+/// What names need of the node.
+pub(crate) struct NamesParts {
+    pub(crate) config: NamesConfig,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) keystore: Arc<Mutex<Keystore>>,
+    pub(crate) network: Network,
+}
+
+/// The handle. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Names {
+    inner: Arc<Inner>,
+}
+
+/// What handle, publisher and jobs share.
+struct Inner {
+    state: Arc<Mutex<LocalState<NameRows>>>,
+    keystore: Arc<Mutex<Keystore>>,
+    network: Network,
+    blocks: Arc<DhtBlocks>,
+    resolver: Resolver,
+    notes: mpsc::Sender<Note>,
+    difficulty: u32,
+    /// When the DHT was last asked whether a zone is revoked.
+    asked_revoked: Mutex<HashMap<ZoneKey, Instant>>,
+    /// Zones whose revocation is being computed.
+    searching: Mutex<HashSet<ZoneKey>>,
+}
+
+impl Names {
+    /// Reads what the ledger has. The publisher has to be run.
+    pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher), String> {
+        let NamesParts { config, ledger, keystore, network } = parts;
+        let rows = NameRows::open(ledger).map_err(|error| error.to_string())?;
+        let revocations = rows.all(Row::Revocation).map_err(|error| error.to_string())?;
+        let mut state = LocalState::new(rows);
+        for message in revocations {
+            if let Err(error) = state.revocations.restore(&message) {
+                tracing::warn!(%error, "a stored revocation cannot be read");
+            }
+        }
+        state.suffixes = config.suffix_map()?;
+        let state = Arc::new(Mutex::new(state));
+        let blocks = Arc::new(DhtBlocks::new(network.clone()));
+        let local: Arc<dyn LocalZones> = state.clone();
+        let cache = RecordCache::new(DEFAULT_CACHE_BYTES).with_max_age(MAX_CACHE_AGE);
+        // DNS for GNS2DNS comes with the stub listener.
+        let resolver = Resolver::new(blocks.clone(), local, None).with_cache(Arc::new(cache));
+        let (notes, received) = mpsc::channel(NOTES);
+        let inner = Arc::new(Inner {
+            state,
+            keystore,
+            network,
+            blocks,
+            resolver,
+            notes,
+            difficulty: config.revocation_difficulty,
+            asked_revoked: Mutex::default(),
+            searching: Mutex::default(),
+        });
+        Ok((Self { inner: inner.clone() }, Publisher::new(inner, received)))
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, LocalState<NameRows>> {
+        // Every change is written before it is kept in memory, so a poisoned state is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The zone of a name or zTLD; without one, the only zone there is.
+    fn zone(&self, wanted: Option<&str>) -> Result<ZoneEntry> {
+        let zones = self.state().namestore.zones().map_err(|error| failed(&error))?;
+        let Some(wanted) = wanted else {
+            return match zones.as_slice() {
+                [one] => Ok(one.clone()),
+                [] => Err(ApiError::not_found("there is no zone yet").with_hint("make one: p2p name zone create NAME")),
+                _ => Err(ApiError::invalid("there are several zones").with_hint("say which: --zone NAME")),
+            };
+        };
+        let key = wanted.parse::<ZoneKey>().ok();
+        let found = zones.into_iter().find(|zone| zone.name.as_str() == wanted || Some(zone.zone) == key);
+        found.ok_or_else(|| {
+            ApiError::not_found(format!("there is no zone {wanted:?} here")).with_hint("see them: p2p name zone ls")
+        })
+    }
+
+    fn secret(&self, zone: &ZoneKey) -> Option<ZoneSecret> {
+        let keystore = self.keystore.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = keystore.get_bytes(SecretKind::ZONE, &zone.to_bytes())?;
+        ZoneSecret::from_gnunet_bytes(&bytes).ok()
+    }
+
+    fn nodes(&self) -> u32 {
+        u32::try_from(*self.network.dht_peers().borrow()).unwrap_or(u32::MAX)
+    }
+
+    fn row(&self, row: Row, zone: &ZoneKey) -> Result<Option<Vec<u8>>> {
+        let state = self.state();
+        state.namestore.storage().get(row, zone).map_err(|error| failed(&NamestoreError::Storage(error)))
+    }
+
+    fn put_row(&self, row: Row, zone: &ZoneKey, value: &[u8]) -> Result<()> {
+        let state = self.state();
+        state.namestore.storage().put(row, zone, value).map_err(|error| failed(&NamestoreError::Storage(error)))
+    }
+}
+
+/// Runs what blocks on the disk, or computes for long, off the async threads.
+async fn blocking<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let inner = inner.clone();
+    let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+    done.map_err(|error| ApiError::internal(format!("a job of the name system failed: {error}")))?
+}
+
+fn now() -> Timestamp {
+    kinds::timestamp(SystemTime::now())
+}
+
+/// What went wrong in the namestore, with its causes.
+fn failed(error: &NamestoreError) -> ApiError {
+    let kind = match error {
+        NamestoreError::Rule { .. } | NamestoreError::Rdata(_) | NamestoreError::Block(_) => ErrorKind::InvalidInput,
+        NamestoreError::ZoneExists(_) | NamestoreError::Exhausted(_) => ErrorKind::Conflict,
+        NamestoreError::UnknownZone(_) => ErrorKind::NotFound,
+        NamestoreError::WrongSecret => ErrorKind::NotAllowed,
+        _ => ErrorKind::Io,
+    };
+    ApiError::new(kind, chain(error))
+}
+
+/// An error and its causes in one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn label(text: &str) -> Result<Label> {
+    text.parse().map_err(|error| ApiError::invalid(format!("{text:?} is no label: {}", chain(&error))))
+}

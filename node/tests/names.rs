@@ -1,0 +1,255 @@
+//! Names between real nodes over real sockets on loopback: an owner, a stranger, and one that only brings them together.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use p2p_api::{
+    Change, ErrorKind, Follow, Import, NewDrive, NewZone, Node, Publication, RemoveRecords, ResolveName, Resolved,
+    RevokeZone, SetRecord, TransferEvent, ZoneInfo,
+};
+use p2p_node::{Config, NodeOptions, RunningNode, start};
+
+/// How long two nodes may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
+    let mut config = Config::default();
+    config.transport.mdns = false;
+    config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
+    // Real revocations take days.
+    config.names.revocation_difficulty = 3;
+    NodeOptions {
+        home: home.join("home"),
+        api: None,
+        config,
+        apps: Vec::new(),
+        bootstrap: bootstrap.to_vec(),
+        gateway: None,
+    }
+}
+
+struct Home {
+    dir: tempfile::TempDir,
+    running: RunningNode,
+}
+
+impl Home {
+    async fn new(bootstrap: &[String]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let running = start(options(dir.path(), bootstrap)).await.expect("starts");
+        Self { dir, running }
+    }
+
+    fn node(&self) -> Node {
+        self.running.node()
+    }
+
+    fn address(&self) -> String {
+        let listen = self.running.listen().into_iter().next().expect("listens");
+        format!("{listen}/p2p/{}", self.running.peer_id())
+    }
+
+    async fn restart(self, bootstrap: &[String]) -> Self {
+        self.running.shutdown().await;
+        let running = start(options(self.dir.path(), bootstrap)).await.expect("starts again");
+        Self { dir: self.dir, running }
+    }
+}
+
+/// Waits until a node has somebody in its DHT.
+async fn connected(node: &Node) {
+    let deadline = Instant::now() + PATIENCE;
+    while node.info().await.expect("info").dht_peers == 0 {
+        assert!(Instant::now() < deadline, "nobody came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An owner, a bootstrap node, and a stranger that knows only the bootstrap node.
+async fn three() -> (Home, Home, Home) {
+    let middle = Home::new(&[]).await;
+    let owner = Home::new(&[middle.address()]).await;
+    let stranger = Home::new(&[middle.address()]).await;
+    for home in [&owner, &middle, &stranger] {
+        connected(&home.node()).await;
+    }
+    (owner, middle, stranger)
+}
+
+async fn zone(node: &Node, name: &str) -> ZoneInfo {
+    node.names().create_zone(NewZone { name: name.into(), kind: Default::default(), key: None }).await.expect("a zone")
+}
+
+fn record(label: &str, record_type: &str, value: &str) -> SetRecord {
+    SetRecord { label: label.into(), record_type: record_type.into(), value: value.into(), ..SetRecord::default() }
+}
+
+async fn resolve(node: &Node, name: &str, fresh: bool) -> p2p_api::Result<Resolved> {
+    let resolve = ResolveName { name: name.into(), fresh, timeout_s: Some(15.0), ..ResolveName::default() };
+    node.names().resolve(resolve).await
+}
+
+async fn value(node: &Node, name: &str) -> String {
+    resolve(node, name, false).await.map_or_else(|error| error.to_string(), |found| found.records[0].value.clone())
+}
+
+/// Asks again until the answer is as expected; how long that took.
+async fn until(node: &Node, name: &str, expected: &str) -> Duration {
+    let asked = Instant::now();
+    loop {
+        let found = value(node, name).await;
+        if found == expected {
+            return asked.elapsed();
+        }
+        assert!(asked.elapsed() < PATIENCE, "{name} is still {found:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_resolves_a_name_and_clones_what_it_stands_for() {
+    let (owner, middle, stranger) = three().await;
+    let alice = zone(&owner.node(), "alice").await;
+    let folder = owner.dir.path().join("docs");
+    std::fs::create_dir(&folder).expect("made");
+    std::fs::write(folder.join("a.txt"), "hello").expect("written");
+    let drives = owner.node().drives();
+    let drive = drives.create(NewDrive { path: Some(folder), title: "docs".into() }).await.expect("made");
+    let changes = futures::stream::iter([Ok(Change { path: "a.txt".into(), at: None })]).boxed();
+    let imported: Vec<_> =
+        drives.import(drive.drive, Import::default(), changes).await.expect("imports").collect().await;
+    assert!(imported.iter().all(Result::is_ok), "{imported:?}");
+
+    let set = owner.node().names().set(record("www", "A", "192.0.2.7")).await.expect("set");
+    assert_eq!(set.state, Publication::Published, "{set:?}");
+    assert_eq!((set.stored_on, set.nodes), (2, 2), "the bootstrap node and the stranger");
+    let link = format!("p2p://{}/", drive.drive);
+    owner.node().names().set(record("docs", "P2PDRIVE", &link)).await.expect("set");
+
+    let found = resolve(&stranger.node(), &format!("www.{}", alice.ztld), false).await.expect("found");
+    assert_eq!((found.records[0].value.as_str(), found.source.as_str()), ("192.0.2.7", "dht"));
+    assert_eq!(value(&owner.node(), "www.alice").await, "192.0.2.7", "the owner says it shorter");
+    let follow = Follow {
+        link: format!("docs.{}", alice.ztld),
+        target: stranger.dir.path().join("copy"),
+        allow_external_links: false,
+        stay: false,
+        timeout: Some(PATIENCE),
+    };
+    let events: Vec<_> = stranger.node().drives().follow(follow).await.expect("followed").collect().await;
+    assert!(matches!(events.last(), Some(Ok(TransferEvent::Done { files: 1, .. }))), "{events:?}");
+    assert_eq!(std::fs::read_to_string(stranger.dir.path().join("copy/a.txt")).expect("read"), "hello");
+    let nothing = resolve(&stranger.node(), &format!("nothing.{}", alice.ztld), false).await.expect_err("not there");
+    assert_eq!(nothing.kind, ErrorKind::NotFound, "{nothing}");
+
+    // A change is seen at once, also by one who knows the old value.
+    owner.node().names().set(record("www", "A", "192.0.2.8")).await.expect("set");
+    let took = until(&stranger.node(), &format!("www.{}", alice.ztld), "192.0.2.8").await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+
+    // Without its owner, and with a bootstrap node that has been restarted.
+    owner.running.shutdown().await;
+    let middle = middle.restart(&[stranger.address()]).await;
+    connected(&middle.node()).await;
+    let late = Home::new(&[middle.address()]).await;
+    connected(&late.node()).await;
+    assert_eq!(value(&late.node(), &format!("www.{}", alice.ztld)).await, "192.0.2.8");
+    for home in [middle, stranger, late] {
+        home.running.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_without_network_is_published_when_there_is_one() {
+    let owner = Home::new(&[]).await;
+    let alice = zone(&owner.node(), "alice").await;
+    let set = owner.node().names().set(record("www", "TXT", "early")).await.expect("set");
+    assert_eq!((set.state, set.stored_on), (Publication::Waiting, 0));
+    let hidden = SetRecord { private: true, ..record("secret", "TXT", "mine") };
+    let set = owner.node().names().set(hidden).await.expect("set");
+    assert_eq!(set.state, Publication::Stored);
+    assert_eq!(value(&owner.node(), "secret.alice").await, "mine", "the owner sees it");
+
+    let stranger = Home::new(&[owner.address()]).await;
+    until(&stranger.node(), &format!("www.{}", alice.ztld), "early").await;
+    let error = resolve(&stranger.node(), &format!("secret.{}", alice.ztld), true).await.expect_err("it is private");
+    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
+
+    // Removed is removed, and what comes after a restart replaces it: the expiration never goes back.
+    let remove = RemoveRecords { label: "www".into(), ..RemoveRecords::default() };
+    let removed = owner.node().names().remove(remove).await.expect("removed");
+    assert_eq!(removed.state, Publication::Published);
+    let gone = resolve(&stranger.node(), &format!("www.{}", alice.ztld), true).await.expect_err("removed");
+    assert_eq!(gone.kind, ErrorKind::NotFound, "{gone}");
+    let owner = owner.restart(&[stranger.address()]).await;
+    connected(&owner.node()).await;
+    let brief = SetRecord { expires_s: Some(60.0), ..record("www", "TXT", "late") };
+    let set = owner.node().names().set(brief).await.expect("set");
+    assert_eq!(set.state, Publication::Published, "{set:?}");
+    until(&stranger.node(), &format!("www.{}", alice.ztld), "late").await;
+    owner.running.shutdown().await;
+    stranger.running.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_goes_on_elsewhere_with_its_key() {
+    let old = Home::new(&[]).await;
+    let alice = zone(&old.node(), "alice").await;
+    let long = SetRecord { expires_s: Some(300.0 * 86_400.0), ..record("www", "TXT", "old") };
+    old.node().names().set(long).await.expect("set");
+    let key = old.node().names().export_zone("alice").await.expect("the key").key;
+    let new = Home::new(&[old.address()]).await;
+    connected(&new.node()).await;
+    connected(&old.node()).await;
+    until(&new.node(), &format!("www.{}", alice.ztld), "old").await;
+    let taken = NewZone { name: "me".into(), kind: Default::default(), key: Some(key.clone()) };
+    let taken = new.node().names().create_zone(taken).await.expect("taken in");
+    assert_eq!(taken.ztld, alice.ztld);
+    let again = NewZone { name: "other".into(), kind: Default::default(), key: Some(key) };
+    let refused = new.node().names().create_zone(again).await.expect_err("it is there");
+    assert_eq!(refused.kind, ErrorKind::Conflict);
+    let set = new.node().names().set(record("www", "TXT", "new")).await.expect("set");
+    assert_eq!(set.state, Publication::Published, "it expires later than the old block: {set:?}");
+    let third = Home::new(&[new.address()]).await;
+    until(&third.node(), &format!("www.{}", alice.ztld), "new").await;
+    for home in [old, new, third] {
+        home.running.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_zone_does_not_resolve_any_more() {
+    let (owner, middle, stranger) = three().await;
+    let alice = zone(&owner.node(), "alice").await;
+    owner.node().names().set(record("www", "TXT", "here")).await.expect("set");
+    let name = format!("www.{}", alice.ztld);
+    let revoke = async |asked: RevokeZone| {
+        let deadline = Instant::now() + PATIENCE * 3;
+        loop {
+            let state = owner.node().names().revoke_zone("alice", asked.clone()).await.expect("revokes");
+            if state.message.is_some() {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "still {state:?}");
+        }
+    };
+    let kept = revoke(RevokeZone { message: None, compute_only: true }).await;
+    assert!(!kept.revoked, "computed, and kept back");
+    assert_eq!(value(&owner.node(), "www.alice").await, "here");
+    let wrong = RevokeZone { message: Some("00".into()), compute_only: false };
+    assert_eq!(owner.node().names().revoke_zone("alice", wrong).await.expect_err("none").kind, ErrorKind::InvalidInput);
+    let state = revoke(RevokeZone { message: kept.message, compute_only: false }).await;
+    assert!(state.revoked && state.stored_on == 2, "{state:?}");
+    for node in [owner.node(), stranger.node(), middle.node()] {
+        let error = resolve(&node, &name, false).await.expect_err("revoked");
+        assert!(error.message.contains("revoked"), "{error}");
+    }
+    // It is remembered.
+    let stranger = stranger.restart(&[]).await;
+    let error = resolve(&stranger.node(), &name, false).await.expect_err("revoked");
+    assert!(error.message.contains("revoked"), "{error}");
+    for home in [owner, middle, stranger] {
+        home.running.shutdown().await;
+    }
+}
