@@ -33,6 +33,8 @@ pub struct Config {
     /// Where the web gateway listens, for the program that brings one: a loopback address and port, `localhost:PORT` for
     /// both families, or `off`. `localhost:8642` by default; the port is part of every site's origin.
     pub gateway: String,
+    /// Where the DNS listener for names is, for the program that brings one: as for `gateway`; `localhost:15355` by default.
+    pub dns: String,
     /// Addresses and limits of connections.
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
@@ -47,6 +49,7 @@ impl Default for Config {
             network: "main".to_owned(),
             cache_mib: 8,
             gateway: "localhost:8642".to_owned(),
+            dns: "localhost:15355".to_owned(),
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
             names: crate::NamesConfig::default(),

@@ -29,6 +29,9 @@ pub enum BindError {
     /// Not an address.
     #[error("dns = {0:?} is no place to listen on")]
     NoAddress(String),
+    /// Others could ask there, and use this node to answer whom they like.
+    #[error("dns = {0}: names are answered on loopback only")]
+    NotLoopback(SocketAddr),
     /// Another program has it, or the system refuses.
     #[error("cannot listen at {at}")]
     Taken {
@@ -54,6 +57,9 @@ impl Dns {
             Some(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             None => place.parse().map_err(|_| BindError::NoAddress(place.to_owned()))?,
         };
+        if !first.ip().is_loopback() {
+            return Err(BindError::NotLoopback(first));
+        }
         let sockets = sockets(first)?;
         let address = sockets.0.local_addr().map_err(|source| BindError::Taken { at: first, source })?;
         let mut all = vec![sockets];

@@ -11,8 +11,8 @@ use crate::Failure;
 
 /// Name of the configuration file in a node's home.
 const FILE: &str = "config.toml";
-/// The value of the setting `gateway` that switches it off.
-const OFF: &str = "off";
+/// The value of the settings `gateway` and `dns` that switches them off.
+pub(crate) const OFF: &str = "off";
 
 /// What the flags of `p2pnode start` change for one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Flags {
     pub relay: Option<String>,
     /// `--gateway`.
     pub gateway: Option<GatewayFlag>,
+    /// Whether there is no DNS listener this time.
+    pub no_dns: bool,
 }
 
 /// The value of `--gateway`.
@@ -79,6 +81,9 @@ fn apply(config: &mut Config, flags: &Flags) {
         Some(GatewayFlag::Off) => config.gateway = OFF.to_owned(),
         Some(GatewayFlag::At(address)) => config.gateway.clone_from(address),
         None => {}
+    }
+    if flags.no_dns {
+        config.dns = OFF.to_owned();
     }
     if flags.no_mdns {
         config.transport.mdns = false;

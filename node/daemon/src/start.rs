@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use p2p_api::App;
 use p2p_api::socket::{default_home, default_path};
+use p2p_dns::{BindError, Dns};
 use p2p_files::Files;
 use p2p_gateway::Gateway;
 use p2p_node::{Config, NodeOptions, RunningNode, set_listen};
@@ -14,7 +15,7 @@ use sd_notify::NotifyState;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use crate::settings::gateway_settings;
+use crate::settings::{OFF, gateway_settings};
 use crate::{Failure, Flags, Ready, StopSignals, load_config, ports};
 
 /// How long saying goodbye may take. The service manager waits a little longer than this.
@@ -37,14 +38,26 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn new(gateway: &str) -> Result<Self, Failure> {
+    fn new(config: &Config) -> Result<Self, Failure> {
         let files: Arc<dyn App> = Arc::new(Files::new());
-        let Some(settings) = gateway_settings(gateway)? else {
-            return Ok(Self { apps: vec![files], gateway: None });
-        };
-        let gateway = Gateway::bind(settings).map_err(Failure::usage)?.with_files(files.clone());
-        let address = gateway.address();
-        Ok(Self { apps: vec![files, Arc::new(gateway)], gateway: address })
+        let mut bundle = Self { apps: vec![files.clone()], gateway: None };
+        if let Some(settings) = gateway_settings(&config.gateway)? {
+            let gateway = Gateway::bind(settings).map_err(Failure::usage)?.with_files(files);
+            bundle.gateway = gateway.address();
+            bundle.apps.push(Arc::new(gateway));
+        }
+        if config.dns != OFF {
+            match Dns::bind(&config.dns) {
+                Ok(dns) => bundle.apps.push(Arc::new(dns)),
+                Err(error @ BindError::Taken { .. }) => {
+                    warn!(error = %anyhow::Error::new(error), "no DNS listener; the node goes on without");
+                }
+                Err(error) => {
+                    return Err(Failure::usage(error).with_hint("say an address as localhost:15355, or off"));
+                }
+            }
+        }
+        Ok(bundle)
     }
 }
 
@@ -58,7 +71,7 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
         warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
     }
     let configured = config.clone();
-    let Bundle { apps, gateway } = Bundle::new(&config.gateway)?;
+    let Bundle { apps, gateway } = Bundle::new(&config)?;
     let options = NodeOptions {
         home: home.clone(),
         api: Some(socket.path),

@@ -23,6 +23,11 @@ pub(super) fn commented(config: &Config) -> String {
         "Where the web gateway listens: a loopback address and port, localhost:PORT for both families, or off. The port \
          is part of every site's origin.",
     );
+    page.value(
+        "dns",
+        &config.dns,
+        "Where ordinary programs ask for names by DNS: a loopback address and port, localhost:PORT for both families, or off.",
+    );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
     names(&mut page, &config.names);

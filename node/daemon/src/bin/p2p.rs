@@ -28,8 +28,10 @@ fn main() -> ExitCode {
 /// A node inside this command, with the settings of the home's own daemon.
 async fn start(options: NodeOptions) -> anyhow::Result<RunningNode> {
     let place = Place { home: Some(options.home), api: Some(options.socket) };
-    let gateway = (options.stay == Stay::WhileNeeded).then_some(GatewayFlag::Off);
-    let node = open_node(&place, &Flags { gateway, ..Flags::default() }).await.map_err(api_error)?;
+    // Nobody visits a node that is gone in a moment.
+    let no_dns = options.stay == Stay::WhileNeeded;
+    let gateway = no_dns.then_some(GatewayFlag::Off);
+    let node = open_node(&place, &Flags { gateway, no_dns, ..Flags::default() }).await.map_err(api_error)?;
     let socket = node.socket().to_owned();
     Ok(RunningNode { socket, shutdown: Box::new(|| Box::pin(node.shutdown())) })
 }

@@ -58,5 +58,6 @@ fn flags(options: &StartOptions) -> Flags {
         no_mdns: options.no_mdns,
         relay,
         gateway,
+        no_dns: false,
     }
 }
