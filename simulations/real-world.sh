@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo build --quiet --locked -p p2pnode
+# With the same features as the tests, so that nothing is built twice where these have run.
+cargo test --quiet --locked --workspace --no-run
 bin="${CARGO_TARGET_DIR:-target}/debug"
 p2p="$PWD/$bin/p2p"
 p2pnode="$PWD/$bin/p2pnode"
@@ -156,7 +157,6 @@ same "$work/big-5" "$work/copy-i" "clone after kills during import"
 ok "kill -9 during import: shared again, nothing corrupt"
 
 # The bundled app as a process of its own, against the socket of a running node.
-cargo build --quiet --locked -p p2p-files --example files-process
 socket="$(grep -o '"api":"[^"]*' "$work/a.out" | cut -c8-)"
 "$bin/examples/files-process" "$socket" share "$work/big-5" > "$work/own.out"
 "$bin/examples/files-process" "$(grep -o '"api":"[^"]*' "$work/c.out" | cut -c8-)" clone "$(field link < "$work/own.out")" "$work/copy-own" > /dev/null

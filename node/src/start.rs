@@ -134,11 +134,13 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     .map_err(|error| StartError::Store(error.to_string()))?;
     notices.extend(recovered);
     if was_cut_off {
+        let mut notice =
+            "the node did not end properly the last time; everything it had acknowledged is here".to_owned();
         let shares = drives.list().into_iter().filter(|drive| drive.role == p2p_drives::Role::Owner).count();
-        notices.push(format!(
-            "the node did not end properly the last time; everything it had acknowledged is here, and its shared folders \
-             ({shares}) are looked through again"
-        ));
+        if shares > 0 {
+            notice.push_str(&format!(", and its shared folders ({shares}) are looked through again"));
+        }
+        notices.push(notice);
     }
     for notice in &notices {
         tracing::warn!("{notice}");
