@@ -150,8 +150,11 @@ struct Party {
 }
 
 impl Party {
+    /// Sessions that go on. Peers of the others are looked for again, and may come back with a newer version.
     fn live(&mut self) -> &[Arc<Session>] {
-        self.sessions.retain(|session| !session.is_ended());
+        for session in self.sessions.extract_if(.., |session| session.is_ended()) {
+            self.sources.on_ended(session.peer);
+        }
         &self.sessions
     }
 }
@@ -236,12 +239,9 @@ impl Follower {
                         return Ok((opened.session, head));
                     }
                 }
-                // A peer that went away is looked for again, and may come back with a newer version.
                 _ = watching.tick() => {
-                    for session in self.party.sessions.extract_if(.., |session| session.is_ended()) {
-                        self.party.sources.on_ended(session.peer);
-                    }
-                    self.progress.peers.store(self.party.sessions.len(), Ordering::Relaxed);
+                    let peers = self.party.live().len();
+                    self.progress.peers.store(peers, Ordering::Relaxed);
                 }
             }
         }
