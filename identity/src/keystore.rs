@@ -43,7 +43,9 @@ impl SecretKind {
     pub const WRITER: Self = Self(2);
     /// Secret key of a zone in GNUnet's 36 bytes; the id is the zone's 36 bytes.
     pub const ZONE: Self = Self(6);
-    // Kept for later: 3 identity, 4 device, 5 app root, 7 contact.
+    /// What the keys of apps are derived from, 32 random bytes; the id is its generation as a u32 (big-endian).
+    pub const APP_ROOT: Self = Self(5);
+    // Kept for later: 3 identity, 4 device, 7 contact.
 }
 
 /// The open keystore. One process at a time: the lock of the home directory sees to that.

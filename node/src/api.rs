@@ -3,19 +3,27 @@
 //!
 //! Dropping a connection drops the stream behind its answer, and with it the work: that is how a client cancels.
 
+mod access;
+mod answers;
 mod apps;
 mod body;
+mod caller;
 mod drives;
 mod events;
+mod exchange;
 mod files;
+mod gate;
+mod grants;
 mod names;
 mod network;
 mod problem;
 mod router;
 mod server;
 mod socket;
+mod streams;
 mod upload;
 
+pub use access::Access;
 pub use server::serve;
 pub use socket::{SocketGuard, bind};
 

@@ -1,16 +1,21 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
+mod app_keys;
 mod config;
 mod events;
+mod grants;
 mod home;
 mod local;
 mod names;
 mod network;
 mod rows;
 mod start;
+mod streams;
+mod topics;
+mod values;
 
-pub use api::{SocketGuard, bind, serve};
+pub use api::{Access, SocketGuard, bind, serve};
 pub use config::{Config, ConfigError, set_listen};
 pub use home::HomeError;
 pub use names::NamesConfig;

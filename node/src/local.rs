@@ -1,6 +1,7 @@
 //! The contract of an app, served by the engine in this process.
 
 mod convert;
+mod exchange;
 mod metrics;
 mod names;
 mod reported;
@@ -10,13 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
-    ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
-    Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider,
-    Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
+    EventStream, Follow, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Progress,
+    Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign, Signature, SignedValue,
+    StoredValue, Stream, TopicMessage, TransferEvent, TreeEntry, TreeQuery,
 };
 use p2p_drives::{
     CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
@@ -26,10 +29,14 @@ use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
 use tokio_util::sync::CancellationToken;
 
 use self::convert::{api_error, drive_info, left_out, parse_link, tree_entry};
+pub(crate) use self::exchange::{path_kind, path_word};
 use self::reported::reported;
+use crate::app_keys::AppKeys;
 use crate::events::EventLog;
 use crate::names::Names;
 use crate::network::Network;
+use crate::streams::AppStreams;
+use crate::topics::Topics;
 
 /// The engine as an app sees it.
 #[derive(Clone)]
@@ -42,6 +49,9 @@ pub(crate) struct LocalNode {
     pub(crate) network: Network,
     pub(crate) drives: Drives,
     pub(crate) names: Names,
+    pub(crate) streams: AppStreams,
+    pub(crate) topics: Topics,
+    pub(crate) app_keys: AppKeys,
     pub(crate) events: EventLog,
     pub(crate) started: Instant,
     pub(crate) notices: Vec<String>,
@@ -148,6 +158,34 @@ impl Contract for LocalNode {
 
     async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
         self.network.stop_providing(key).await.map_err(|_| ApiError::stopped())
+    }
+
+    async fn put_value(&self, put: PutValue) -> Result<StoredValue> {
+        self.put(put).await
+    }
+
+    async fn get_value(&self, key: [u8; 32], timeout: Duration) -> Result<SignedValue> {
+        self.get(key, timeout).await
+    }
+
+    async fn dial_stream(&self, dial: DialStream) -> Result<AppStream> {
+        self.streams.dial(dial).await
+    }
+
+    async fn accept_stream(&self, protocol: &str) -> Result<AppStream> {
+        self.streams.accept(protocol).await
+    }
+
+    async fn publish_message(&self, topic: &str, data: Bytes) -> Result<PublishedMessage> {
+        self.topics.publish(topic, data).await
+    }
+
+    async fn subscribe(&self, topic: &str) -> Result<Stream<TopicMessage>> {
+        self.topics.subscribe(topic).await
+    }
+
+    async fn sign(&self, sign: Sign) -> Result<Signature> {
+        self.signature(sign).await
     }
 
     async fn drives(&self) -> Result<Vec<DriveInfo>> {
@@ -336,11 +374,7 @@ impl LocalNode {
             peers.push(PeerInfo {
                 peer,
                 address: connection.address.to_string(),
-                kind: match p2p_transport::path_kind(&connection.address) {
-                    p2p_transport::PathKind::Lan => PathKind::Lan,
-                    p2p_transport::PathKind::Direct => PathKind::Direct,
-                    p2p_transport::PathKind::Relayed => PathKind::Relayed,
-                },
+                kind: path_kind(p2p_transport::path_kind(&connection.address)),
                 transport: transport_kind(&connection.address).as_str().to_owned(),
                 rtt_ms: connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
                 agent: snapshot.agents.get(&connection.peer).cloned(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use p2p_api::{App, Node};
+use p2p_dht::RecordKind;
 use p2p_drives::{
     CacheError, CacheOpened, DriveEvent, Drives, DrivesConfig, Ledger, LedgerError, RedbLedger, SledCache,
 };
@@ -15,11 +16,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::api::Access;
+use crate::app_keys::AppKeys;
 use crate::events::EventLog;
 use crate::home::{Home, HomeError};
 use crate::local::LocalNode;
 use crate::names::{Names, NamesParts, record_kinds};
 use crate::network::{self, Network, NetworkConfig, peer_stream};
+use crate::streams::AppStreams;
+use crate::topics::Topics;
+use crate::values::Values;
 
 /// How long apps and transfers may take to end.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -106,7 +112,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         keypair,
         config: options.config.clone(),
         bootstrap: options.bootstrap,
-        kinds: record_kinds(),
+        kinds: record_kinds().into_iter().chain([Box::new(Values) as Box<dyn RecordKind>]).collect(),
         cache: cache.clone(),
         events: events.clone(),
         stop: stop_network.clone(),
@@ -121,6 +127,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         network: network.clone(),
     })
     .map_err(StartError::Store)?;
+    let access_ledger = ledger.clone();
+    let app_keys = AppKeys::new(keystore.clone());
     let (drives, recovered) = Drives::open(DrivesConfig {
         me,
         directory: home.join("drives"),
@@ -154,6 +162,9 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         network: network.clone(),
         drives: drives.clone(),
         names,
+        streams: AppStreams::new(me, network.clone(), events.clone()),
+        topics: Topics::new(network.clone()),
+        app_keys,
         events: events.clone(),
         started,
         notices,
@@ -166,10 +177,13 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
     let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;
+    let access = Access::open(access_ledger, home.path()).map_err(StartError::Store)?;
+    let contacts = options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer));
+    let access = access.with_contacts(contacts);
     let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
     let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());
     tasks.spawn(async move {
-        if let Err(error) = crate::api::serve(listener, served, apps, stopping.cancelled_owned()).await {
+        if let Err(error) = crate::api::serve(listener, served, apps, access, stopping.cancelled_owned()).await {
             tracing::error!(%error, "the local socket failed");
         }
         drop(guard);

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, identify, mdns, ping};
+use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping};
 use tokio::sync::mpsc;
 
-use crate::{Config, IncomingStream, Limits, StreamControl, Streams};
+use crate::{Config, IncomingStream, Limits, StreamControl, Streams, topics};
 
-/// Limits, byte streams, identify, ping and LAN discovery.
+/// Limits, byte streams, topics, identify, ping and LAN discovery.
 ///
 /// `limits` stands first: a connection it refuses reaches nobody else.
 #[derive(NetworkBehaviour)]
@@ -20,6 +20,8 @@ pub struct Behaviour {
     pub limits: Limits,
     /// Byte streams.
     pub streams: Streams,
+    /// Messages by topic.
+    pub topics: gossipsub::Behaviour,
     /// Who the other side is.
     pub identify: identify::Behaviour,
     /// Round-trip times.
@@ -49,6 +51,7 @@ impl Behaviour {
         let behaviour = Self {
             limits: Limits::new(config.limits.clone()),
             streams,
+            topics: topics::behaviour(keypair),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
             mdns: mdns.into(),

@@ -9,12 +9,11 @@ use libp2p::{PeerId, Swarm, SwarmBuilder, Transport, noise, quic, tcp, yamux};
 use p2p_identity::SecretKey;
 
 use crate::security::Security;
-use crate::{Config, DialGuard};
+use crate::{Config, DialGuard, ProvenPeers};
 
 /// Streams one connection may have open, in each direction (overlay.md, section 7).
 const MAX_STREAMS: usize = 256;
-/// Inbound streams that are still agreeing on a protocol; further ones are reset. Times the first window of 256 KiB
-/// this bounds what a peer that proved nothing can make us hold: 4 MiB.
+/// Inbound streams that are still agreeing on a protocol; further ones are reset.
 const MAX_NEGOTIATING_STREAMS: usize = 16;
 /// QUIC receive window of a stream, in bytes: 100 MiB/s at 160 ms.
 const QUIC_STREAM_WINDOW: u32 = 16 * 1024 * 1024;
@@ -58,14 +57,17 @@ pub fn libp2p_peer_id(peer: &p2p_identity::PeerId) -> Option<PeerId> {
 /// A swarm over TCP, QUIC, the in-memory transport, and DNS names in front of them.
 ///
 /// TCP offers TLS 1.3 first, then Noise: with hardware help for its cipher TLS costs a fraction of what Noise costs per
-/// byte. What `guard` refuses is never dialled. Must be called inside a tokio runtime.
+/// byte. What `guard` refuses is never dialled; peers outside `proven` have few streams. Must be called inside a tokio
+/// runtime.
 pub fn build_swarm<B: NetworkBehaviour>(
     keypair: Keypair,
     config: &Config,
     guard: &DialGuard,
+    proven: &ProvenPeers,
     behaviour: B,
 ) -> Result<Swarm<B>, BuildError> {
     let (around_tcp, around_quic) = (guard.clone(), guard.clone());
+    let (on_tcp, on_quic, in_memory) = (proven.clone(), proven.clone(), proven.clone());
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_other_transport(|keypair| {
@@ -77,7 +79,7 @@ pub fn build_swarm<B: NetworkBehaviour>(
                     .upgrade(Version::V1Lazy)
                     .authenticate(security)
                     .multiplex(yamux_config())
-                    .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))),
+                    .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(on_tcp.around(peer, muxer)))),
             )
         })
         .map_err(|error| BuildError::Transport { what: "TCP", reason: format!("{error:?}") })?
@@ -88,7 +90,7 @@ pub fn build_swarm<B: NetworkBehaviour>(
             config.max_connection_data = QUIC_CONNECTION_WINDOW;
             around_quic
                 .around(quic::tokio::Transport::new(config))
-                .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+                .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(on_quic.around(peer, muxer))))
         })
         .map_err(|error| BuildError::Transport { what: "QUIC", reason: format!("{error:?}") })?
         .with_other_transport(|keypair| {
@@ -98,7 +100,7 @@ pub fn build_swarm<B: NetworkBehaviour>(
                     .upgrade(Version::V1Lazy)
                     .authenticate(noise)
                     .multiplex(yamux_config())
-                    .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))),
+                    .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(in_memory.around(peer, muxer)))),
             )
         })
         .map_err(|error| BuildError::Transport { what: "the in-memory transport", reason: format!("{error:?}") })?

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the transport part.
@@ -70,6 +71,15 @@ pub struct LimitsConfig {
     pub memory_mib: u64,
     /// Peer ids that meet no limit here (up to the total), e.g. your own other nodes.
     pub trusted_peers: Vec<String>,
+}
+
+impl LimitsConfig {
+    /// The trusted peers. Texts that are no peer ids are left out with a warning.
+    pub fn trusted(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.trusted_peers.iter().filter_map(|text| {
+            text.parse().inspect_err(|error| tracing::warn!(peer = %text, %error, "not a peer id, ignored")).ok()
+        })
+    }
 }
 
 impl Default for LimitsConfig {

@@ -7,9 +7,11 @@ mod build;
 mod config;
 mod guard;
 mod limits;
+mod proven;
 mod security;
 mod streams;
 mod tls;
+mod topics;
 
 pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
 pub use behaviour::{Behaviour, BehaviourEvent};
@@ -18,5 +20,9 @@ pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig};
 pub use guard::DialGuard;
 pub use limits::{Limits, Refusal, Refusals};
-pub use streams::{ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams};
+pub use proven::ProvenPeers;
+pub use streams::{
+    AcceptError, ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams,
+};
 pub use tls::TlsError;
+pub use topics::Topic;

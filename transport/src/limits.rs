@@ -158,16 +158,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits as configured. Trusted peer ids that cannot be parsed are ignored with a warning.
+    /// Limits as configured.
     pub fn new(config: LimitsConfig) -> Self {
         let now = Instant::now();
-        let trusted = config
-            .trusted_peers
-            .iter()
-            .filter_map(|text| {
-                text.parse().inspect_err(|error| tracing::warn!(peer = %text, %error, "not a peer id, ignored")).ok()
-            })
-            .collect();
+        let trusted = config.trusted().collect();
         let memory_limit = match config.memory_mib {
             0 => default_memory_limit(),
             mib => mib * 1024 * 1024,

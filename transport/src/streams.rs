@@ -8,8 +8,8 @@ mod behaviour;
 mod handler;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use libp2p::swarm::ConnectionId;
@@ -83,6 +83,21 @@ pub enum OpenError {
     Stopped,
 }
 
+/// Why a protocol cannot be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// Somebody accepts it already.
+    #[error("{0} is accepted by somebody else")]
+    Taken(StreamProtocol),
+    /// Enough protocols are accepted.
+    #[error("{0} protocols are accepted already, that is the limit")]
+    TooMany(usize),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
 #[derive(Debug)]
 pub(crate) enum Command {
     Open {
@@ -94,6 +109,11 @@ pub(crate) enum Command {
     AddAddress {
         peer: PeerId,
         address: Multiaddr,
+    },
+    Accept {
+        protocol: StreamProtocol,
+        queue: usize,
+        reply: oneshot::Sender<Result<mpsc::Receiver<IncomingStream>, AcceptError>>,
     },
 }
 
@@ -128,9 +148,36 @@ impl StreamControl {
         }
     }
 
+    /// Accepts a protocol from now on, on connections that are open already too, until the receiver is dropped. At most
+    /// `queue` streams wait in it; further ones are reset. Cancel safe.
+    pub async fn accept(
+        &self,
+        protocol: StreamProtocol,
+        queue: usize,
+    ) -> Result<mpsc::Receiver<IncomingStream>, AcceptError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Accept { protocol, queue, reply };
+        self.commands.send(command).await.map_err(|_| AcceptError::Stopped)?;
+        answer.await.unwrap_or(Err(AcceptError::Stopped))
+    }
+
     /// Remembers an address of a peer for later dials. Cancel safe.
     pub async fn add_address(&self, peer: PeerId, address: Multiaddr) -> Result<(), OpenError> {
         self.commands.send(Command::AddAddress { peer, address }).await.map_err(|_| OpenError::Stopped)
+    }
+}
+
+/// The protocols that are accepted right now, as the handler of every connection sees them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accepting(Arc<RwLock<Vec<StreamProtocol>>>);
+
+impl Accepting {
+    pub(crate) fn list(&self) -> Vec<StreamProtocol> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, protocols: Vec<StreamProtocol>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = protocols;
     }
 }
 

@@ -2,28 +2,35 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod app;
+mod apps;
 mod drives;
 mod error;
 mod events;
 pub mod files;
 pub mod gateway;
+mod identity;
 mod names;
 mod network;
 mod node;
 mod openapi;
 pub mod routes;
 pub mod socket;
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod topics;
+mod values;
 pub mod wire;
 
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
+pub use apps::{AppInfo, AppManifest, AppState, DecideApp, MAX_APP_ID_BYTES, MAX_SCOPES, Scope, Whom, check_app_id};
 pub use drives::{
     Change, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, NewDrive, Open, Progress, ReadRange,
     Removed, Skipped, TransferEvent, TreeEntry, TreeQuery,
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
+pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
     RemoveRecords, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI, ZoneFile, ZoneInfo,
@@ -36,3 +43,9 @@ pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
 /// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
 pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef};
+pub use streams::{
+    APP_PROTOCOL_PREFIX, AppStream, Datagrams, DialStream, Duplex, ListenStream, MAX_DATAGRAM_BYTES,
+    MAX_PROTOCOL_BYTES, StreamPath, Streams, app_of_protocol,
+};
+pub use topics::{MAX_MESSAGE_BYTES, MAX_TOPIC_BYTES, PublishedMessage, TopicMessage, Topics, check_topic};
+pub use values::{MAX_VALUE_BYTES, MAX_VALUE_NAME_BYTES, MAX_VALUE_SECONDS, PutValue, SignedValue, StoredValue};

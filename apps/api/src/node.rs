@@ -8,10 +8,14 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use p2p_identity::{DriveId, PeerId};
 
+use bytes::Bytes;
+
 use crate::names::{Names, NamesContract, NoNames};
 use crate::{
-    Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo, Open,
-    PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
+    AppStream, Change, Content, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow, Identity, Import,
+    ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage, PutValue, ReadRange, Removed,
+    Result, Sign, Signature, SignedValue, StoredValue, Streams, TopicMessage, Topics, TransferEvent, TreeEntry,
+    TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.
@@ -45,6 +49,26 @@ pub trait Contract: Send + Sync + 'static {
     async fn provide(&self, key: [u8; 32]) -> Result<()>;
     /// Stops saying so.
     async fn stop_providing(&self, key: [u8; 32]) -> Result<()>;
+
+    /// Stores a signed value here and at the nodes nearest to its key. [`crate::ErrorKind::InvalidInput`] if a limit of
+    /// [`PutValue`] is not kept.
+    async fn put_value(&self, put: PutValue) -> Result<StoredValue>;
+    /// The newest value under a key. [`crate::ErrorKind::NotFound`] if nobody who was reached has one.
+    async fn get_value(&self, key: [u8; 32], timeout: Duration) -> Result<SignedValue>;
+
+    /// Opens a stream to an app of another node, or of this one. [`crate::ErrorKind::NotFound`] if the peer is not reached,
+    /// [`crate::ErrorKind::Unsupported`] if nobody accepts the protocol there.
+    async fn dial_stream(&self, dial: DialStream) -> Result<AppStream>;
+    /// Waits for the next stream that a peer opens with this protocol.
+    async fn accept_stream(&self, protocol: &str) -> Result<AppStream>;
+
+    /// Sends a message to everybody who subscribed.
+    async fn publish_message(&self, topic: &str, data: Bytes) -> Result<PublishedMessage>;
+    /// Messages from now on.
+    async fn subscribe(&self, topic: &str) -> Result<Stream<TopicMessage>>;
+
+    /// Signs in an app's own context, with the app's own key.
+    async fn sign(&self, sign: Sign) -> Result<Signature>;
 
     /// Drives known here.
     async fn drives(&self) -> Result<Vec<DriveInfo>>;
@@ -119,7 +143,22 @@ impl Node {
         Peers { contract: self.contract.clone() }
     }
 
-    /// Providers by key.
+    /// Streams between apps.
+    pub fn streams(&self) -> Streams {
+        Streams { contract: self.contract.clone() }
+    }
+
+    /// Messages by topic.
+    pub fn topics(&self) -> Topics {
+        Topics { contract: self.contract.clone() }
+    }
+
+    /// Signatures of apps.
+    pub fn identity(&self) -> Identity {
+        Identity { contract: self.contract.clone() }
+    }
+
+    /// Providers and values by key.
     pub fn dht(&self) -> Dht {
         Dht { contract: self.contract.clone() }
     }
@@ -178,6 +217,16 @@ impl Dht {
     /// Stops saying so.
     pub async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
         self.contract.stop_providing(key).await
+    }
+
+    /// Stores a signed value here and at the nodes nearest to its key. To change it put it again; it expires.
+    pub async fn put(&self, put: PutValue) -> Result<StoredValue> {
+        self.contract.put_value(put).await
+    }
+
+    /// The newest value under a key, its signature checked.
+    pub async fn get(&self, key: [u8; 32], timeout: Duration) -> Result<SignedValue> {
+        self.contract.get_value(key, timeout).await
     }
 }
 

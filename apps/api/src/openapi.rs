@@ -11,7 +11,11 @@ use utoipa::{OpenApi, ToSchema};
 
 use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest};
 use crate::gateway::{OpenRequest, Opened};
-use crate::wire::{EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
+use crate::wire::{BYTES, EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
+use crate::{
+    AppInfo, AppManifest, DecideApp, DialStream, ListenStream, PublishedMessage, PutValue, Sign, Signature,
+    SignedValue, StoredValue, TopicMessage,
+};
 use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
@@ -62,11 +66,22 @@ use crate::{
     ZoneInfo,
     ZoneRecord,
     ZoneSecretText,
+    AppInfo,
+    AppManifest,
+    DecideApp,
+    DialStream,
+    ListenStream,
+    PublishedMessage,
+    PutValue,
+    Sign,
+    Signature,
+    SignedValue,
+    StoredValue,
+    TopicMessage,
 )))]
 struct Components;
 
 const TEXT: &str = "text/plain";
-const BYTES: &str = "application/octet-stream";
 
 /// The document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -79,8 +94,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
              line is `{\"error\": Problem}`. Unknown fields are to be ignored.",
         ))
         .build();
-    let operations =
-        network_operations().into_iter().chain(drive_operations()).chain(names_operations()).chain(app_operations());
+    let operations = network_operations()
+        .into_iter()
+        .chain(exchange_operations())
+        .chain(drive_operations())
+        .chain(names_operations())
+        .chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
         let path = operation.path.replace("{*", "{");
         let method = operation.method.clone();
@@ -133,6 +152,63 @@ fn network_operations() -> Vec<Operation> {
             .at("key", key)
             .answers(204, None),
         Operation::new(HttpMethod::Delete, routes::PROVIDERS, "Stops saying so.").at("key", key).answers(204, None),
+    ]
+}
+
+/// What apps say to each other.
+fn exchange_operations() -> Vec<Operation> {
+    let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
+    let app = "The app's id.";
+    vec![
+        post(routes::VALUES, "Stores a signed value in the DHT.")
+            .takes(json::<PutValue>())
+            .answers(200, json::<StoredValue>()),
+        Operation::get(routes::VALUE, "The newest value under a key.")
+            .at("key", "64 hexadecimal digits.")
+            .query("timeout_s", "Seconds to look; 30 by default.")
+            .answers(200, json::<SignedValue>()),
+        post(
+            routes::STREAM_DIAL,
+            "Opens a stream to an app of a peer. With `Upgrade: p2p-stream` the connection becomes the stream; with \
+             `Upgrade: p2p-dgram` it carries datagrams, each after its length as a u16 (big-endian). The headers \
+             `p2p-peer` and `p2p-path` say who is there and which way it goes.",
+        )
+        .takes(json::<DialStream>())
+        .answers(101, None),
+        post(routes::STREAM_LISTEN, "Waits for a stream that a peer opens; then as for dialling. One stream a call.")
+            .takes(json::<ListenStream>())
+            .answers(101, None),
+        Operation::get(routes::TOPIC, "Messages of a topic from now on.")
+            .at("topic", "A topic.")
+            .answers(200, lines::<TopicMessage>()),
+        post(routes::TOPIC, "Publishes a message of at most 60 KiB: the body as it is.")
+            .at("topic", "A topic.")
+            .takes(Some((BYTES, text())))
+            .answers(200, json::<PublishedMessage>()),
+        post(routes::SIGN, "Signs a hash in an app's own context.")
+            .takes(json::<Sign>())
+            .answers(200, json::<Signature>()),
+        Operation::get(routes::APP_LIST, "Apps that asked for something.").answers(200, list::<AppInfo>()),
+        post(routes::APP_LIST, "Asks for what an app wants to do; the user decides.")
+            .takes(json::<AppManifest>())
+            .answers(200, json::<AppInfo>()),
+        Operation::get(routes::APP, "One app.").at("app", app).answers(200, json::<AppInfo>()),
+        Operation::new(
+            HttpMethod::Put,
+            routes::APP,
+            "Approves or denies what an app asks for; approves with a new token.",
+        )
+        .at("app", app)
+        .takes(json::<DecideApp>())
+        .answers(200, json::<AppInfo>()),
+        Operation::new(
+            HttpMethod::Delete,
+            routes::APP,
+            "Takes back everything and forgets the app; its streams close.",
+        )
+        .at("app", app)
+        .answers(204, None),
+        Operation::get(routes::AUDIT, "Refused calls of apps, the oldest first.").answers(200, Some((TEXT, text()))),
     ]
 }
 
@@ -411,6 +487,15 @@ mod tests {
             routes::DIAL,
             routes::PEER_PING,
             routes::PROVIDERS,
+            routes::VALUES,
+            routes::VALUE,
+            routes::STREAM_DIAL,
+            routes::STREAM_LISTEN,
+            routes::TOPIC,
+            routes::SIGN,
+            routes::APP_LIST,
+            routes::APP,
+            routes::AUDIT,
             routes::DRIVES,
             routes::OPEN,
             routes::FOLLOW,

@@ -20,6 +20,24 @@ pub const DIAL: &str = "/v1/peers/dial";
 pub const PEER_PING: &str = "/v1/peers/{peer}/ping";
 /// `GET ?timeout_s=`: a list of [`crate::Provider`]; `PUT`: announce, `DELETE`: stop announcing. The key is 64 hex digits.
 pub const PROVIDERS: &str = "/v1/dht/providers/{key}";
+/// `POST` [`crate::PutValue`]: [`crate::StoredValue`].
+pub const VALUES: &str = "/v1/dht/values";
+/// `GET ?timeout_s=`: [`crate::SignedValue`], the newest that was found. The key is 64 hex digits.
+pub const VALUE: &str = "/v1/dht/values/{key}";
+/// `POST` [`crate::DialStream`], with an `Upgrade`: 101, then the stream itself.
+pub const STREAM_DIAL: &str = "/v1/streams/dial";
+/// `POST` [`crate::ListenStream`], with an `Upgrade`: 101 when a peer has opened a stream, then the stream itself.
+pub const STREAM_LISTEN: &str = "/v1/streams/listen";
+/// `GET`: one [`crate::TopicMessage`] a line; `POST` with the message as it is: [`crate::PublishedMessage`].
+pub const TOPIC: &str = "/v1/topics/{*topic}";
+/// `POST` [`crate::Sign`]: [`crate::Signature`].
+pub const SIGN: &str = "/v1/identity/sign";
+/// `GET`: a list of [`crate::AppInfo`]; `POST` [`crate::AppManifest`]: [`crate::AppInfo`].
+pub const APP_LIST: &str = "/v1/apps";
+/// `GET`: [`crate::AppInfo`]; `PUT` [`crate::DecideApp`]: [`crate::AppInfo`]; `DELETE`: takes back everything.
+pub const APP: &str = "/v1/apps/{app}";
+/// `GET`: refused calls of apps, one a line, the oldest first.
+pub const AUDIT: &str = "/v1/audit";
 /// `GET`: a list of [`crate::DriveInfo`]; `POST` [`crate::NewDrive`]: make one.
 pub const DRIVES: &str = "/v1/drives";
 /// `POST` [`crate::Open`]: find a drive and its newest version.

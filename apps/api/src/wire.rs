@@ -2,6 +2,7 @@
 //!
 //! A stream is one JSON value a line (`application/x-ndjson`). When it fails midway its last line is an [`ErrorLine`].
 
+pub(crate) mod base64;
 mod lines;
 mod nesting;
 mod query;
@@ -33,6 +34,19 @@ pub const JSON: &str = "application/json";
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Media type of one JSON value a line.
 pub const NDJSON: &str = "application/x-ndjson";
+/// Media type of plain bytes.
+pub const BYTES: &str = "application/octet-stream";
+/// The `Upgrade` to a byte stream, full duplex (overlay.md 2.3).
+pub const UPGRADE_STREAM: &str = "p2p-stream";
+/// The `Upgrade` to datagrams: a u16 length (big-endian) and that many bytes each.
+pub const UPGRADE_DATAGRAMS: &str = "p2p-dgram";
+/// Header of a stream's answer: the peer at its other end.
+pub const STREAM_PEER: &str = "p2p-peer";
+/// Header of a stream's answer: the way it takes, `lan`, `direct` or `relayed`.
+pub const STREAM_PATH: &str = "p2p-path";
+/// A header that makes repeating a write harmless (overlay.md 2.2): the node answers a second call with the same key as
+/// it answered the first, for 24 hours.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Media type of server-sent events.
 pub const EVENT_STREAM: &str = "text/event-stream";
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
-use crate::commands::{api, cat, clone, completions, dht, dial, info, ls, man, name, open, ping, share, unshare};
+use crate::commands::{api, app, cat, clone, completions, dht, dial, info, ls, man, name, open, ping, share, unshare};
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
 
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Dial(dial::Arguments),
     Ping(ping::Arguments),
     Dht(dht::Arguments),
+    App(app::Arguments),
     Name(name::Arguments),
     Api(api::Arguments),
     Completions(completions::Arguments),

@@ -1,6 +1,7 @@
 //! One file per subcommand of `p2p`.
 
 pub(crate) mod api;
+pub(crate) mod app;
 pub(crate) mod cat;
 pub(crate) mod clone;
 pub(crate) mod completions;

@@ -52,6 +52,15 @@ impl Console {
         self.streams.out.write_all(bytes).and_then(|()| self.streams.out.flush()).map_err(|error| broken(&error))
     }
 
+    /// Bytes from strangers for people and pipes; nothing with `--json`. A terminal gets them without control characters.
+    pub(crate) fn write_foreign(&mut self, bytes: &[u8]) -> Result<()> {
+        match (self.is_json, self.streams.is_out_terminal) {
+            (true, _) => Ok(()),
+            (false, true) => self.say(printable(&String::from_utf8_lossy(bytes))),
+            (false, false) => self.write(bytes),
+        }
+    }
+
     /// A message for people on stderr; nothing with `--json` or `-q`.
     pub(crate) fn note(&mut self, line: impl Display) {
         if !self.is_json && !self.is_quiet {

@@ -55,6 +55,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Peers => commands::peers::run(context).await,
         Command::Dial(arguments) => commands::dial::run(context, arguments).await,
         Command::Ping(arguments) => commands::ping::run(context, arguments).await,
+        Command::App(arguments) => commands::app::run(context, arguments).await,
         Command::Dht(arguments) => commands::dht::run(context, arguments).await,
         Command::Name(arguments) => commands::name::run(context, arguments).await,
         Command::Api(arguments) => commands::api::run(context, arguments).await,

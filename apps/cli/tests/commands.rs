@@ -283,6 +283,11 @@ async fn network_commands_tell_what_the_node_says() {
     assert_eq!(scene.json(&["dht", "provide", &key]).await[0]["provided"], true);
     assert_eq!(scene.json(&["dht", "find", &key]).await[0].as_array().unwrap().len(), 1);
     assert_eq!(scene.json(&["dht", "provide", "--stop", &key]).await[0]["provided"], false);
+    let stored = &scene.json(&["dht", "put", "status", "away", "--expires", "60"]).await[0];
+    let at = stored["key"].as_str().unwrap();
+    assert_eq!(scene.json(&["dht", "get", at]).await[0]["value"], "YXdheQ==");
+    assert_eq!(scene.p2p(&["dht", "get", at]).await.out, "away");
+    assert_eq!(scene.p2p(&["dht", "get", &"00".repeat(32)]).await.status, 4);
 
     let node: Value = serde_json::from_str(&scene.p2p(&["api", "GET", "/v1/node"]).await.out).unwrap();
     assert_eq!(node["network"], "fake");
@@ -290,6 +295,34 @@ async fn network_commands_tell_what_the_node_says() {
     assert!(dialed.out.contains(&id), "{dialed:?}");
     assert_eq!(scene.p2p(&["api", "GET", "/v1/none"]).await.status, 4);
     assert_eq!(scene.p2p(&["api", "v1"]).await.status, 2);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn apps_ask_and_the_user_decides() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let said = async |args: &[&str]| scene.p2p(args).await.out;
+    assert!(said(&["app", "requests"]).await.contains("No app waits"));
+    let manifest =
+        r#"{"id": "chat", "name": "Chat", "scopes": ["node.read", "pubsub:chat/"], "storage_quota": 1048576}"#;
+    assert_eq!(scene.p2p(&["api", "/v1/apps", "-d", manifest]).await.status, 0);
+    let asked = said(&["app", "requests"]).await;
+    assert!(asked.contains("Chat (chat) asks for 2 things") && asked.contains("pubsub:chat/"), "{asked}");
+    let info = &scene.json(&["app", "approve", "chat"]).await[0];
+    let token = fs::read_to_string(info["token_file"].as_str().unwrap()).unwrap();
+    assert_eq!(token.trim().len(), 64);
+    assert!(said(&["app", "ls"]).await.contains("approved"));
+    assert!(said(&["app", "top"]).await.contains("chat"));
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    assert_eq!(scene.p2p(&["api", "/v1/node", "-H", &bearer]).await.status, 0);
+    assert_eq!(scene.p2p(&["api", "POST", "/v1/node/stop", "-H", &bearer]).await.status, 5);
+    assert!(said(&["app", "audit"]).await.contains("POST /v1/node/stop"));
+    assert_eq!(scene.p2p(&["app", "revoke", "chat"]).await.status, 0);
+    assert_eq!(scene.p2p(&["api", "/v1/node", "-H", &bearer]).await.status, 5);
+    assert_eq!(scene.p2p(&["app", "approve", "nobody"]).await.status, 4);
+    let bad = r#"{"id": "Chat", "name": "Chat", "scopes": ["everything"]}"#;
+    assert_eq!(scene.p2p(&["api", "/v1/apps", "-d", bad]).await.status, 2);
     daemon.stop().await;
 }
 

@@ -1,11 +1,12 @@
 //! A running node, found at its socket.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, header};
-use p2p_api::wire::{JSON, NDJSON};
+use p2p_api::wire::{BYTES, JSON, NDJSON};
 use p2p_api::{ApiError, ErrorKind, Node, Result, routes};
 use serde::Serialize;
 
@@ -54,14 +55,36 @@ pub enum ConnectError {
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: Arc<Path>,
+    token: Option<Token>,
+}
+
+/// Goes into a header and is shown nowhere.
+#[derive(Clone)]
+struct Token(HeaderValue);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 impl Client {
     /// Checks that a node answers at `socket` and speaks our version. Cancel safe.
     pub async fn connect(socket: impl AsRef<Path>) -> Result<Self, ConnectError> {
-        let client = Self { socket: socket.as_ref().into() };
+        let client = Self { socket: socket.as_ref().into(), token: None };
         client.check().await?;
         Ok(client)
+    }
+
+    /// The same node, seen as the app with this token: it may do what the user granted to that app.
+    ///
+    /// # Errors
+    /// The text is no token.
+    pub fn with_token(&self, token: &str) -> Result<Self> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| ApiError::invalid("a token is a line of letters and digits"))?;
+        value.set_sensitive(true);
+        Ok(Self { token: Some(Token(value)), ..self.clone() })
     }
 
     /// The socket.
@@ -82,10 +105,18 @@ impl Client {
     }
 
     /// A raw call with headers.
-    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response> {
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response> {
+        let request = self.prepared(request);
+        let stream = connection::open(&self.socket).await.map_err(|error| stopped(&self.socket, &error))?;
+        connection::send(stream, request).await
+    }
+
+    /// A request with the headers that every one has.
+    pub(crate) fn prepared(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
         let media = match request.body() {
             RequestBody::Empty => None,
             RequestBody::Json(_) => Some(JSON),
+            RequestBody::Bytes(_) => Some(BYTES),
             RequestBody::Lines(_) => Some(NDJSON),
         };
         let headers = request.headers_mut();
@@ -93,8 +124,10 @@ impl Client {
         if let Some(media) = media {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(media));
         }
-        let stream = connection::open(&self.socket).await.map_err(|error| stopped(&self.socket, &error))?;
-        connection::send(stream, request).await
+        if let Some(Token(token)) = &self.token {
+            headers.entry(header::AUTHORIZATION).or_insert(token.clone());
+        }
+        request
     }
 
     /// A call with a JSON body that answers with success.
@@ -138,7 +171,7 @@ fn major(version: &str) -> Option<u32> {
     version.split('.').next()?.parse().ok()
 }
 
-fn stopped(socket: &Path, error: &io::Error) -> ApiError {
+pub(crate) fn stopped(socket: &Path, error: &io::Error) -> ApiError {
     ApiError::new(ErrorKind::NodeStopped, format!("no node answers at {}: {error}", socket.display()))
         .with_hint("start one with: p2pnode start")
 }
@@ -191,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_went_away_is_a_stopped_node() {
-        let client = Client { socket: Path::new("/nonexistent/api.sock").into() };
+        let client = Client { socket: Path::new("/nonexistent/api.sock").into(), token: None };
         let error = client.get(routes::NODE).await.err().unwrap();
         assert_eq!(error.kind, ErrorKind::NodeStopped);
         assert!(error.message.contains("/nonexistent/api.sock"));

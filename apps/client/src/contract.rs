@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
-    Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent,
-    NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream,
-    TransferEvent, TreeEntry, TreeQuery, routes,
+    AppStream, Change, Content, Contract, DialRequest, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow,
+    Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
+    PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StoredValue, Stream,
+    TopicMessage, TransferEvent, TreeEntry, TreeQuery, check_topic, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -28,6 +30,11 @@ fn of_drive(route: &str, drive: DriveId) -> String {
 
 fn of_key(key: [u8; 32]) -> String {
     routes::PROVIDERS.replace("{key}", &ContentId::from(key).to_string())
+}
+
+fn of_topic(topic: &str) -> Result<String> {
+    check_topic(topic)?;
+    Ok(routes::TOPIC.replace("{*topic}", &encode_component(topic)))
 }
 
 /// Counters have names in ASCII; what is not is a mistake that is better seen than hidden.
@@ -79,6 +86,36 @@ impl Contract for Client {
 
     async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
         self.call(Method::DELETE, &of_key(key)).await.map(drop)
+    }
+
+    async fn put_value(&self, put: PutValue) -> Result<StoredValue> {
+        self.post(routes::VALUES, &put).await?.json().await
+    }
+
+    async fn get_value(&self, key: [u8; 32], timeout: Duration) -> Result<SignedValue> {
+        let path = routes::VALUE.replace("{key}", &ContentId::from(key).to_string());
+        self.get(&format!("{path}?timeout_s={}", timeout.as_secs_f64())).await?.json().await
+    }
+
+    async fn dial_stream(&self, dial: DialStream) -> Result<AppStream> {
+        self.upgrade(routes::STREAM_DIAL, &dial).await
+    }
+
+    async fn accept_stream(&self, protocol: &str) -> Result<AppStream> {
+        self.upgrade(routes::STREAM_LISTEN, &ListenStream { protocol: protocol.to_owned() }).await
+    }
+
+    async fn publish_message(&self, topic: &str, data: Bytes) -> Result<PublishedMessage> {
+        let body = RequestBody::Bytes(data);
+        self.request(Method::POST, &of_topic(topic)?, body).await?.ok().await?.json().await
+    }
+
+    async fn subscribe(&self, topic: &str) -> Result<Stream<TopicMessage>> {
+        Ok(self.get(&of_topic(topic)?).await?.lines())
+    }
+
+    async fn sign(&self, sign: Sign) -> Result<Signature> {
+        self.post(routes::SIGN, &sign).await?.json().await
     }
 
     async fn drives(&self) -> Result<Vec<DriveInfo>> {

@@ -7,6 +7,7 @@ mod contract;
 mod file;
 mod names;
 mod response;
+mod streams;
 mod upload;
 
 pub use client::{Client, ConnectError};

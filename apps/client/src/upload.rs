@@ -20,6 +20,8 @@ pub enum RequestBody {
     Empty,
     /// JSON text.
     Json(Bytes),
+    /// Bytes as they are.
+    Bytes(Bytes),
     /// Lines as they come. An error cuts the connection, so that the node never takes the list for complete.
     Lines(BoxStream<'static, Result<Bytes>>),
 }
@@ -29,6 +31,7 @@ impl fmt::Debug for RequestBody {
         f.write_str(match self {
             Self::Empty => "Empty",
             Self::Json(_) => "Json",
+            Self::Bytes(_) => "Bytes",
             Self::Lines(_) => "Lines",
         })
     }
@@ -45,7 +48,7 @@ impl RequestBody {
     pub(crate) fn into_body(self) -> Body {
         match self {
             Self::Empty => Empty::new().map_err(|never| match never {}).boxed_unsync(),
-            Self::Json(text) => Full::new(text).map_err(|never| match never {}).boxed_unsync(),
+            Self::Json(text) | Self::Bytes(text) => Full::new(text).map_err(|never| match never {}).boxed_unsync(),
             Self::Lines(lines) => StreamBody::new(lines.map_ok(Frame::data).map_err(io::Error::other)).boxed_unsync(),
         }
     }

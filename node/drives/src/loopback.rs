@@ -50,4 +50,8 @@ impl Dialer for Loopback {
     fn own_addresses(&self) -> Vec<PeerAddr> {
         self.others.own_addresses()
     }
+
+    fn on_proven(&self, peer: PeerId) {
+        self.others.on_proven(peer);
+    }
 }

@@ -31,6 +31,9 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// Addresses at which others reach this node, the best first, for links.
     fn own_addresses(&self) -> Vec<PeerAddr>;
+
+    /// The peer proved that it may read a drive: it is no stranger any more.
+    fn on_proven(&self, peer: PeerId);
 }
 
 /// Finds peers that have a topic, and is found.

@@ -198,6 +198,7 @@ impl Server {
         };
         self.forgive(peer);
         drop(unproven);
+        self.shared.dialer.on_proven(peer);
         let number = self.open_session(peer, drive.id);
         let result = self.run_session(peer, stream, &drive, number, prove).await;
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);

@@ -170,6 +170,7 @@ impl Session {
         if Proof::from(theirs.proof) != key.proof(Side::Acceptor, &proof_session) {
             return Err(FetchError::Refused);
         }
+        dialer.on_proven(peer);
         let path = wanted.path.clone().and_then(|path| path.try_into().ok());
         let prefetch_bytes = if wanted.prefetch { MAX_PREFETCH_BYTES } else { 0 };
         let requests = vec![Request::Open(Open { head: None, path, prefetch_bytes })];

@@ -4,25 +4,32 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::{StreamExt, stream};
 use http::Uri;
-use p2p_api::{Follow, Import, NewDrive, Open, TreeQuery};
+use p2p_api::{DriveId, Follow, Import, Link, NewDrive, Open, Target, TreeQuery};
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, id, json, json_lines, query};
+use super::caller::Caller;
 use super::problem::Refusal;
 use super::router::Server;
 use super::upload::Upload;
 
 type Answer = Result<Response, Refusal>;
 
-pub(super) async fn list(State(server): State<Server>) -> Answer {
+pub(super) async fn list(State(server): State<Server>, caller: Caller) -> Answer {
+    caller.require_drive_read(None)?;
     json(&server.node.drives().list().await?)
 }
 
-pub(super) async fn create(State(server): State<Server>, JsonBody(new): JsonBody<NewDrive>) -> Answer {
+pub(super) async fn create(State(server): State<Server>, caller: Caller, JsonBody(new): JsonBody<NewDrive>) -> Answer {
+    caller.require_drive_write(None)?;
+    if let Some(path) = &new.path {
+        caller.require_own_path(path)?;
+    }
     json(&server.node.drives().create(new).await?)
 }
 
-pub(super) async fn open(State(server): State<Server>, JsonBody(open): JsonBody<Open>) -> Answer {
+pub(super) async fn open(State(server): State<Server>, caller: Caller, JsonBody(open): JsonBody<Open>) -> Answer {
+    caller.require_drive_read(drive_of(&open.link))?;
     json(&server.node.drives().open(open).await?)
 }
 
@@ -34,7 +41,13 @@ pub(super) async fn remove(State(server): State<Server>, At(drive): At<String>) 
     json(&server.node.drives().remove(id(&drive)?).await?)
 }
 
-pub(super) async fn follow(State(server): State<Server>, JsonBody(follow): JsonBody<Follow>) -> Answer {
+pub(super) async fn follow(State(server): State<Server>, caller: Caller, JsonBody(follow): JsonBody<Follow>) -> Answer {
+    if matches!(caller, Caller::App(_)) {
+        caller.require_drive_read(drive_of(&follow.link))?;
+        caller.require_own_path(&follow.target)?;
+        let open = Open { link: follow.link.clone(), timeout: follow.timeout };
+        caller.require_room(server.node.drives().open(open).await?.bytes)?;
+    }
     Ok(json_lines(server.node.drives().follow(follow).await?))
 }
 
@@ -51,6 +64,14 @@ pub(super) async fn import(State(server): State<Server>, At(drive): At<String>, 
             upload.drain().await;
             Err(error.into())
         }
+    }
+}
+
+/// The drive that a link names by its id; a name may lead anywhere.
+fn drive_of(link: &str) -> Option<DriveId> {
+    match link.parse::<Link>().ok()?.target {
+        Target::Drive(drive) => Some(drive),
+        _ => None,
     }
 }
 

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{HeaderMap, Uri, header};
 use p2p_api::wire::{EVENT_STREAM, ErrorLine};
-use p2p_api::{ApiError, Event, EventQuery, EventStream, Result};
+use p2p_api::{ApiError, Event, EventQuery, EventStream, Result, Scope};
 use serde::Deserialize;
 
 use super::body::{json_lines, query};
+use super::caller::Caller;
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -25,13 +26,19 @@ struct Parameters {
     after: Option<u64>,
 }
 
-pub(super) async fn stream(State(server): State<Server>, headers: HeaderMap, uri: Uri) -> Result<Response, Refusal> {
+pub(super) async fn stream(
+    State(server): State<Server>,
+    caller: Caller,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refusal> {
     let parameters: Parameters = query(&uri)?;
     let topics: Vec<String> =
         parameters.topics.split(',').filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
     if topics.len() > MAX_TOPICS {
         return Err(ApiError::invalid(format!("{} topics, at most {MAX_TOPICS}", topics.len())).into());
     }
+    require_topics(&caller, &topics)?;
     // A browser resumes with the address it was given first and this header, so the header is newer.
     let after = match headers.get(LAST_EVENT_ID) {
         Some(id) => Some(event_id(id.as_bytes())?),
@@ -39,6 +46,18 @@ pub(super) async fn stream(State(server): State<Server>, headers: HeaderMap, uri
     };
     let events = server.node.events(EventQuery { topics, after }).await?;
     Ok(if wants_event_stream(&headers) { server_sent(events) } else { json_lines(events) })
+}
+
+/// An app names the topics it wants: those of drives take the right to read drives, the others that to read the node.
+fn require_topics(caller: &Caller, topics: &[String]) -> Result<()> {
+    if matches!(caller, Caller::App(_)) && topics.is_empty() {
+        return Err(ApiError::invalid("an app names the topics it wants, e.g. ?topics=network"));
+    }
+    topics.iter().try_for_each(|topic| match topic.as_str() {
+        "drives" => caller.require_drive_read(None),
+        "streams" => caller.require("stream.listen:PROTOCOL", |scope| matches!(scope, Scope::StreamListen(_))),
+        _ => caller.require("node.read", |scope| matches!(scope, Scope::NodeRead)),
+    })
 }
 
 fn event_id(text: &[u8]) -> Result<u64> {

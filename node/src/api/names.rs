@@ -7,6 +7,7 @@ use p2p_api::{ImportZoneFile, NewZone, RemoveRecords, ResolveName, RevokeZone, S
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, json, query, timeout};
+use super::caller::Caller;
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -49,21 +50,33 @@ pub(super) async fn revoke_zone(
     json(&server.node.names().revoke_zone(&zone, revoke).await?)
 }
 
-pub(super) async fn records(State(server): State<Server>, uri: Uri) -> Answer {
+pub(super) async fn records(State(server): State<Server>, caller: Caller, uri: Uri) -> Answer {
     let of: OfZone = query(&uri)?;
+    caller.require_zone(of.zone.as_deref())?;
     json(&server.node.names().records(of.zone.as_deref()).await?)
 }
 
-pub(super) async fn set_record(State(server): State<Server>, JsonBody(set): JsonBody<SetRecord>) -> Answer {
+pub(super) async fn set_record(
+    State(server): State<Server>,
+    caller: Caller,
+    JsonBody(set): JsonBody<SetRecord>,
+) -> Answer {
+    caller.require_zone(set.zone.as_deref())?;
     json(&server.node.names().set(set).await?)
 }
 
-pub(super) async fn remove_records(State(server): State<Server>, JsonBody(remove): JsonBody<RemoveRecords>) -> Answer {
+pub(super) async fn remove_records(
+    State(server): State<Server>,
+    caller: Caller,
+    JsonBody(remove): JsonBody<RemoveRecords>,
+) -> Answer {
+    caller.require_zone(remove.zone.as_deref())?;
     json(&server.node.names().remove(remove).await?)
 }
 
-pub(super) async fn publish(State(server): State<Server>, uri: Uri) -> Answer {
+pub(super) async fn publish(State(server): State<Server>, caller: Caller, uri: Uri) -> Answer {
     let of: OfZone = query(&uri)?;
+    caller.require_zone(of.zone.as_deref())?;
     json(&server.node.names().publish(of.zone.as_deref()).await?)
 }
 

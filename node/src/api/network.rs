@@ -18,7 +18,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 #[derive(Deserialize)]
 pub(super) struct Wait {
-    timeout_s: Option<f64>,
+    pub(super) timeout_s: Option<f64>,
 }
 
 pub(super) async fn ping_api() -> impl IntoResponse {
@@ -74,6 +74,6 @@ pub(super) async fn stop_providing(State(server): State<Server>, At(key): At<Str
 }
 
 /// 64 hexadecimal digits, the text form of a hash.
-fn key_of(text: &str) -> Result<[u8; 32], Refusal> {
+pub(super) fn key_of(text: &str) -> Result<[u8; 32], Refusal> {
     id::<ContentId>(text).map(|key| *key.as_bytes())
 }

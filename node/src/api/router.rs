@@ -5,23 +5,37 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post, put};
 use http::StatusCode;
-use p2p_api::{ApiError, App, ErrorKind, Node, routes};
+use p2p_api::{ApiError, App, Node, routes};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::access::Access;
+use super::answers::repeatable;
+use super::gate::gate;
 use super::problem::Refusal;
-use super::{apps, drives, events, files, names, network};
+use super::{apps, drives, events, exchange, files, grants, names, network, streams};
 
 /// What every handler can reach.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) node: Node,
     pub(super) apps: Arc<BTreeMap<&'static str, Arc<dyn App>>>,
+    pub(super) access: Access,
+    pub(super) streams: StreamTasks,
+}
+
+/// The tasks that carry streams, and what ends them.
+#[derive(Clone, Default)]
+pub(super) struct StreamTasks {
+    pub(super) tasks: TaskTracker,
+    pub(super) stopping: CancellationToken,
 }
 
 /// The routes of [`p2p_api::routes`].
-pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
-    let apps = apps.into_iter().map(|app| (app.name(), app)).collect();
+pub(super) fn router(server: Server) -> Router {
     Router::new()
         .route(routes::PING, get(network::ping_api))
         .route(routes::NODE, get(network::info))
@@ -33,6 +47,15 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::DIAL, post(network::dial))
         .route(routes::PEER_PING, post(network::ping))
         .route(routes::PROVIDERS, put(network::provide).get(network::find_providers).delete(network::stop_providing))
+        .route(routes::VALUES, post(exchange::put_value))
+        .route(routes::VALUE, get(exchange::get_value))
+        .route(routes::STREAM_DIAL, post(streams::dial))
+        .route(routes::STREAM_LISTEN, post(streams::listen))
+        .route(routes::TOPIC, get(exchange::subscribe).post(exchange::publish))
+        .route(routes::SIGN, post(exchange::sign))
+        .route(routes::APP_LIST, get(grants::list).post(grants::request))
+        .route(routes::APP, get(grants::get).put(grants::decide).delete(grants::revoke))
+        .route(routes::AUDIT, get(grants::audit))
         .route(routes::DRIVES, get(drives::list).post(drives::create))
         .route(routes::OPEN, post(drives::open))
         .route(routes::FOLLOW, post(drives::follow))
@@ -51,16 +74,9 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::APPS, any(apps::handle))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(Server { node, apps: Arc::new(apps) })
-}
-
-/// Answers everybody who is not this node's user.
-pub(super) fn refusing_router() -> Router {
-    Router::new().fallback(async || -> Refusal {
-        ApiError::new(ErrorKind::NotAllowed, "this node serves only the user it runs as")
-            .with_hint("run the command as that user, or start a node of your own")
-            .into()
-    })
+        .layer(from_fn_with_state(server.clone(), repeatable))
+        .layer(from_fn_with_state(server.clone(), gate))
+        .with_state(server)
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +18,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use super::router::{refusing_router, router};
+use super::access::Access;
+use super::gate::Process;
+use super::router::{Server, StreamTasks, router};
 
 /// Open connections; more wait in the listener's queue. 1,000 readers of events and room for calls (overlay.md 10).
 const MAX_CONNECTIONS: usize = 2048;
@@ -33,15 +35,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the API on `listener` until `shutdown`; then finishes answers for at most two seconds and cuts what is left.
 ///
-/// Only the user of this process is served; all others get status 403. When this returns, nothing of it runs any more;
+/// The user of this process may do everything; apps with a token what they were granted; all others get status 403. When this returns, nothing of it runs any more;
 /// dropped midway it cuts all connections.
 pub async fn serve(
     listener: UnixListener,
     node: Node,
     apps: Vec<Arc<dyn App>>,
+    access: Access,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let (ours, refusing) = (router(node, apps), refusing_router());
+    let streams = StreamTasks::default();
+    let apps = apps.into_iter().map(|app| (app.name(), app)).collect();
+    let server = Server { node, apps: Arc::new(apps), access, streams: streams.clone() };
+    let [own, foreign] = [Process::Own, Process::Foreign].map(|of| router(server.clone()).layer(Extension(of)));
     let me = rustix::process::getuid().as_raw();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let stopping = CancellationToken::new();
@@ -66,15 +72,18 @@ pub async fn serve(
             }
         };
         let is_ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == me);
-        let router = if is_ours { ours.clone() } else { refusing.clone() };
+        let router = if is_ours { own.clone() } else { foreign.clone() };
         connections.spawn(connection(stream, router, stopping.clone(), permit));
     }
     drop(listener);
     stopping.cancel();
+    streams.stopping.cancel();
+    streams.tasks.close();
     let goodbye = async {
         while let Some(ended) = connections.join_next().await {
             log_panic(ended);
         }
+        streams.tasks.wait().await;
     };
     if tokio::time::timeout(GOODBYE_TIME, goodbye).await.is_err() {
         connections.shutdown().await;
@@ -95,7 +104,8 @@ async fn connection(stream: UnixStream, router: Router, stopping: CancellationTo
         .header_read_timeout(HEADER_TIME)
         .max_header_size(MAX_HEADER_BYTES)
         .max_headers(MAX_HEADERS);
-    let mut answering = pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let answering = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut answering = pin!(answering.with_upgrades());
     let ended = tokio::select! {
         ended = &mut answering => ended,
         () = stopping.cancelled() => {

@@ -1,8 +1,11 @@
 //! The server in front of the fake, asked by the client and by hand.
 
+mod apps;
 mod cancel;
 mod hand;
+mod repeated;
 mod scene;
+mod streams;
 
 use p2p_api::testing::{FakeNode, conformance};
 

@@ -1,5 +1,6 @@
 //! Counters in OpenMetrics form.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -49,17 +50,20 @@ pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> 
         "Streams refused because a peer had too many",
         counters.refused_streams.load(Relaxed),
     );
-    let refused = Family::<Vec<(String, String)>, Counter>::default();
+    let mut by_reason = BTreeMap::<&str, Family<Vec<(String, String)>, Counter>>::new();
     for (name, value) in &snapshot.counters {
         match name.split_once("{reason=\"") {
-            Some((_, reason)) => {
+            Some((name, reason)) => {
                 let reason = reason.trim_end_matches("\"}").to_owned();
-                refused.get_or_create(&vec![("reason".to_owned(), reason)]).inc_by(*value);
+                let family = by_reason.entry(name).or_default();
+                family.get_or_create(&vec![("reason".to_owned(), reason)]).inc_by(*value);
             }
             None => counter(name, "Refused by a limit or a check", *value),
         }
     }
-    registry.register("connections_refused", "Connections refused, by reason", refused);
+    for (name, family) in by_reason {
+        registry.register(name, "Refused, by reason", family);
+    }
     let mut text = String::new();
     encode_text(&mut text, &registry).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(text)

@@ -5,13 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use libp2p::{Multiaddr, StreamProtocol};
+use p2p_api::{Duplex, TopicMessage};
 use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
-use p2p_transport::{DialGuard, PathKind, Preference, StreamControl, libp2p_peer_id, our_peer_id};
+use p2p_transport::{
+    AcceptError, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl,
+    libp2p_peer_id, our_peer_id,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
@@ -21,6 +26,8 @@ use super::addresses::for_links;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Providers told at a time.
 const PROVIDERS_QUEUE: usize = 32;
+/// Streams of an app's protocol that wait for the task that takes them in.
+const APP_QUEUE: usize = 32;
 /// Values told at a time; a lookup seldom has more answers.
 const VALUES_QUEUE: usize = 64;
 
@@ -31,6 +38,8 @@ pub(crate) enum Command {
     Provide([u8; 32]),
     StopProviding([u8; 32]),
     GetValues { key: Vec<u8>, found: mpsc::Sender<FoundValue> },
+    Subscribe { topic: String, reply: oneshot::Sender<Option<mpsc::Receiver<TopicMessage>>> },
+    Publish { topic: String, data: Bytes, reply: oneshot::Sender<Result<usize, PublishRefused>> },
     PutValue { key: Vec<u8>, value: Vec<u8>, reply: oneshot::Sender<Result<usize, Reject>> },
 }
 
@@ -77,6 +86,7 @@ pub(crate) struct Network {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) streams: StreamControl,
     pub(super) guard: DialGuard,
+    pub(super) proven: ProvenPeers,
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
     pub(super) dht_peers: watch::Receiver<usize>,
 }
@@ -88,6 +98,15 @@ pub(crate) enum PutError {
     Rejected(#[from] Reject),
     #[error("the node is stopping")]
     Stopping,
+}
+
+/// Why a message was not published.
+#[derive(Debug)]
+pub(crate) enum PublishRefused {
+    TooLarge,
+    Busy,
+    Stopping,
+    Failed(String),
 }
 
 /// The node is stopping.
@@ -139,6 +158,41 @@ impl Network {
         Ok(answer.await.map_err(|_| PutError::Stopping)??)
     }
 
+    /// Opens a stream; by which way it goes, and the stream.
+    pub(crate) async fn open_stream(
+        &self,
+        peer: PeerId,
+        protocol: &str,
+        timeout: Duration,
+    ) -> Result<(p2p_api::PathKind, Box<dyn Duplex>), OpenError> {
+        let unknown = |what: &str| OpenError::Unreachable(format!("{what} is not what it should be"));
+        let peer = libp2p_peer_id(&peer).ok_or_else(|| unknown("the peer id"))?;
+        let protocol = StreamProtocol::try_from_owned(protocol.to_owned()).map_err(|_| unknown("the protocol"))?;
+        let opened = self.streams.open(peer, protocol, Preference::Any, timeout).await?;
+        Ok((crate::local::path_kind(opened.path), Box::new(opened.stream.compat())))
+    }
+
+    /// Accepts a protocol of apps until the receiver is dropped.
+    pub(crate) async fn accept_streams(&self, protocol: &str) -> Result<mpsc::Receiver<IncomingStream>, AcceptError> {
+        let protocol = StreamProtocol::try_from_owned(protocol.to_owned()).map_err(|_| AcceptError::Stopped)?;
+        self.streams.accept(protocol, APP_QUEUE).await
+    }
+
+    /// Messages of a topic from now on; `None` where there are too many readers.
+    pub(crate) async fn subscribe(&self, topic: &str) -> Result<Option<mpsc::Receiver<TopicMessage>>, String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Subscribe { topic: topic.to_owned(), reply }).await?;
+        answer.await.map_err(|_| STOPPING.to_owned())
+    }
+
+    /// Sends a message to subscribers; to how many connected ones.
+    pub(crate) async fn publish_message(&self, topic: &str, data: Bytes) -> Result<usize, PublishRefused> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Publish { topic: topic.to_owned(), data, reply };
+        self.send(command).await.map_err(|_| PublishRefused::Stopping)?;
+        answer.await.unwrap_or(Err(PublishRefused::Stopping))
+    }
+
     /// How many peers are in the DHT's table, and when that changes.
     pub(crate) fn dht_peers(&self) -> watch::Receiver<usize> {
         self.dht_peers.clone()
@@ -175,6 +229,12 @@ impl Dialer for Network {
         let mut addresses = snapshot.external;
         addresses.extend(snapshot.listen);
         for_links(self.me, &addresses)
+    }
+
+    fn on_proven(&self, peer: PeerId) {
+        if let Some(peer) = libp2p_peer_id(&peer) {
+            self.proven.prove(peer);
+        }
     }
 }
 

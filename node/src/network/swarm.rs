@@ -1,6 +1,7 @@
 //! The loop itself.
 
 mod peers;
+mod topics;
 mod values;
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +17,7 @@ use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
-use p2p_transport::{AddressScope, DialGuard, IncomingStream, PathKind, dialable_from, path_kind, scope};
+use p2p_transport::{AddressScope, DialGuard, IncomingStream, PathKind, ProvenPeers, dialable_from, path_kind, scope};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,7 @@ type DialReply = oneshot::Sender<Result<(PeerId, Multiaddr), String>>;
 
 struct Actor {
     guard: DialGuard,
+    proven: ProvenPeers,
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
     snapshot: Arc<Mutex<Snapshot>>,
@@ -73,6 +75,7 @@ struct Actor {
     bootstrap: Vec<Multiaddr>,
     searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
     values: values::Waiting,
+    topics: topics::Readers,
     dht_peers: watch::Sender<usize>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
@@ -90,7 +93,9 @@ pub(crate) async fn spawn(
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
     let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
     let guard = DialGuard::default();
-    let swarm = p2p_transport::build_swarm(keypair, &config.transport, &guard, Behaviour { transport, dht })
+    let proven = ProvenPeers::new(config.transport.limits.trusted());
+    let behaviour = Behaviour { transport, dht };
+    let swarm = p2p_transport::build_swarm(keypair, &config.transport, &guard, &proven, behaviour)
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
@@ -105,6 +110,7 @@ pub(crate) async fn spawn(
     }
     let mut actor = Actor {
         guard: guard.clone(),
+        proven: proven.clone(),
         swarm,
         commands,
         snapshot: snapshot.clone(),
@@ -115,6 +121,7 @@ pub(crate) async fn spawn(
         bootstrap: addresses,
         searches: HashMap::new(),
         values: values::Waiting::default(),
+        topics: topics::Readers::default(),
         dht_peers,
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
@@ -125,7 +132,7 @@ pub(crate) async fn spawn(
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
-    let network = Network { me, commands: tx, streams, guard, snapshot, dht_peers: seen_dht_peers };
+    let network = Network { me, commands: tx, streams, guard, proven, snapshot, dht_peers: seen_dht_peers };
     Ok((network, incoming, task))
 }
 
@@ -219,6 +226,7 @@ impl Actor {
     fn on_tick(&mut self) {
         self.searches.retain(|_, found| !found.is_closed());
         self.drop_abandoned();
+        self.drop_unread_topics();
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
         for address in self.bootstrap.clone() {
             let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
@@ -256,6 +264,8 @@ impl Actor {
             Command::Provide(key) => self.swarm.behaviour_mut().dht.provide(&key),
             Command::GetValues { key, found } => self.get_values(&key, found),
             Command::PutValue { key, value, reply } => self.put_value(&key, value, reply),
+            Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
+            Command::Publish { topic, data, reply } => self.publish(&topic, data, reply),
             Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
         }
     }
@@ -302,6 +312,8 @@ impl Actor {
                     }
                 });
                 if num_established == 0 {
+                    self.proven.forget(&peer_id);
+                    self.topics.on_disconnected(&peer_id);
                     self.event("peer.disconnected", &peer_id, serde_json::Value::Null);
                 }
             }
@@ -389,6 +401,7 @@ impl Actor {
                     });
                 }
             }
+            BehaviourEvent::Topics(event) => self.on_topics(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan_peers(found),
             _ => {}
         }
@@ -408,7 +421,10 @@ impl Actor {
             .map(|(reason, count)| (format!("connections_refused{{reason=\"{reason}\"}}"), count))
             .collect();
         counters.push(("dials_refused".into(), self.guard.refused()));
-        counters.push(("streams_refused".into(), behaviour.transport.streams.refused()));
+        counters.push(("streams_refused{reason=\"queue_full\"}".into(), behaviour.transport.streams.refused()));
+        counters.push(("streams_refused{reason=\"unproven\"}".into(), self.proven.refused()));
+        counters.push(("topic_messages_lost".into(), self.topics.lost));
+        counters.push(("topic_floods".into(), self.topics.floods));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);
         self.with_snapshot(|snapshot| {

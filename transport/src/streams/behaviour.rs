@@ -12,11 +12,13 @@ use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFail
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, ToSwarm};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handler::{FromHandler, Handler, OpenId, OpenRequest};
 use super::{
-    COMMAND_QUEUE, Command, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, StreamCounters,
+    AcceptError, Accepting, COMMAND_QUEUE, Command, IncomingStream, OpenError, OpenedStream, Preference, StreamControl,
+    StreamCounters,
 };
 use crate::{AddressBook, PathKind, TransportKind, path_kind, transport_kind};
 
@@ -25,6 +27,8 @@ use crate::{AddressBook, PathKind, TransportKind, path_kind, transport_kind};
 const QUIC_DELAY: Duration = Duration::from_millis(250);
 /// How long a bulk stream waits for a TCP connection before it takes what is there.
 const BULK_WAIT: Duration = Duration::from_secs(1);
+/// Most protocols accepted at a time: each is compared with every stream that comes in.
+const MAX_PROTOCOLS: usize = 256;
 /// Most streams that wait for a dial to one peer.
 const MAX_WAITING_PER_PEER: usize = 64;
 
@@ -32,6 +36,7 @@ const MAX_WAITING_PER_PEER: usize = 64;
 pub struct Streams {
     commands: mpsc::Receiver<Command>,
     accept: HashMap<StreamProtocol, mpsc::Sender<IncomingStream>>,
+    accepting: Accepting,
     counters: StreamCounters,
     book: AddressBook,
     connections: HashMap<PeerId, Vec<Connection>>,
@@ -82,9 +87,10 @@ impl Streams {
             accept.insert(protocol.clone(), tx);
             incoming.insert(protocol, rx);
         }
-        let streams = Self {
+        let mut streams = Self {
             commands: receiver,
             accept,
+            accepting: Accepting::default(),
             counters: StreamCounters::default(),
             book: AddressBook::default(),
             connections: HashMap::new(),
@@ -96,6 +102,7 @@ impl Streams {
             outputs: VecDeque::new(),
             timer: None,
         };
+        streams.drop_abandoned();
         (streams, StreamControl { commands }, incoming)
     }
 
@@ -119,12 +126,37 @@ impl Streams {
             Command::AddAddress { peer, address } => {
                 self.book.add(peer, address);
             }
+            Command::Accept { protocol, queue, reply } => drop(reply.send(self.accept(protocol, queue))),
             Command::Open { peer, protocol, preference, reply } => {
                 let now = Instant::now();
                 let waiting = Waiting { protocol, preference, reply, settle_at: now + BULK_WAIT };
                 self.start(peer, waiting, now);
             }
         }
+    }
+
+    fn accept(
+        &mut self,
+        protocol: StreamProtocol,
+        queue: usize,
+    ) -> Result<mpsc::Receiver<IncomingStream>, AcceptError> {
+        self.drop_abandoned();
+        if self.accept.contains_key(&protocol) {
+            return Err(AcceptError::Taken(protocol));
+        }
+        if self.accept.len() >= MAX_PROTOCOLS {
+            return Err(AcceptError::TooMany(MAX_PROTOCOLS));
+        }
+        let (sender, receiver) = mpsc::channel(queue.max(1));
+        self.accept.insert(protocol, sender);
+        self.drop_abandoned();
+        Ok(receiver)
+    }
+
+    /// Forgets protocols whose receiver is gone, and tells the handlers which ones are left.
+    fn drop_abandoned(&mut self) {
+        self.accept.retain(|_, queue| !queue.is_closed());
+        self.accepting.set(self.accept.keys().cloned().collect());
     }
 
     /// Opens a stream on the best connection, or waits for one.
@@ -299,7 +331,7 @@ impl Streams {
     }
 
     fn on_accepted(
-        &self,
+        &mut self,
         peer: PeerId,
         connection: ConnectionId,
         protocol: &StreamProtocol,
@@ -311,7 +343,10 @@ impl Streams {
             .get(&peer)
             .and_then(|known| known.iter().find(|c| c.id == connection))
             .map_or(PathKind::Direct, |c| c.path);
-        if queue.try_send(IncomingStream { peer, connection, path, stream }).is_err() {
+        let refused = queue.try_send(IncomingStream { peer, connection, path, stream });
+        if let Err(TrySendError::Closed(_)) = refused {
+            self.drop_abandoned();
+        } else if refused.is_err() {
             self.counters.accept_queue_full.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%peer, %protocol, "accept queue full, stream reset");
         }
@@ -352,7 +387,7 @@ impl NetworkBehaviour for Streams {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(self.accept.keys().cloned().collect()))
+        Ok(Handler::new(self.accepting.clone()))
     }
 
     fn handle_established_outbound_connection(
@@ -363,7 +398,7 @@ impl NetworkBehaviour for Streams {
         _: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        Ok(Handler::new(self.accept.keys().cloned().collect()))
+        Ok(Handler::new(self.accepting.clone()))
     }
 
     fn handle_pending_outbound_connection(

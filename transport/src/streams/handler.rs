@@ -13,7 +13,7 @@ use libp2p::swarm::handler::{
 };
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, SubstreamProtocol};
 
-use super::OpenError;
+use super::{Accepting, OpenError};
 
 /// A number that ties an answer to the command behind it.
 pub(crate) type OpenId = u64;
@@ -66,14 +66,14 @@ pub enum FromHandler {
 
 #[derive(Debug)]
 pub struct Handler {
-    accepted: Vec<StreamProtocol>,
+    accepting: Accepting,
     requests: VecDeque<OpenRequest>,
     events: VecDeque<FromHandler>,
 }
 
 impl Handler {
-    pub(crate) fn new(accepted: Vec<StreamProtocol>) -> Self {
-        Self { accepted, requests: VecDeque::new(), events: VecDeque::new() }
+    pub(crate) fn new(accepting: Accepting) -> Self {
+        Self { accepting, requests: VecDeque::new(), events: VecDeque::new() }
     }
 }
 
@@ -86,7 +86,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = (OpenId, StreamProtocol);
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(Offer(self.accepted.clone()), ())
+        SubstreamProtocol::new(Offer(self.accepting.list()), ())
     }
 
     fn poll(

@@ -6,6 +6,7 @@
 
 mod content;
 mod drives;
+mod exchange;
 mod names;
 mod network;
 mod scene;
@@ -28,6 +29,12 @@ pub async fn run(node: Node, scratch: &Path) {
     network::dial(&node).await;
     network::ping(&node).await;
     network::providers(&node).await;
+    exchange::streams(&node).await;
+    exchange::datagrams(&node).await;
+    exchange::streams_refused(&node).await;
+    exchange::topics(&node).await;
+    exchange::values(&node).await;
+    exchange::signatures(&node).await;
     drives::create(&node, &scratch.join("create")).await;
     drives::list_and_get(&node, &scratch.join("list")).await;
     drives::open(&node, &scratch.join("open")).await;

@@ -1,6 +1,7 @@
 //! A node in memory: drives over real folders, events, peers that tests invent. No network.
 
 mod contents;
+mod exchange;
 mod journal;
 mod names;
 
@@ -11,17 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use p2p_identity::{ContentId, DriveId, Link, PeerId, Target};
 use serde_json::json;
 
 use self::contents::Contents;
+use self::exchange::Exchange;
 use self::journal::Journal;
 use crate::{
-    ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, DriveRole, ErrorKind, EventQuery, EventStream,
-    Follow, Import, ImportEvent, NamesContract, NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress,
-    Provider, Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, DriveRole, ErrorKind,
+    EventQuery, EventStream, Follow, Import, ImportEvent, NamesContract, NewDrive, Node, NodeInfo, Open, PathKind,
+    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign,
+    Signature, SignedValue, StoredValue, Stream, TopicMessage, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// A node for tests of apps. Clones are the same node.
@@ -36,6 +40,7 @@ struct Inner {
     journal: Journal,
     state: Mutex<State>,
     zones: Mutex<Vec<names::Zone>>,
+    exchange: Mutex<Exchange>,
 }
 
 #[derive(Default)]
@@ -68,6 +73,7 @@ impl FakeNode {
             journal: Journal::new(),
             state: Mutex::default(),
             zones: Mutex::default(),
+            exchange: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -107,6 +113,10 @@ impl FakeNode {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exchange(&self) -> MutexGuard<'_, Exchange> {
+        self.inner.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn contents(&self, drive: DriveId) -> Result<Arc<Contents>> {
@@ -246,6 +256,36 @@ impl Contract for FakeNode {
     async fn stop_providing(&self, key: [u8; 32]) -> Result<()> {
         self.state().provided.remove(&key);
         Ok(())
+    }
+
+    async fn put_value(&self, put: PutValue) -> Result<StoredValue> {
+        self.exchange().put(put)
+    }
+
+    async fn get_value(&self, key: [u8; 32], _timeout: Duration) -> Result<SignedValue> {
+        self.exchange().get(key)
+    }
+
+    async fn dial_stream(&self, dial: DialStream) -> Result<AppStream> {
+        self.exchange().dial(self.inner.me, &dial)
+    }
+
+    async fn accept_stream(&self, protocol: &str) -> Result<AppStream> {
+        let queue = self.exchange().listen(protocol)?;
+        let mut queue = queue.lock().await;
+        queue.recv().await.ok_or_else(ApiError::stopped)
+    }
+
+    async fn publish_message(&self, topic: &str, data: Bytes) -> Result<PublishedMessage> {
+        self.exchange().publish(self.inner.me, topic, data)
+    }
+
+    async fn subscribe(&self, topic: &str) -> Result<Stream<TopicMessage>> {
+        self.exchange().subscribe(topic)
+    }
+
+    async fn sign(&self, sign: Sign) -> Result<Signature> {
+        exchange::sign(&sign)
     }
 
     async fn drives(&self) -> Result<Vec<DriveInfo>> {

@@ -70,7 +70,7 @@ fn request(arguments: &Arguments) -> Result<Request<RequestBody>> {
     request.body(body).map_err(|error| Failure::usage(format!("not a call: {error}")))
 }
 
-fn read(data: &str) -> Result<Vec<u8>> {
+pub(super) fn read(data: &str) -> Result<Vec<u8>> {
     let limit = MAX_BODY_BYTES as u64 + 1;
     let mut body = Vec::new();
     let read = match data.strip_prefix('@') {

@@ -1,12 +1,12 @@
-//! `p2p dht find|provide KEY`.
+//! `p2p dht find|provide|get KEY`, `p2p dht put NAME VALUE`.
 
 use clap::{Args, Subcommand};
-use p2p_api::DEFAULT_TIMEOUT;
+use p2p_api::{DEFAULT_TIMEOUT, PutValue};
 use p2p_identity::ContentId;
 use serde_json::json;
 
 use crate::failure::Result;
-use crate::human::printable;
+use crate::human::{count, printable};
 use crate::session::{Context, Need};
 
 /// Asks the distributed hash table.
@@ -19,6 +19,24 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Call {
+    /// Stores a small value, signed with a key of this node, under a key that only this node can write to.
+    #[command(after_help = "Example: p2p dht put status 'back on Monday' --expires 3600")]
+    Put {
+        /// Its name among this node's values, at most 64 bytes. The same name replaces the value.
+        name: String,
+        /// The value, at most 8,000 bytes; @FILE takes it from a file, - from stdin.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// Seconds until it expires, at most and by default three days.
+        #[arg(long, value_name = "SECONDS")]
+        expires: Option<u64>,
+    },
+    /// Prints the newest value under a key, if its signature is right.
+    #[command(after_help = "Example: p2p dht get 6a09e667f3bcc908b2fb1366ea957d3e3adec17512775099da2f590b0667322a")]
+    Get {
+        /// 64 hexadecimal digits, as `put` prints them.
+        key: ContentId,
+    },
     /// Finds peers that say they provide a key.
     #[command(after_help = "Example: p2p dht find 6a09e667f3bcc908b2fb1366ea957d3e3adec17512775099da2f590b0667322a")]
     Find {
@@ -42,6 +60,21 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
         .with_node(Need::Running, async |console, client, _| {
             let dht = client.node().dht();
             match arguments.call {
+                Call::Put { name, value, expires } => {
+                    let value = super::api::read(&value)?.into();
+                    let stored = dht.put(PutValue { app: None, name, value, expires_s: expires }).await?;
+                    console.emit(&stored)?;
+                    console.say(&stored.key)?;
+                    match stored.stored {
+                        0 => console.say("  stored here; no other node could be asked for it"),
+                        nodes => console.say(format!("  {} gave it back", count(nodes.into(), "node", "nodes"))),
+                    }
+                }
+                Call::Get { key } => {
+                    let found = dht.get(key.into(), timeout).await?;
+                    console.emit(&found)?;
+                    console.write_foreign(&found.value)
+                }
                 Call::Find { key } => {
                     let providers = dht.find_providers(key.into(), timeout).await?;
                     console.emit(&providers)?;

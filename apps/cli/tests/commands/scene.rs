@@ -13,7 +13,7 @@ use p2p_api::testing::FakeNode;
 use p2p_api::{ApiError, ErrorKind as Kind};
 use p2p_cli::{Environment, NodeEnvironment, NodeOptions, RunningNode, StartOptions, Streams};
 use p2p_client::Client;
-use p2p_node::{bind, serve};
+use p2p_node::{Access, bind, serve};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -198,7 +198,8 @@ impl Server {
     fn start(socket: &Path, fake: &FakeNode) -> Self {
         let (listener, guard) = bind(socket).unwrap();
         let stop = CancellationToken::new();
-        let serving = serve(listener, fake.node(), vec![Arc::new(Files)], stop.clone().cancelled_owned());
+        let access = Access::in_memory(socket.parent().unwrap());
+        let serving = serve(listener, fake.node(), vec![Arc::new(Files)], access, stop.clone().cancelled_owned());
         let task = tokio::spawn(async move {
             serving.await.unwrap();
             drop(guard);

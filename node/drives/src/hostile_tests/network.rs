@@ -81,6 +81,8 @@ impl Dialer for Line {
     fn own_addresses(&self) -> Vec<PeerAddr> {
         Vec::new()
     }
+
+    fn on_proven(&self, _: PeerId) {}
 }
 
 #[async_trait]

@@ -27,10 +27,14 @@ pub enum LedgerTable {
     Names,
     /// The rows of the name system, which knows their keys.
     NameSystem,
+    /// By app id: what it was granted.
+    Apps,
+    /// By caller and key: answers to writes that may be repeated.
+    Answers,
 }
 
 impl LedgerTable {
-    const ALL: [Self; 4] = [Self::Drive, Self::Head, Self::Names, Self::NameSystem];
+    const ALL: [Self; 6] = [Self::Drive, Self::Head, Self::Names, Self::NameSystem, Self::Apps, Self::Answers];
 
     /// The name on disk; the prefix keeps clear of other parts that share the file.
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -39,6 +43,8 @@ impl LedgerTable {
             Self::Head => "drives.head",
             Self::Names => "drives.names",
             Self::NameSystem => "names.rows",
+            Self::Apps => "apps.rows",
+            Self::Answers => "apps.answers",
         })
     }
 }

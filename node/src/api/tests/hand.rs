@@ -14,7 +14,9 @@ use p2p_identity::PeerId;
 use tokio_util::sync::CancellationToken;
 
 use super::scene::Scene;
-use crate::api::router::refusing_router;
+use crate::api::Access;
+use crate::api::gate::Process;
+use crate::api::router::{Server, StreamTasks, router};
 
 /// Answers with what it was asked.
 struct Echo;
@@ -228,11 +230,35 @@ async fn the_api_describes_itself() {
 }
 
 #[tokio::test]
-async fn another_user_gets_403() {
-    let service = TowerToHyperService::new(refusing_router());
-    let request = http::Request::get("/v1/node").body(axum::body::Body::empty()).expect("a request");
-    let answer = hyper::service::Service::call(&service, request).await.expect("an answer");
-    assert_eq!(answer.status(), 403);
-    let body = answer.into_body().collect().await.expect("a body").to_bytes();
-    assert!(String::from_utf8_lossy(&body).contains("\"code\":\"not_allowed\""));
+async fn another_user_gets_403_without_a_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let access = Access::in_memory(folder.path());
+    let grants = access.grants.clone();
+    let server = Server { node: FakeNode::new().node(), apps: Arc::default(), access, streams: StreamTasks::default() };
+    let foreign = router(server).layer(axum::Extension(Process::Foreign));
+    let ask = async |method: &str, path: &str, token: Option<&str>, body: &'static str| {
+        let mut request = http::Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(axum::body::Body::from(body)).expect("a request");
+        let service = TowerToHyperService::new(foreign.clone());
+        let answer = hyper::service::Service::call(&service, request).await.expect("an answer");
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    };
+    for (method, path) in [("GET", "/v1/node"), ("POST", "/v1/node/stop"), ("GET", "/v1/nothing"), ("GET", "/v1/apps")]
+    {
+        let (status, body) = ask(method, path, None, "").await;
+        assert_eq!(status, 403, "{method} {path}");
+        assert!(body.contains("\"code\":\"not_allowed\""), "{body}");
+    }
+    assert_eq!(ask("GET", "/v1/_ping", None, "").await.0, 204);
+    let manifest = r#"{"id": "chat", "name": "Chat", "scopes": ["node.read"]}"#;
+    assert_eq!(ask("POST", "/v1/apps", None, manifest).await.0, 200, "anybody may ask");
+    let info = grants.decide("chat", p2p_api::AppState::Approved).expect("approved");
+    let token = fs::read_to_string(info.token_file.expect("a file")).expect("the token");
+    assert_eq!(ask("GET", "/v1/node", Some(token.trim()), "").await.0, 200);
+    assert_eq!(ask("POST", "/v1/node/stop", Some(token.trim()), "").await.0, 403);
 }

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{SocketGuard, bind, serve};
+use crate::api::{Access, SocketGuard, bind, serve};
 
 pub(super) struct Scene {
     _folder: TempDir,
@@ -25,7 +25,8 @@ impl Scene {
         let folder = tempfile::tempdir().expect("a folder");
         let (listener, guard) = bind(&folder.path().join("api.sock")).expect("bind");
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, node, apps, stop.clone().cancelled_owned()));
+        let server =
+            tokio::spawn(serve(listener, node, apps, Access::in_memory(folder.path()), stop.clone().cancelled_owned()));
         Self { _folder: folder, guard, stop, server }
     }
 

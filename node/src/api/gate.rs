@@ -1,0 +1,140 @@
+//! Every request comes through here first: who calls, and may that caller call this?
+//!
+//! What an app may do is decided here where the path tells enough, and by the handler where the body does. What is not
+//! named here is for the user alone.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, Method, header};
+use p2p_api::{ApiError, ErrorKind, Result, Scope, routes};
+use p2p_identity::DriveId;
+
+use super::caller::Caller;
+use super::problem::Refusal;
+use super::router::Server;
+
+/// Whose process is at the other end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Process {
+    /// The user's this node runs as.
+    Own,
+    /// Another user's.
+    Foreign,
+}
+
+/// What an app needs for a call.
+enum Need {
+    /// Nothing: also who has no token may call this.
+    Nothing,
+    /// A scope, by its text and what fits.
+    Scope(&'static str, fn(&Scope) -> bool),
+    /// To read this drive.
+    ReadDrive,
+    /// To change this drive.
+    WriteDrive,
+    /// The handler looks at more than the path.
+    Handler,
+    /// To be the user.
+    User,
+}
+
+fn need(method: &Method, path: &str) -> Need {
+    let node_read = Need::Scope("node.read", |scope| matches!(scope, Scope::NodeRead));
+    let dht_get = Need::Scope("dht.get", |scope| matches!(scope, Scope::DhtGet));
+    let dht_put = Need::Scope("dht.put:PREFIX", |scope| matches!(scope, Scope::DhtPut(_)));
+    let resolve = Need::Scope("names.resolve", |scope| matches!(scope, Scope::NamesResolve));
+    match (method.as_str(), path) {
+        ("GET" | "HEAD", routes::PING | routes::OPENAPI) | ("POST", routes::APP_LIST) => Need::Nothing,
+        ("GET" | "HEAD", routes::NODE | routes::METRICS | routes::PEERS) => node_read,
+        ("GET", routes::PROVIDERS | routes::VALUE) => dht_get,
+        ("PUT" | "DELETE", routes::PROVIDERS) => dht_put,
+        ("POST", routes::RESOLVE) => resolve,
+        ("GET" | "HEAD", routes::DRIVE | routes::TREE | routes::FILE) => Need::ReadDrive,
+        ("DELETE", routes::DRIVE) | ("POST", routes::IMPORT) => Need::WriteDrive,
+        ("GET", routes::EVENTS | routes::DRIVES | routes::RECORDS | routes::TOPIC | routes::APP)
+        | (
+            "POST",
+            routes::VALUES
+            | routes::TOPIC
+            | routes::STREAM_DIAL
+            | routes::STREAM_LISTEN
+            | routes::SIGN
+            | routes::DRIVES
+            | routes::OPEN
+            | routes::FOLLOW
+            | routes::RECORDS
+            | routes::RECORDS_REMOVE
+            | routes::NAMES_PUBLISH,
+        ) => Need::Handler,
+        _ => Need::User,
+    }
+}
+
+pub(super) async fn gate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Refusal> {
+    let process = request.extensions().get::<Process>().copied().unwrap_or(Process::Foreign);
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let need = need(request.method(), &route);
+    let caller = match token(request.headers())? {
+        Some(token) => {
+            let grants = &server.access.grants;
+            let grant = grants.by_token(&token).ok_or_else(|| {
+                ApiError::new(ErrorKind::NotAllowed, "this token is not known, or was taken back")
+                    .with_hint("the app asks again with POST /v1/apps; the user approves it with p2p app approve")
+            })?;
+            grant.live.admit(Instant::now())?;
+            Caller::App(grant)
+        }
+        None if process == Process::Own || matches!(need, Need::Nothing) => Caller::User,
+        None => {
+            return Err(ApiError::new(
+                ErrorKind::NotAllowed,
+                "this node serves only the user it runs as, and apps with a token",
+            )
+            .with_hint("run the command as that user, or start a node of your own; an app asks with POST /v1/apps")
+            .into());
+        }
+    };
+    let call = format!("{} {}", request.method(), request.uri().path());
+    let allowed = match need {
+        Need::Nothing | Need::Handler => Ok(()),
+        Need::Scope(wanted, fits) => caller.require(wanted, fits),
+        Need::ReadDrive => caller.require_drive_read(drive_of(request.uri().path())),
+        Need::WriteDrive => caller.require_drive_write(drive_of(request.uri().path())),
+        Need::User => caller.require_user(),
+    };
+    if let Err(error) = allowed {
+        refused(&server, &caller, &call, &error.message);
+        return Err(error.into());
+    }
+    request.extensions_mut().insert(caller.clone());
+    let answer = next.run(request).await;
+    if answer.status() == http::StatusCode::FORBIDDEN {
+        refused(&server, &caller, &call, "refused by the call itself");
+    }
+    Ok(answer)
+}
+
+fn refused(server: &Server, caller: &Caller, call: &str, reason: &str) {
+    if let Caller::App(grant) = caller {
+        grant.live.on_refused();
+        server.access.grants.audit.write(&grant.id, call, reason);
+    }
+}
+
+/// The bearer token of a request (RFC 6750, section 2.1).
+fn token(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim().to_owned())),
+        _ => Err(ApiError::invalid("the header Authorization is not of the form: Bearer TOKEN")),
+    }
+}
+
+/// `/v1/drives/{drive}/…`
+fn drive_of(path: &str) -> Option<DriveId> {
+    path.split('/').nth(3)?.parse().ok()
+}
