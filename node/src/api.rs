@@ -24,7 +24,7 @@ mod streams;
 mod upload;
 
 pub use access::Access;
-pub use server::serve;
+pub use server::{Listeners, serve};
 pub use socket::{SocketGuard, bind};
 
 #[cfg(test)]

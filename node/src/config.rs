@@ -8,6 +8,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub use self::edit::set_listen;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Longest name of a network, in bytes: it is a part of every protocol's name.
 const MAX_NETWORK_BYTES: usize = 32;
+
+/// The value that switches a listener off.
+const OFF: &str = "off";
 
 /// Settings of a node. [`Config::to_commented_toml`] prints them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,9 @@ pub struct Config {
     pub gateway: String,
     /// Where the DNS listener for names is, for the program that brings one: as for `gateway`; `localhost:15355` by default.
     pub dns: String,
+    /// Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and port,
+    /// or `off`, the default. Every call there needs the token of an app.
+    pub api_tcp: String,
     /// Addresses and limits of connections.
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
@@ -50,6 +57,7 @@ impl Default for Config {
             cache_mib: 8,
             gateway: "localhost:8642".to_owned(),
             dns: "localhost:15355".to_owned(),
+            api_tcp: OFF.to_owned(),
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
             names: crate::NamesConfig::default(),
@@ -158,6 +166,7 @@ impl Config {
                 });
             }
         }
+        self.api_tcp_address()?;
         if !(1..=1024 * 1024).contains(&self.cache_mib) {
             return Err(ConfigError::Value {
                 key: "cache_mib",
@@ -166,6 +175,21 @@ impl Config {
             });
         }
         Ok(())
+    }
+
+    /// Where the local API answers over TCP, if it does.
+    pub(crate) fn api_tcp_address(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        if self.api_tcp == OFF {
+            return Ok(None);
+        }
+        match self.api_tcp.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(Some(address)),
+            _ => Err(ConfigError::Value {
+                key: "api_tcp",
+                value: format!("{:?}", self.api_tcp),
+                reason: "it is a loopback address and port like 127.0.0.1:8643, or off".to_owned(),
+            }),
+        }
     }
 
     /// The settings as a TOML file, each value with what it does. Reading it gives the same settings.

@@ -15,7 +15,7 @@ mod streams;
 mod topics;
 mod values;
 
-pub use api::{Access, SocketGuard, bind, serve};
+pub use api::{Access, Listeners, SocketGuard, bind, serve};
 pub use config::{Config, ConfigError, set_listen};
 pub use home::HomeError;
 pub use names::NamesConfig;

@@ -11,12 +11,13 @@ use p2p_drives::{
 };
 use p2p_identity::{Keystore, PeerId, load_or_create_transport_key};
 use p2p_transport::{IncomingStream, our_peer_id};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
-use crate::api::Access;
+use crate::api::{Access, Listeners};
 use crate::app_keys::AppKeys;
 use crate::events::EventLog;
 use crate::home::{Home, HomeError};
@@ -181,9 +182,10 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let contacts = options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer));
     let access = access.with_contacts(contacts);
     let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
+    let listeners = Listeners { socket: listener, tcp: listen_tcp(&options.config).await? };
     let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());
     tasks.spawn(async move {
-        if let Err(error) = crate::api::serve(listener, served, apps, access, stopping.cancelled_owned()).await {
+        if let Err(error) = crate::api::serve(listeners, served, apps, access, stopping.cancelled_owned()).await {
             tracing::error!(%error, "the local socket failed");
         }
         drop(guard);
@@ -266,6 +268,18 @@ impl Drop for RunningNode {
         self.stop.cancel();
         self.stop_network.cancel();
         self.network_task.abort();
+    }
+}
+
+/// The API over TCP, where it is wanted. A taken port is a warning: another node may run on this computer.
+async fn listen_tcp(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.api_tcp_address()? else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => {
+            tracing::warn!(%address, %error, "the local API does not answer over TCP");
+            Ok(None)
+        }
     }
 }
 

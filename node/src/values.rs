@@ -160,6 +160,21 @@ mod tests {
         assert_eq!((found.value.as_ref(), found.sequence), (&b"two"[..], 2));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_made_is_read_back(name in ".{0,16}", value: Vec<u8>, sequence: u64, expires: u64) {
+            let bytes = make(&SecretKey::from_seed(&[5; 32]), &name, &value, sequence, expires);
+            let parsed = Parsed::new(&bytes).expect("within the limits");
+            proptest::prop_assert_eq!((parsed.name, parsed.value), (name.as_str(), value.as_slice()));
+            proptest::prop_assert_eq!((parsed.sequence, parsed.expires), (sequence, expires));
+        }
+
+        #[test]
+        fn foreign_bytes_are_no_value(bytes: Vec<u8>, key: [u8; 32]) {
+            proptest::prop_assert!(Values.check(&key, &bytes, None, UNIX_EPOCH).is_err());
+        }
+    }
+
     #[test]
     fn no_bytes_make_it_panic() {
         let full = make(&SecretKey::from_seed(&[5; 32]), "status", b"value", 1, 1);

@@ -23,6 +23,8 @@ pub(super) enum Process {
     Own,
     /// Another user's.
     Foreign,
+    /// Anybody's on this computer, over TCP at this port: a web page too.
+    Tcp(u16),
 }
 
 /// What an app needs for a call.
@@ -75,6 +77,9 @@ fn need(method: &Method, path: &str) -> Need {
 
 pub(super) async fn gate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Refusal> {
     let process = request.extensions().get::<Process>().copied().unwrap_or(Process::Foreign);
+    if let Process::Tcp(port) = process {
+        check_origin(request.headers(), port)?;
+    }
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let need = need(request.method(), &route);
     let caller = match token(request.headers())? {
@@ -87,7 +92,9 @@ pub(super) async fn gate(State(server): State<Server>, mut request: Request, nex
             grant.live.admit(Instant::now())?;
             Caller::App(grant)
         }
-        None if process == Process::Own || matches!(need, Need::Nothing) => Caller::User,
+        None if process == Process::Own => Caller::User,
+        // Who is nobody yet may ask.
+        None if process == Process::Foreign && matches!(need, Need::Nothing) => Caller::User,
         None => {
             return Err(ApiError::new(
                 ErrorKind::NotAllowed,
@@ -122,6 +129,21 @@ fn refused(server: &Server, caller: &Caller, call: &str, reason: &str) {
         grant.live.on_refused();
         server.access.grants.audit.write(&grant.id, call, reason);
     }
+}
+
+/// A web page can have a browser call any port, also under a name of its own that leads here (DNS rebinding): only calls
+/// that name this computer and come from no other origin are let in.
+fn check_origin(headers: &HeaderMap, port: u16) -> Result<()> {
+    let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or_default());
+    let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
+    let is_here = text(header::HOST).is_some_and(|host| hosts.iter().any(|known| known == host));
+    let is_own = text(header::ORIGIN)
+        .is_none_or(|origin| hosts.iter().any(|known| origin.strip_prefix("http://") == Some(known.as_str())));
+    if is_here && is_own {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorKind::NotAllowed, "the API over TCP answers programs of this computer, not web pages")
+        .with_hint(format!("call it as http://127.0.0.1:{port}")))
 }
 
 /// The bearer token of a request (RFC 6750, section 2.1).

@@ -12,7 +12,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use p2p_api::wire::MAX_HEADER_BYTES;
 use p2p_api::{App, Node};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -33,12 +34,27 @@ const GOODBYE_TIME: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: most often there are no file descriptors left, and trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the API on `listener` until `shutdown`; then finishes answers for at most two seconds and cuts what is left.
+/// Where the API is served.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The local socket.
+    pub socket: UnixListener,
+    /// A loopback address as well, where every call needs a token.
+    pub tcp: Option<TcpListener>,
+}
+
+impl From<UnixListener> for Listeners {
+    fn from(socket: UnixListener) -> Self {
+        Self { socket, tcp: None }
+    }
+}
+
+/// Serves the API on `listeners` until `shutdown`; then finishes answers for at most two seconds and cuts what is left.
 ///
-/// The user of this process may do everything; apps with a token what they were granted; all others get status 403. When this returns, nothing of it runs any more;
-/// dropped midway it cuts all connections.
+/// The user of this process may do everything; apps with a token what they were granted; all others get status 403. When
+/// this returns, nothing of it runs any more; dropped midway it cuts all connections.
 pub async fn serve(
-    listener: UnixListener,
+    listeners: impl Into<Listeners>,
     node: Node,
     apps: Vec<Arc<dyn App>>,
     access: Access,
@@ -47,7 +63,11 @@ pub async fn serve(
     let streams = StreamTasks::default();
     let apps = apps.into_iter().map(|app| (app.name(), app)).collect();
     let server = Server { node, apps: Arc::new(apps), access, streams: streams.clone() };
-    let [own, foreign] = [Process::Own, Process::Foreign].map(|of| router(server.clone()).layer(Extension(of)));
+    let listeners = listeners.into();
+    let router_of = |process| router(server.clone()).layer(Extension(process));
+    let (own, foreign) = (router_of(Process::Own), router_of(Process::Foreign));
+    let tcp_port = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map_or(0, |address| address.port());
+    let over_tcp = router_of(Process::Tcp(tcp_port));
     let me = rustix::process::getuid().as_raw();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let stopping = CancellationToken::new();
@@ -61,7 +81,7 @@ pub async fn serve(
                 log_panic(ended);
                 continue;
             }
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listeners, &permits) => accepted,
         };
         let (stream, permit) = match accepted {
             Ok(accepted) => accepted,
@@ -71,11 +91,16 @@ pub async fn serve(
                 continue;
             }
         };
-        let is_ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == me);
-        let router = if is_ours { own.clone() } else { foreign.clone() };
-        connections.spawn(connection(stream, router, stopping.clone(), permit));
+        match stream {
+            Accepted::Socket(stream) => {
+                let is_ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == me);
+                let router = if is_ours { own.clone() } else { foreign.clone() };
+                connections.spawn(connection(stream, router, stopping.clone(), permit))
+            }
+            Accepted::Tcp(stream) => connections.spawn(connection(stream, over_tcp.clone(), stopping.clone(), permit)),
+        };
     }
-    drop(listener);
+    drop(listeners);
     stopping.cancel();
     streams.stopping.cancel();
     streams.tasks.close();
@@ -91,13 +116,32 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(listener: &UnixListener, permits: &Arc<Semaphore>) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+enum Accepted {
+    Socket(UnixStream),
+    Tcp(TcpStream),
 }
 
-async fn connection(stream: UnixStream, router: Router, stopping: CancellationToken, _permit: OwnedSemaphorePermit) {
+async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let tcp = async {
+        match &listeners.tcp {
+            Some(tcp) => tcp.accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    let accepted = tokio::select! {
+        accepted = listeners.socket.accept() => Accepted::Socket(accepted?.0),
+        accepted = tcp => Accepted::Tcp(accepted?.0),
+    };
+    Ok((accepted, permit))
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    router: Router,
+    stopping: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())

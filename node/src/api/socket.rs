@@ -15,7 +15,10 @@ use tracing::debug;
 /// Sockets that this process has listened at.
 static INSTANCES: AtomicU64 = AtomicU64::new(0);
 
-/// Listens at `path`, for this user only, and writes `api.json` beside it. Must be called inside a tokio runtime.
+/// Listens at `path` and writes `api.json` beside it. Must be called inside a tokio runtime.
+///
+/// The socket is for this user only (0600), unless the folder lets its group in and nobody else (0750, as a system
+/// service's runtime folder can be): then for the group too (0660), whose other members need a token.
 ///
 /// Missing folders are made with mode 0700; a socket that nobody answers at is replaced. Errors: [`ErrorKind::AddrInUse`]
 /// when another node answers there; [`ErrorKind::PermissionDenied`] when the folder belongs to another user than this one
@@ -25,7 +28,7 @@ pub fn bind(path: &Path) -> io::Result<(UnixListener, SocketGuard)> {
     prepare_folder(folder)?;
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(|error| describe(&error, "cannot listen at", path))?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    fs::set_permissions(path, Permissions::from_mode(mode_for(folder)?))?;
     let guard = SocketGuard {
         socket: path.to_owned(),
         discovery: folder.join(socket::DISCOVERY_FILE),
@@ -101,6 +104,11 @@ fn prepare_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn mode_for(folder: &Path) -> io::Result<u32> {
+    let mode = fs::metadata(folder)?.permissions().mode();
+    Ok(if mode & 0o010 != 0 && mode & 0o007 == 0 { 0o660 } else { 0o600 })
+}
+
 fn remove_stale(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -169,6 +177,18 @@ mod tests {
         }
         drop(guard);
         assert_eq!(fs::read_dir(folder.0.join("run")).expect("the folder stays").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_folder_for_a_group_has_a_socket_for_the_group() {
+        let folder = Folder::new("group");
+        fs::create_dir_all(&folder.0).expect("make");
+        for (of_folder, of_socket) in [(0o750, 0o660), (0o755, 0o600), (0o700, 0o600)] {
+            fs::set_permissions(&folder.0, Permissions::from_mode(of_folder)).expect("set");
+            let path = folder.0.join("api.sock");
+            let (_listener, _guard) = bind(&path).expect("bind");
+            assert_eq!(mode(&path), of_socket, "{of_folder:o}");
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ mod cancel;
 mod hand;
 mod repeated;
 mod scene;
+mod schema;
 mod streams;
 
 use p2p_api::testing::{FakeNode, conformance};

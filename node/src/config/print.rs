@@ -28,6 +28,12 @@ pub(super) fn commented(config: &Config) -> String {
         &config.dns,
         "Where ordinary programs ask for names by DNS: a loopback address and port, localhost:PORT for both families, or off.",
     );
+    page.value(
+        "api_tcp",
+        &config.api_tcp,
+        "Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and \
+         port, or off. Every call there needs the token of an app.",
+    );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
     names(&mut page, &config.names);

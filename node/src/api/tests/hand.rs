@@ -262,3 +262,49 @@ async fn another_user_gets_403_without_a_token() {
     assert_eq!(ask("GET", "/v1/node", Some(token.trim()), "").await.0, 200);
     assert_eq!(ask("POST", "/v1/node/stop", Some(token.trim()), "").await.0, 403);
 }
+
+#[tokio::test]
+async fn over_tcp_everybody_needs_a_token_and_web_pages_get_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let access = Access::in_memory(folder.path());
+    let manifest = p2p_api::AppManifest {
+        id: "chat".into(),
+        name: "Chat".into(),
+        version: String::new(),
+        scopes: vec!["node.read".into()],
+        protocols: Vec::new(),
+        storage_quota: 0,
+        background: false,
+    };
+    access.grants.request(manifest).expect("asked");
+    let info = access.grants.decide("chat", p2p_api::AppState::Approved).expect("approved");
+    let token = fs::read_to_string(info.token_file.expect("a file")).expect("the token");
+    let (socket, _guard) = crate::api::bind(&folder.path().join("run/api.sock")).expect("bind");
+    let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = tcp.local_addr().expect("an address").port();
+    let stop = CancellationToken::new();
+    let listeners = crate::api::Listeners { socket, tcp: Some(tcp) };
+    let serving =
+        crate::api::serve(listeners, FakeNode::new().node(), Vec::new(), access, stop.clone().cancelled_owned());
+    let server = tokio::spawn(serving);
+    let ask = async |host: &str, headers: &str| {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connect");
+        let request = format!("GET /v1/node HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("write");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("read");
+        answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()).expect("a status")
+    };
+    let bearer = format!("authorization: Bearer {}\r\n", token.trim());
+    let here = format!("127.0.0.1:{port}");
+    assert_eq!(ask(&here, &bearer).await, 200);
+    assert_eq!(ask(&format!("localhost:{port}"), &bearer).await, 200);
+    assert_eq!(ask(&here, "").await, 403, "the user too");
+    assert_eq!(ask("evil.example", &bearer).await, 403, "DNS rebinding");
+    assert_eq!(ask(&here, &format!("{bearer}origin: https://evil.example\r\n")).await, 403);
+    assert_eq!(ask(&here, &format!("{bearer}origin: null\r\n")).await, 403);
+    assert_eq!(ask(&here, &format!("{bearer}origin: http://{here}\r\n")).await, 200);
+    stop.cancel();
+    server.await.expect("no panic").expect("no error");
+}
