@@ -1,11 +1,12 @@
 //! From a key and a configuration to a swarm.
 
+use futures::future::Either;
 use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::MemoryTransport;
+use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::{Keypair, ed25519};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, Swarm, SwarmBuilder, Transport, noise, quic, tcp, yamux};
+use libp2p::{PeerId, Swarm, Transport, dns, noise, quic, tcp, yamux};
 use p2p_identity::SecretKey;
 
 use crate::security::Security;
@@ -60,64 +61,60 @@ pub fn libp2p_peer_id(peer: &p2p_identity::PeerId) -> Option<PeerId> {
 /// byte. What `guard` refuses is never dialled; peers outside `proven` have few streams. Must be called inside a tokio
 /// runtime.
 pub fn build_swarm<B: NetworkBehaviour>(
-    keypair: Keypair,
+    keypair: &Keypair,
     config: &Config,
     guard: &DialGuard,
     proven: &ProvenPeers,
     behaviour: B,
 ) -> Result<Swarm<B>, BuildError> {
-    let (around_tcp, around_quic) = (guard.clone(), guard.clone());
-    let (on_tcp, on_quic, in_memory) = (proven.clone(), proven.clone(), proven.clone());
-    let swarm = SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_other_transport(|keypair| {
-            let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-            let security = Security::new(keypair)?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
-                around_tcp
-                    .around(tcp)
-                    .upgrade(Version::V1Lazy)
-                    .authenticate(security)
-                    .multiplex(yamux_config())
-                    .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(on_tcp.around(peer, muxer)))),
-            )
-        })
-        .map_err(|error| BuildError::Transport { what: "TCP", reason: format!("{error:?}") })?
-        .with_other_transport(|keypair| {
-            let mut config = quic::Config::new(keypair);
-            config.max_concurrent_stream_limit = MAX_STREAMS as u32;
-            config.max_stream_data = QUIC_STREAM_WINDOW;
-            config.max_connection_data = QUIC_CONNECTION_WINDOW;
-            around_quic
-                .around(quic::tokio::Transport::new(config))
-                .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(on_quic.around(peer, muxer))))
-        })
-        .map_err(|error| BuildError::Transport { what: "QUIC", reason: format!("{error:?}") })?
-        .with_other_transport(|keypair| {
-            let noise = noise::Config::new(keypair)?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(
-                MemoryTransport::default()
-                    .upgrade(Version::V1Lazy)
-                    .authenticate(noise)
-                    .multiplex(yamux_config())
-                    .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(in_memory.around(peer, muxer)))),
-            )
-        })
-        .map_err(|error| BuildError::Transport { what: "the in-memory transport", reason: format!("{error:?}") })?
-        .with_dns()
-        .map_err(|error| BuildError::Transport { what: "DNS", reason: error.to_string() })?
-        .with_behaviour(|_| behaviour)
-        .map_err(|error| BuildError::Transport { what: "behaviours", reason: format!("{error:?}") })?
-        .with_swarm_config(|swarm| {
-            swarm
-                .with_idle_connection_timeout(config.idle_timeout())
-                .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
-                // Nobody waits to hear that the other side speaks a protocol: what is asked goes out with its name, and
-                // a request costs one round trip instead of two.
-                .with_substream_upgrade_protocol_override(Version::V1Lazy)
-        })
-        .build();
-    Ok(swarm)
+    let connections = over_tcp(keypair, guard, proven)?
+        .or_transport(over_quic(keypair, guard, proven))
+        .or_transport(in_memory(keypair, proven)?)
+        .map(|connection, _| match connection {
+            Either::Left(network) => network.into_inner(),
+            Either::Right(memory) => memory,
+        });
+    let names = dns::tokio::Transport::system(connections).map_err(|error| failed("DNS", &error))?;
+    // Once more in front of the names: what a name leads to is known only behind them.
+    let transport = guard.around(names).boxed();
+    let swarm = libp2p::swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(config.idle_timeout())
+        .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
+        // Nobody waits to hear that the other side speaks a protocol: what is asked goes out with its name, and a request
+        // costs one round trip instead of two.
+        .with_substream_upgrade_protocol_override(Version::V1Lazy);
+    Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm))
+}
+
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+fn over_tcp(keypair: &Keypair, guard: &DialGuard, proven: &ProvenPeers) -> Result<Connections, BuildError> {
+    let security = Security::new(keypair).map_err(|error| failed("TLS and Noise", &error))?;
+    let proven = proven.clone();
+    let tcp = guard.around(tcp::tokio::Transport::new(tcp::Config::default().nodelay(true)));
+    let upgraded = tcp.upgrade(Version::V1Lazy).authenticate(security).multiplex(yamux_config());
+    Ok(upgraded.map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(proven.around(peer, muxer)))).boxed())
+}
+
+fn over_quic(keypair: &Keypair, guard: &DialGuard, proven: &ProvenPeers) -> Connections {
+    let mut config = quic::Config::new(keypair);
+    config.max_concurrent_stream_limit = MAX_STREAMS as u32;
+    config.max_stream_data = QUIC_STREAM_WINDOW;
+    config.max_connection_data = QUIC_CONNECTION_WINDOW;
+    let proven = proven.clone();
+    let quic = guard.around(quic::tokio::Transport::new(config));
+    quic.map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(proven.around(peer, muxer)))).boxed()
+}
+
+fn in_memory(keypair: &Keypair, proven: &ProvenPeers) -> Result<Connections, BuildError> {
+    let noise = noise::Config::new(keypair).map_err(|error| failed("Noise", &error))?;
+    let proven = proven.clone();
+    let upgraded = MemoryTransport::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux_config());
+    Ok(upgraded.map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(proven.around(peer, muxer)))).boxed())
+}
+
+fn failed(what: &'static str, error: &dyn std::fmt::Display) -> BuildError {
+    BuildError::Transport { what, reason: error.to_string() }
 }
 
 fn yamux_config() -> yamux::Config {

@@ -2,7 +2,8 @@
 //!
 //! A peer may claim any address for itself or for others, and Kademlia passes on what it hears; without this a node would
 //! knock at doors in its owner's network for anybody. Global addresses pass; local ones where they lie in the subnet of
-//! an interface of this computer (loopback is one), or were given by its user a short while ago.
+//! an interface of this computer (loopback is one), or were given by its user a short while ago. Names can lead anywhere,
+//! so only those that the user gave are asked for; what they lead to is held to the same rule.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
+use libp2p::multiaddr::Protocol;
 
 use crate::AddressScope;
 use crate::address::{ip_of, scope};
@@ -31,9 +33,28 @@ pub struct DialGuard(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    given: Mutex<HashMap<IpAddr, Instant>>,
+    given: Mutex<HashMap<Host, Instant>>,
     subnets: Mutex<Option<(Instant, Vec<Subnet>)>>,
     refused: AtomicU64,
+}
+
+/// What an address begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Host {
+    Ip(IpAddr),
+    /// In lower case.
+    Name(String),
+}
+
+impl Host {
+    fn of(address: &Multiaddr) -> Option<Self> {
+        match address.iter().next()? {
+            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) | Protocol::Dnsaddr(name) => {
+                Some(Self::Name(name.to_ascii_lowercase()))
+            }
+            _ => ip_of(address).map(|ip| Self::Ip(ip.to_canonical())),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,15 +82,15 @@ impl DialGuard {
     /// The user gave this address (a flag, the configuration, `p2p dial`, a link), or it came from the local link itself:
     /// it may be dialled for ten minutes.
     pub fn give(&self, address: &Multiaddr) {
-        let Some(ip) = ip_of(address) else { return };
+        let Some(host) = Host::of(address) else { return };
         let mut given = lock(&self.0.given);
         if given.len() >= MAX_GIVEN
-            && !given.contains_key(&ip)
-            && let Some(first) = given.iter().min_by_key(|(_, at)| **at).map(|(ip, _)| *ip)
+            && !given.contains_key(&host)
+            && let Some(first) = given.iter().min_by_key(|(_, at)| **at).map(|(host, _)| host.clone())
         {
             given.remove(&first);
         }
-        given.insert(ip, Instant::now());
+        given.insert(host, Instant::now());
     }
 
     /// Dials refused so far.
@@ -78,18 +99,18 @@ impl DialGuard {
     }
 
     fn allows(&self, address: &Multiaddr, now: Instant) -> bool {
-        if scope(address) == AddressScope::Global {
-            return true;
-        }
-        let Some(ip) = ip_of(address).map(|ip| ip.to_canonical()) else {
-            // In memory: no network at all.
-            return true;
+        // Else in memory: no network at all.
+        let Some(host) = Host::of(address) else { return true };
+        let is_given = || lock(&self.0.given).get(&host).is_some_and(|at| now.duration_since(*at) < GIVEN_FOR);
+        let ip = match &host {
+            Host::Name(_) => return is_given(),
+            Host::Ip(_) if scope(address) == AddressScope::Global => return true,
+            Host::Ip(ip) => *ip,
         };
         if ip.is_multicast() || ip.is_unspecified() {
             return false;
         }
-        let is_given = lock(&self.0.given).get(&ip).is_some_and(|at| now.duration_since(*at) < GIVEN_FOR);
-        is_given || ip.is_loopback() || self.subnets(now).iter().any(|subnet| subnet.contains(ip))
+        is_given() || ip.is_loopback() || self.subnets(now).iter().any(|subnet| subnet.contains(ip))
     }
 
     fn subnets(&self, now: Instant) -> Vec<Subnet> {
@@ -201,6 +222,9 @@ mod tests {
             ("/ip6/fd01::9/tcp/1", false),
             ("/ip6/fe80::1/tcp/1", false),
             ("/ip6/2606:4700::1111/tcp/1", true),
+            ("/dns4/localhost/tcp/22", false),
+            ("/dnsaddr/example.org", false),
+            ("/memory/7", true),
         ] {
             assert_eq!(guard.allows(&address(text), Instant::now()), passes, "{text}");
         }
@@ -221,6 +245,10 @@ mod tests {
         assert!(guard.allows(&address("/ip4/10.9.9.9/udp/4001/quic-v1"), now), "the same computer");
         assert!(!guard.allows(&address("/ip4/10.9.9.8/tcp/4001"), now), "not its neighbour");
         assert!(!guard.allows(&far, now + GIVEN_FOR));
+        guard.give(&address("/dns4/Nas.example/tcp/4001"));
+        let now = Instant::now();
+        assert!(guard.allows(&address("/dns4/nas.example/udp/4001/quic-v1"), now));
+        assert!(!guard.allows(&address("/dns4/other.example/tcp/4001"), now));
         for n in 0..2 * MAX_GIVEN as u32 {
             guard.give(&address(&format!("/ip4/10.{}.{}.1/tcp/1", n / 256, n % 256)));
         }

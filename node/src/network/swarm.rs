@@ -95,7 +95,7 @@ pub(crate) async fn spawn(
     let guard = DialGuard::default();
     let proven = ProvenPeers::new(config.transport.limits.trusted());
     let behaviour = Behaviour { transport, dht };
-    let swarm = p2p_transport::build_swarm(keypair, &config.transport, &guard, &proven, behaviour)
+    let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, behaviour)
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
