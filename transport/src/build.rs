@@ -16,7 +16,9 @@ use crate::{Config, DialGuard, ProvenPeers};
 const MAX_STREAMS: usize = 256;
 /// Inbound streams that are still agreeing on a protocol; further ones are reset.
 const MAX_NEGOTIATING_STREAMS: usize = 16;
-/// QUIC receive window of a stream, in bytes: 100 MiB/s at 160 ms.
+/// QUIC receive window of a stream, in bytes: 100 MiB/s at 160 ms. Over loopback 1 GiB takes 3.5 to 4.3 s with 1, 4 and 16 MiB
+/// alike, and 2.7 s with 64 MiB, for 0.1 CPU seconds more on the sending side and four times the memory that a stranger can
+/// fill.
 const QUIC_STREAM_WINDOW: u32 = 16 * 1024 * 1024;
 /// QUIC receive window of a connection, in bytes.
 const QUIC_CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;

