@@ -214,14 +214,20 @@ impl Dht {
 
     /// Takes in what identify says about a peer. Only servers enter the table.
     pub fn on_identified(&mut self, peer: &IdentifiedPeer) {
+        let now = Instant::now();
         if !peer.protocols.contains(&self.protocol) {
             self.kad.remove_peer(&peer.peer);
+            // It may have been a server a moment ago: two nodes that meet are both islands at first, and if each held the
+            // other for a server for good, neither would be one.
+            for connection in &peer.global_connections {
+                self.rule.on_observed(now, Observed::Closed(*connection));
+            }
+            self.apply_rule(now);
             return;
         }
         for address in &peer.addresses {
             self.kad.add_address(&peer.peer, address.clone());
         }
-        let now = Instant::now();
         for connection in &peer.global_connections {
             self.rule.on_observed(now, Observed::GlobalServer(*connection));
         }

@@ -156,7 +156,11 @@ impl Config {
                 reason: format!("a network's name is 1 to {MAX_NETWORK_BYTES} of a-z, 0-9 and -"),
             });
         }
-        for (key, texts) in [("transport.listen", &self.transport.listen), ("dht.bootstrap", &self.dht.bootstrap)] {
+        for (key, texts) in [
+            ("transport.listen", &self.transport.listen),
+            ("transport.relays", &self.transport.relays),
+            ("dht.bootstrap", &self.dht.bootstrap),
+        ] {
             if let Some(text) = texts.iter().find(|text| text.parse::<libp2p::Multiaddr>().is_err() || text.is_empty())
             {
                 return Err(ConfigError::Value {

@@ -19,4 +19,5 @@ pub use api::{Access, Listeners, SocketGuard, bind, serve};
 pub use config::{Config, ConfigError, set_listen};
 pub use home::HomeError;
 pub use names::NamesConfig;
+pub use p2p_transport::RelayMode;
 pub use start::{NodeOptions, RunningNode, StartError, start};

@@ -62,7 +62,6 @@ pub(crate) struct LocalNode {
 impl Contract for LocalNode {
     async fn info(&self) -> Result<NodeInfo> {
         let snapshot = self.network.snapshot();
-        let reachability = if snapshot.reached { Reachability::Public } else { Reachability::Unknown };
         Ok(NodeInfo {
             peer_id: self.me,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -70,11 +69,11 @@ impl Contract for LocalNode {
             uptime_s: self.started.elapsed().as_secs(),
             listen: snapshot.listen.iter().map(ToString::to_string).collect(),
             external: snapshot.external.iter().map(ToString::to_string).collect(),
-            reachability,
+            reachability: snapshot.reachability.unwrap_or(Reachability::Unknown),
             peers: self.peer_list().len() as u32,
             dht_peers: snapshot.dht_peers as u32,
             dht_mode: if snapshot.is_server { DhtMode::Server } else { DhtMode::Client },
-            relays: Vec::new(),
+            relays: snapshot.relays.iter().map(ToString::to_string).collect(),
             rss_bytes: metrics::resident_bytes(),
             drives: self.drives.list().len() as u32,
             gateway: self.gateway.clone(),

@@ -57,15 +57,16 @@ struct Behaviour {
 /// A peer that speaks our protocols and lies about where it is.
 fn hostile(key: &SecretKey) -> Swarm<Behaviour> {
     let keypair = p2p_transport::keypair(key).expect("a key");
-    let mut config = p2p_transport::Config { mdns: false, ..Default::default() };
+    let mut config = p2p_transport::Config { mdns: false, port_mapping: false, ..Default::default() };
     config.idle_timeout_s = 600;
-    let (transport, _, _) = p2p_transport::Behaviour::new(&keypair, &config, "main", []);
+    let p2p_transport::Parts { behaviour: transport, relays, .. } =
+        p2p_transport::Behaviour::new(&keypair, &config, "main", []);
     let me = keypair.public().to_peer_id();
     let persist = Box::new(MemoryPersist::default());
     let dht = Dht::new(me, "main", &p2p_dht::Config::default(), Vec::new(), persist, |_, _| true);
     let behaviour = Behaviour { transport, dht };
     let (guard, proven) = (DialGuard::default(), ProvenPeers::default());
-    let mut swarm = p2p_transport::build_swarm(&keypair, &config, &guard, &proven, behaviour).expect("a swarm");
+    let mut swarm = p2p_transport::build_swarm(&keypair, &config, &guard, &proven, relays, behaviour).expect("a swarm");
     swarm.listen_on(format!("/ip4/{HOSTILE}/tcp/4002").parse().expect("a multiaddr")).expect("listens");
     for claimed in CLAIMED {
         swarm.add_external_address(claimed.parse().expect("a multiaddr"));

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping};
+use libp2p::{StreamProtocol, autonat, dcutr, gossipsub, identify, mdns, ping, relay, upnp};
 use tokio::sync::mpsc;
 
-use crate::{Config, IncomingStream, Limits, StreamControl, Streams, topics};
+use crate::{Config, IncomingStream, Limits, StreamControl, Streams, reach, topics};
 
-/// Limits, byte streams, topics, identify, ping and LAN discovery.
+/// Limits, byte streams, topics, identify, ways through routers, ping and LAN discovery.
 ///
 /// `limits` stands first: a connection it refuses reaches nobody else.
 #[derive(NetworkBehaviour)]
@@ -28,10 +28,31 @@ pub struct Behaviour {
     pub ping: ping::Behaviour,
     /// LAN discovery.
     pub mdns: Toggle<mdns::tokio::Behaviour>,
+    /// Being reached through relays, and reaching others so.
+    pub relay_client: relay::client::Behaviour,
+    /// Being a relay.
+    pub relay_server: Toggle<relay::Behaviour>,
+    /// From a relayed connection to a direct one.
+    pub punching: dcutr::Behaviour,
+    /// Has others dial our addresses.
+    pub tested: autonat::v2::client::Behaviour,
+    /// Dials addresses of others for them.
+    pub testing: autonat::v2::server::Behaviour,
+    /// A port of the router.
+    pub port_mapping: Toggle<upnp::tokio::Behaviour>,
 }
 
-/// Accept queues, by protocol.
-pub(crate) type Incoming = HashMap<StreamProtocol, mpsc::Receiver<IncomingStream>>;
+/// What [`Behaviour::new`] makes.
+pub struct Parts {
+    /// The behaviours.
+    pub behaviour: Behaviour,
+    /// Opens streams.
+    pub control: StreamControl,
+    /// Streams that peers open, by protocol.
+    pub incoming: HashMap<StreamProtocol, mpsc::Receiver<IncomingStream>>,
+    /// The transport through relays, for [`crate::build_swarm`].
+    pub relays: relay::client::Transport,
+}
 
 impl Behaviour {
     /// The behaviours of a node in `network`, which accepts streams of `protocols`, each with a queue of that length.
@@ -40,13 +61,15 @@ impl Behaviour {
         config: &Config,
         network: &str,
         protocols: impl IntoIterator<Item = (StreamProtocol, usize)>,
-    ) -> (Self, StreamControl, Incoming) {
+    ) -> Parts {
         let (streams, control, incoming) = Streams::new(protocols);
         let identify = identify::Config::new(protocol_version(network), keypair.public())
             .with_agent_version(format!("p2pnode/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true)
             // Addresses are kept in our own book, with our own rules.
             .with_cache_size(0);
+        let me = keypair.public().to_peer_id();
+        let (relays, relay_client) = relay::client::new(me);
         let mdns = config.mdns.then(|| lan_discovery(keypair)).flatten();
         let behaviour = Self {
             limits: Limits::new(config.limits.clone()),
@@ -55,8 +78,14 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
             mdns: mdns.into(),
+            relay_client,
+            relay_server: reach::relay_server(keypair, config),
+            punching: dcutr::Behaviour::new(me),
+            tested: autonat::v2::client::Behaviour::default(),
+            testing: autonat::v2::server::Behaviour::default(),
+            port_mapping: reach::port_mapping(config),
         };
-        (behaviour, control, incoming)
+        Parts { behaviour, control, incoming, relays }
     }
 }
 

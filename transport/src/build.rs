@@ -1,17 +1,23 @@
 //! From a key and a configuration to a swarm.
 
+use std::time::Duration;
+
 use futures::future::Either;
 use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, MemoryTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::{Keypair, ed25519};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{PeerId, Swarm, Transport, dns, noise, quic, tcp, yamux};
+use libp2p::{PeerId, Swarm, Transport, dns, noise, quic, relay, tcp, yamux};
 use p2p_identity::SecretKey;
 
 use crate::security::Security;
 use crate::{Config, DialGuard, ProvenPeers};
 
+/// How long a connection may take, from the first packet to the last word of the handshake. Shorter than the 10 s after which
+/// who asked us to test an address stops waiting for the answer.
+const CONNECTION_TIME: Duration = Duration::from_secs(8);
 /// Streams one connection may have open, in each direction (overlay.md, section 7).
 const MAX_STREAMS: usize = 256;
 /// Inbound streams that are still agreeing on a protocol; further ones are reset.
@@ -57,7 +63,7 @@ pub fn libp2p_peer_id(peer: &p2p_identity::PeerId) -> Option<PeerId> {
     peer.to_string().parse().ok()
 }
 
-/// A swarm over TCP, QUIC, the in-memory transport, and DNS names in front of them.
+/// A swarm over relays, TCP, QUIC, the in-memory transport, and DNS names in front of them.
 ///
 /// TCP offers TLS 1.3 first, then Noise: with hardware help for its cipher TLS costs a fraction of what Noise costs per
 /// byte. What `guard` refuses is never dialled; peers outside `proven` have few streams. Must be called inside a tokio
@@ -67,18 +73,22 @@ pub fn build_swarm<B: NetworkBehaviour>(
     config: &Config,
     guard: &DialGuard,
     proven: &ProvenPeers,
+    relays: relay::client::Transport,
     behaviour: B,
 ) -> Result<Swarm<B>, BuildError> {
-    let connections = over_tcp(keypair, guard, proven)?
+    // First: the others would take a relay's address for that of its peer.
+    let connections = through_relays(keypair, relays, proven)?
+        .or_transport(over_tcp(keypair, guard, proven)?)
         .or_transport(over_quic(keypair, guard, proven))
         .or_transport(in_memory(keypair, proven)?)
         .map(|connection, _| match connection {
-            Either::Left(network) => network.into_inner(),
+            Either::Left(Either::Left(relayed_or_tcp)) => relayed_or_tcp.into_inner(),
+            Either::Left(Either::Right(quic)) => quic,
             Either::Right(memory) => memory,
         });
     let names = dns::tokio::Transport::system(connections).map_err(|error| failed("DNS", &error))?;
     // Once more in front of the names: what a name leads to is known only behind them.
-    let transport = guard.around(names).boxed();
+    let transport = TransportTimeout::new(guard.around(names), CONNECTION_TIME).boxed();
     let swarm = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout())
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)
@@ -89,6 +99,18 @@ pub fn build_swarm<B: NetworkBehaviour>(
 }
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+fn through_relays(
+    keypair: &Keypair,
+    relays: relay::client::Transport,
+    proven: &ProvenPeers,
+) -> Result<Connections, BuildError> {
+    // The relay sees every byte, so the peers encrypt among themselves.
+    let security = Security::new(keypair).map_err(|error| failed("TLS and Noise", &error))?;
+    let proven = proven.clone();
+    let upgraded = relays.upgrade(Version::V1Lazy).authenticate(security).multiplex(yamux_config());
+    Ok(upgraded.map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(proven.around(peer, muxer)))).boxed())
+}
 
 fn over_tcp(keypair: &Keypair, guard: &DialGuard, proven: &ProvenPeers) -> Result<Connections, BuildError> {
     let security = Security::new(keypair).map_err(|error| failed("TLS and Noise", &error))?;

@@ -5,6 +5,19 @@ use std::time::Duration;
 use libp2p::PeerId;
 use serde::{Deserialize, Serialize};
 
+/// For whom this node is a relay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelayMode {
+    /// For nobody.
+    #[default]
+    Off,
+    /// For trusted peers, without caps.
+    Trusted,
+    /// For everybody, within caps.
+    Public,
+}
+
 /// Settings of the transport part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -13,6 +26,13 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Whether to look for peers on the local network by mDNS. Announces the peer id there.
     pub mdns: bool,
+    /// Whether to ask the router for a port (UPnP). The mapping is renewed while the node runs.
+    pub port_mapping: bool,
+    /// Whether this node is a relay for others: `off`, `trusted` (the peers of `limits.trusted_peers`, without caps) or
+    /// `public` (anybody, at most 32 circuits of 256 MiB and an hour each).
+    pub relay: RelayMode,
+    /// Relays of your own, as multiaddrs that end in `/p2p/<peer id>`: asked before those that are found.
+    pub relays: Vec<String>,
     /// Connections without any stream close after this many seconds. Longer keeps more sockets open, shorter makes
     /// apps dial again.
     pub idle_timeout_s: u64,
@@ -27,6 +47,9 @@ impl Default for Config {
                 .map(str::to_owned)
                 .to_vec(),
             mdns: true,
+            port_mapping: true,
+            relay: RelayMode::Off,
+            relays: Vec::new(),
             idle_timeout_s: 60,
             limits: LimitsConfig::default(),
         }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
-use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
+use libp2p::core::transport::{DialOpts, ListenerId, PortUse, Transport, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
 
 use crate::AddressScope;
@@ -165,7 +165,10 @@ impl<T: Transport + Unpin> Transport for Guarded<T> {
     }
 
     fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<T::Dial, TransportError<T::Error>> {
-        if self.guard.allows(&address, Instant::now()) {
+        // A dial from a new port is one that AutoNAT makes for a peer: it is to test what the world reaches.
+        let is_for_a_peer = options.port_use == PortUse::New;
+        let is_allowed = !is_for_a_peer || scope(&address) == AddressScope::Global;
+        if is_allowed && self.guard.allows(&address, Instant::now()) {
             return self.transport.dial(address, options);
         }
         tracing::debug!(%address, "not dialled: a local address that only a stranger named");
@@ -184,7 +187,6 @@ impl<T: Transport + Unpin> Transport for Guarded<T> {
 #[cfg(test)]
 mod tests {
     use libp2p::core::Endpoint;
-    use libp2p::core::transport::PortUse;
     use libp2p::core::transport::dummy::DummyTransport;
 
     use super::*;
@@ -233,6 +235,13 @@ mod tests {
         let refused = transport.dial(address("/ip4/10.9.9.9/tcp/22"), options);
         assert!(matches!(refused, Err(TransportError::MultiaddrNotSupported(_))));
         assert_eq!(guard.refused(), before + 1);
+        // What is given or near is not for peers to have dialled.
+        for (text, passes) in [("/ip4/127.0.0.1/tcp/1", false), ("/ip4/9.9.9.9/tcp/1", true)] {
+            let before = guard.refused();
+            let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+            let _ = transport.dial(address(text), options);
+            assert_eq!(guard.refused() == before, passes, "{text}");
+        }
     }
 
     #[test]

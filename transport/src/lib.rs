@@ -8,19 +8,21 @@ mod config;
 mod guard;
 mod limits;
 mod proven;
+mod reach;
 mod security;
 mod streams;
 mod tls;
 mod topics;
 
 pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
-pub use behaviour::{Behaviour, BehaviourEvent};
+pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
-pub use config::{Config, LimitsConfig};
+pub use config::{Config, LimitsConfig, RelayMode};
 pub use guard::DialGuard;
 pub use limits::{Limits, Refusal, Refusals};
 pub use proven::ProvenPeers;
+pub use reach::RELAY_PROTOCOL;
 pub use streams::{
     AcceptError, ByteStream, IncomingStream, OpenError, OpenedStream, Preference, StreamControl, Streams,
 };

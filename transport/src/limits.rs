@@ -17,8 +17,8 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::address::{ip_of, scope};
-use crate::{AddressScope, LimitsConfig};
+use crate::address::{ip_of, path_kind, scope};
+use crate::{AddressScope, LimitsConfig, PathKind};
 
 /// A burst of the whole node, in seconds of its rate.
 const NODE_BURST_SECONDS: f64 = 5.0;
@@ -122,7 +122,8 @@ enum Group {
 }
 
 fn groups_of(address: &Multiaddr) -> Vec<Group> {
-    if scope(address) != AddressScope::Global {
+    // Through a relay everybody comes from the relay's address.
+    if scope(address) != AddressScope::Global || path_kind(address) == PathKind::Relayed {
         return Vec::new();
     }
     match ip_of(address) {

@@ -7,7 +7,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, StreamProtocol, Swarm};
 use p2p_identity::SecretKey;
 use p2p_transport::{
-    Behaviour, Config, DialGuard, IncomingStream, Preference, ProvenPeers, StreamControl, build_swarm, keypair,
+    Behaviour, Config, DialGuard, IncomingStream, Parts, Preference, ProvenPeers, StreamControl, build_swarm, keypair,
 };
 use tokio::sync::mpsc;
 
@@ -24,10 +24,11 @@ struct Node {
 
 fn node(seed: u8) -> Node {
     let keypair = keypair(&SecretKey::from_seed(&[seed; 32])).expect("a key");
-    let config = Config { mdns: false, ..Config::default() };
-    let (behaviour, control, mut incoming) = Behaviour::new(&keypair, &config, "test", [(PROTOCOL, 256)]);
+    let config = Config { mdns: false, port_mapping: false, ..Config::default() };
+    let Parts { behaviour, control, mut incoming, relays } =
+        Behaviour::new(&keypair, &config, "test", [(PROTOCOL, 256)]);
     let proven = ProvenPeers::default();
-    let swarm = build_swarm(&keypair, &config, &DialGuard::default(), &proven, behaviour).expect("a swarm");
+    let swarm = build_swarm(&keypair, &config, &DialGuard::default(), &proven, relays, behaviour).expect("a swarm");
     Node { swarm, control, incoming: incoming.remove(&PROTOCOL).expect("a queue"), proven }
 }
 

@@ -13,6 +13,7 @@ mod start;
 pub use failure::{Failure, api_error};
 pub use log::{LogError, Verbosity, init_log, levels};
 pub use name_tools::name_tools;
+pub use p2p_node::RelayMode;
 pub use ready::Ready;
 pub use settings::{Flags, GatewayFlag, load_config};
 pub use signals::{StopSignal, StopSignals};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use p2p_gateway::Settings;
-use p2p_node::{Config, ConfigError};
+use p2p_node::{Config, ConfigError, RelayMode};
 
 use crate::Failure;
 
@@ -27,8 +27,10 @@ pub struct Flags {
     pub network: Option<String>,
     /// `--no-mdns`.
     pub no_mdns: bool,
-    /// `--relay`, by its value.
-    pub relay: Option<String>,
+    /// `--no-port-mapping`.
+    pub no_port_mapping: bool,
+    /// `--relay`.
+    pub relay: Option<RelayMode>,
     /// `--gateway`.
     pub gateway: Option<GatewayFlag>,
     /// Whether there is no DNS listener this time.
@@ -52,10 +54,6 @@ impl From<&str> for GatewayFlag {
 
 /// The settings in force, and the file they come from (which may not be there).
 pub fn load_config(home: &Path, flags: &Flags) -> Result<(Config, PathBuf), Failure> {
-    if let Some(relay) = &flags.relay {
-        return Err(Failure::usage(anyhow!("--relay={relay}: this version cannot serve as a relay"))
-            .with_hint("leave the flag out; CHANGELOG.md says what there is"));
-    }
     let path = match &flags.config {
         Some(path) if !path.exists() => {
             return Err(Failure::failed(anyhow!("there is no configuration file {}", path.display()))
@@ -87,6 +85,12 @@ fn apply(config: &mut Config, flags: &Flags) {
     }
     if flags.no_mdns {
         config.transport.mdns = false;
+    }
+    if flags.no_port_mapping {
+        config.transport.port_mapping = false;
+    }
+    if let Some(relay) = flags.relay {
+        config.transport.relay = relay;
     }
 }
 
@@ -125,12 +129,15 @@ mod tests {
         let flags = Flags {
             network: Some("flag".into()),
             no_mdns: true,
+            no_port_mapping: true,
+            relay: Some(RelayMode::Trusted),
             listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
             ..Flags::default()
         };
         let (config, path) = load_config(home.path(), &flags).unwrap();
         assert_eq!((config.network.as_str(), config.cache_mib, config.transport.mdns), ("flag", 3, false));
         assert_eq!(config.transport.listen, flags.listen);
+        assert_eq!((config.transport.port_mapping, config.transport.relay), (false, RelayMode::Trusted));
         assert_eq!(path, home.path().join(FILE));
     }
 
@@ -147,12 +154,8 @@ mod tests {
     #[test]
     fn what_this_version_cannot_do_is_refused_and_not_ignored() {
         let home = tempfile::tempdir().unwrap();
-        for flags in [
-            Flags { relay: Some("public".into()), ..Flags::default() },
-            Flags { network: Some("Not A Name".into()), ..Flags::default() },
-        ] {
-            assert_eq!(load_config(home.path(), &flags).unwrap_err().status, 2, "{flags:?}");
-        }
+        let flags = Flags { network: Some("Not A Name".into()), ..Flags::default() };
+        assert_eq!(load_config(home.path(), &flags).unwrap_err().status, 2);
     }
 
     #[test]

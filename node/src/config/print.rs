@@ -61,6 +61,22 @@ fn transport(page: &mut Page, config: &p2p_transport::Config) {
         &config.listen,
         "Multiaddrs to listen on. Port 0 takes a free port; the first start writes the ports it got into this file.",
     );
+    page.value(
+        "port_mapping",
+        &config.port_mapping,
+        "Ask the router for a port (UPnP), so that others can dial this node. Renewed while the node runs.",
+    );
+    page.value(
+        "relay",
+        &config.relay,
+        "Be a relay for others: off, trusted (the peers of limits.trusted_peers, without caps) or public (anybody, at most 32 \
+         circuits of 256 MiB and an hour each).",
+    );
+    page.value(
+        "relays",
+        &config.relays,
+        "Relays of your own, as multiaddrs that end in /p2p/<peer id>: asked before those that are found.",
+    );
     page.value("mdns", &config.mdns, "Look for nodes in the local network by mDNS. This announces the peer id there.");
     page.value(
         "idle_timeout_s",

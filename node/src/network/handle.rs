@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use libp2p::{Multiaddr, StreamProtocol};
-use p2p_api::{Duplex, TopicMessage};
+use p2p_api::{Duplex, Reachability, TopicMessage};
 use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
@@ -76,6 +76,10 @@ pub(crate) struct Snapshot {
     pub(crate) is_server: bool,
     /// A peer at a global address dialled us.
     pub(crate) reached: bool,
+    /// Whether others can dial this node; `None` before anything is known.
+    pub(crate) reachability: Option<Reachability>,
+    /// Relays through which it is reached.
+    pub(crate) relays: Vec<libp2p::PeerId>,
     pub(crate) counters: Vec<(String, u64)>,
 }
 

@@ -1,6 +1,7 @@
 //! The loop itself.
 
 mod peers;
+mod relays;
 mod topics;
 mod values;
 
@@ -14,10 +15,12 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
-use p2p_transport::{AddressScope, DialGuard, IncomingStream, PathKind, ProvenPeers, dialable_from, path_kind, scope};
+use p2p_transport::{
+    AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, dialable_from, path_kind, scope,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +79,7 @@ struct Actor {
     searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
     values: values::Waiting,
     topics: topics::Readers,
+    relays: relays::Relays,
     dht_peers: watch::Sender<usize>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
@@ -88,26 +92,21 @@ pub(crate) async fn spawn(
     let NetworkConfig { keypair, config, bootstrap, kinds, cache, events, stop } = config;
     let me = keypair.public().to_peer_id();
     let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
-    let (transport, streams, mut incoming) =
-        p2p_transport::Behaviour::new(&keypair, &config.transport, &config.network, [(protocol.clone(), ACCEPT_QUEUE)]);
+    let protocols = [(protocol.clone(), ACCEPT_QUEUE)];
+    let Parts { behaviour: transport, control: streams, mut incoming, relays } =
+        p2p_transport::Behaviour::new(&keypair, &config.transport, &config.network, protocols);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
     let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
     let guard = DialGuard::default();
     let proven = ProvenPeers::new(config.transport.limits.trusted());
     let behaviour = Behaviour { transport, dht };
-    let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, behaviour)
+    let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, relays, behaviour)
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
     let snapshot = Arc::new(Mutex::new(Snapshot { is_server: true, ..Snapshot::default() }));
-    let texts = config.dht.bootstrap.iter().chain(&bootstrap);
-    let mut addresses = Vec::new();
-    for text in texts {
-        match text.parse::<Multiaddr>() {
-            Ok(address) => addresses.push(address),
-            Err(error) => return Err(format!("{text:?} is not a multiaddr to start from: {error}")),
-        }
-    }
+    let addresses = parsed(config.dht.bootstrap.iter().chain(&bootstrap))?;
+    let own_relays = parsed(&config.transport.relays)?;
     let mut actor = Actor {
         guard: guard.clone(),
         proven: proven.clone(),
@@ -122,6 +121,7 @@ pub(crate) async fn spawn(
         searches: HashMap::new(),
         values: values::Waiting::default(),
         topics: topics::Readers::default(),
+        relays: relays::Relays::new(own_relays),
         dht_peers,
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
@@ -227,6 +227,7 @@ impl Actor {
         self.searches.retain(|_, found| !found.is_closed());
         self.drop_abandoned();
         self.drop_unread_topics();
+        self.keep_relays();
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
         for address in self.bootstrap.clone() {
             let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
@@ -327,6 +328,9 @@ impl Actor {
                 self.refresh();
                 self.events.push("network", "listen.changed", serde_json::json!({ "address": address.to_string() }));
             }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                self.on_listener_closed(listener_id, reason.is_err());
+            }
             SwarmEvent::ExpiredListenAddr { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
             | SwarmEvent::ExternalAddrExpired { .. } => self.refresh(),
@@ -401,6 +405,19 @@ impl Actor {
                     });
                 }
             }
+            BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id,
+                renewal,
+                ..
+            }) => {
+                self.on_reservation(relay_peer_id, renewal);
+            }
+            BehaviourEvent::Tested(event) => self.on_tested(event),
+            BehaviourEvent::Punching(event) => self.on_punched(&event),
+            BehaviourEvent::PortMapping(event) => {
+                tracing::debug!(?event, "port mapping");
+                self.refresh();
+            }
             BehaviourEvent::Topics(event) => self.on_topics(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan_peers(found),
             _ => {}
@@ -427,7 +444,12 @@ impl Actor {
         counters.push(("topic_floods".into(), self.topics.floods));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);
+        let relays = self.relays.in_use();
+        let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
+        let reachability = self.relays.reachability(was_reached);
         self.with_snapshot(|snapshot| {
+            snapshot.relays = relays;
+            snapshot.reachability = Some(reachability);
             snapshot.listen = listen;
             snapshot.external = external;
             snapshot.dht_peers = dht_peers;
@@ -454,6 +476,11 @@ fn kind_word(address: &Multiaddr) -> &'static str {
         PathKind::Direct => "direct",
         PathKind::Relayed => "relayed",
     }
+}
+
+fn parsed<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<Vec<Multiaddr>, String> {
+    let parse = |text: &String| text.parse().map_err(|error| format!("{text:?} is not a multiaddr: {error}"));
+    texts.into_iter().map(parse).collect()
 }
 
 /// The same address with port 0.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{AddressBook, PathKind, TransportKind, path_kind, transport_kind};
 
-/// QUIC addresses are dialled this much later than TCP ones: long enough for a TCP handshake on a LAN and most of
+/// QUIC addresses and relays are dialled this much later than TCP addresses: long enough for a TCP handshake on a LAN and most of
 /// Europe, short enough that nobody notices where TCP is blocked.
 const QUIC_DELAY: Duration = Duration::from_millis(250);
 /// How long a bulk stream waits for a TCP connection before it takes what is there.
@@ -216,16 +216,15 @@ impl Streams {
         self.dial(peer, now);
     }
 
-    /// TCP first; the rest a moment later if that did not connect.
+    /// Direct TCP addresses first; the rest, QUIC and relays, a moment later if that did not connect.
     fn dial(&mut self, peer: PeerId, now: Instant) {
-        let (tcp, rest): (Vec<_>, Vec<_>) =
-            self.book.of(&peer).iter().cloned().partition(|a| transport_kind(a) != TransportKind::Quic);
-        if tcp.is_empty() || rest.is_empty() {
+        let (first, rest): (Vec<_>, Vec<_>) = self.book.of(&peer).iter().cloned().partition(is_dialled_first);
+        if first.is_empty() || rest.is_empty() {
             // One kind only, or nothing in the book: the other behaviours may know addresses.
             self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).build(), peer);
             return;
         }
-        self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(tcp).build(), peer);
+        self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(first).build(), peer);
         self.second_dials.push((now + QUIC_DELAY, peer));
     }
 
@@ -241,7 +240,7 @@ impl Streams {
             if !self.connections.contains_key(&peer) && self.waiting.contains_key(&peer) {
                 let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always);
                 let rest: Vec<_> =
-                    self.book.of(&peer).iter().filter(|a| transport_kind(a) == TransportKind::Quic).cloned().collect();
+                    self.book.of(&peer).iter().filter(|address| !is_dialled_first(address)).cloned().collect();
                 self.push_dial(opts.addresses(rest).build(), peer);
             }
         }
@@ -351,6 +350,11 @@ impl Streams {
             tracing::debug!(%peer, %protocol, "accept queue full, stream reset");
         }
     }
+}
+
+/// Direct and not over QUIC.
+fn is_dialled_first(address: &Multiaddr) -> bool {
+    path_kind(address) != PathKind::Relayed && transport_kind(address) != TransportKind::Quic
 }
 
 /// A connection is taken at once if nothing better can be expected.

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use p2p_cli::{GatewaySetting, NodeEnvironment, RelaySetting, StartOptions};
-use p2pnode_daemon::{Flags, GatewayFlag, Place, Ready, Verbosity, api_error, levels, load_config, run_daemon};
+use p2pnode_daemon::{
+    Flags, GatewayFlag, Place, Ready, RelayMode, Verbosity, api_error, levels, load_config, run_daemon,
+};
 
 /// How long blocking work may go on after the node has said goodbye.
 const THREADS_DEADLINE: Duration = Duration::from_secs(1);
@@ -41,10 +43,10 @@ fn config(options: &StartOptions) -> anyhow::Result<String> {
 }
 
 fn flags(options: &StartOptions) -> Flags {
-    let relay = options.relay.and_then(|relay| match relay {
-        RelaySetting::Off => None,
-        RelaySetting::Trusted => Some("trusted".to_owned()),
-        RelaySetting::Public => Some("public".to_owned()),
+    let relay = options.relay.map(|relay| match relay {
+        RelaySetting::Off => RelayMode::Off,
+        RelaySetting::Trusted => RelayMode::Trusted,
+        RelaySetting::Public => RelayMode::Public,
     });
     let gateway = options.gateway.as_ref().map(|gateway| match gateway {
         GatewaySetting::Off => GatewayFlag::from("off"),
@@ -56,6 +58,7 @@ fn flags(options: &StartOptions) -> Flags {
         bootstrap: options.bootstrap.clone(),
         network: options.network.clone(),
         no_mdns: options.no_mdns,
+        no_port_mapping: options.no_port_mapping,
         relay,
         gateway,
         no_dns: false,

@@ -52,7 +52,12 @@ impl Actor {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
-        let is_global = self.is_from_outside(&remote.0);
+        if remote.1 {
+            self.on_maybe_relay(peer, &info.protocols, &remote.0);
+        }
+        // Only a peer that we dialled is known to be reached there: whoever comes to us through a router is a server in its
+        // own eyes until it has met one.
+        let is_global = remote.1 && self.is_from_outside(&remote.0);
         let identified = IdentifiedPeer {
             peer,
             protocols: info.protocols,

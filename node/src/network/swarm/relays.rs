@@ -1,0 +1,211 @@
+//! Relays that this node may be reached through, and whether it needs them (overlay.md, 8.6 and 8.7).
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId, StreamProtocol, autonat, dcutr};
+use p2p_api::Reachability;
+use p2p_transport::{AddressScope, PathKind, RELAY_PROTOCOL, path_kind, scope, with_peer};
+
+use super::Actor;
+
+/// Reservations kept, at different relays.
+const WANTED: usize = 2;
+/// Relays remembered.
+const MAX_KNOWN: usize = 32;
+/// How long a relay that failed is left alone.
+const REST: Duration = Duration::from_secs(60);
+/// Failed tests of addresses after which this node counts as not reachable, where none succeeded.
+const ENOUGH_FAILURES: u32 = 2;
+
+/// What is known of relays and of being reached.
+#[derive(Default)]
+pub(super) struct Relays {
+    /// Relays from the settings: asked also where nobody knows whether it is needed.
+    configured: Vec<(PeerId, Multiaddr)>,
+    /// Peers that serve as relays, with the address at which they were reached.
+    known: HashMap<PeerId, Multiaddr>,
+    /// Reservations asked for or held.
+    listeners: HashMap<ListenerId, PeerId>,
+    /// Those that were granted.
+    granted: HashSet<PeerId>,
+    failed: HashMap<PeerId, Instant>,
+    /// A peer dialled an address of ours on purpose, and got through.
+    is_tested: bool,
+    failures: u32,
+}
+
+impl Relays {
+    pub(super) fn new(configured: impl IntoIterator<Item = Multiaddr>) -> Self {
+        let with_id = |address: Multiaddr| match address.iter().last() {
+            Some(Protocol::P2p(peer)) => Some((peer, address)),
+            _ => None,
+        };
+        Self { configured: configured.into_iter().filter_map(with_id).collect(), ..Self::default() }
+    }
+
+    /// Relays where others reach this node now.
+    pub(super) fn in_use(&self) -> Vec<PeerId> {
+        let mut peers: Vec<PeerId> = self.granted.iter().copied().collect();
+        peers.sort();
+        peers
+    }
+
+    /// Whether others can dial this node; a tested fact.
+    pub(super) fn reachability(&self, was_reached: bool) -> Reachability {
+        if was_reached || self.is_tested {
+            Reachability::Public
+        } else if self.failures >= ENOUGH_FAILURES {
+            Reachability::Private
+        } else {
+            Reachability::Unknown
+        }
+    }
+
+    /// Relays to ask next, the user's own first.
+    fn to_ask(&self, now: Instant, all: bool) -> Vec<(PeerId, Multiaddr)> {
+        let asked: HashSet<PeerId> = self.listeners.values().copied().collect();
+        let is_resting = |peer: &PeerId| self.failed.get(peer).is_some_and(|at| now.duration_since(*at) < REST);
+        let known = self.known.iter().filter(|_| all).map(|(peer, address)| (*peer, address.clone()));
+        let mut free: Vec<(PeerId, Multiaddr)> = Vec::new();
+        for (peer, address) in self.configured.iter().cloned().chain(known) {
+            let is_new = !asked.contains(&peer) && !free.iter().any(|(other, _)| *other == peer);
+            if is_new && !is_resting(&peer) {
+                free.push((peer, address));
+            }
+        }
+        free.truncate(WANTED.saturating_sub(asked.len()));
+        free
+    }
+}
+
+impl Actor {
+    /// A peer that may be a relay.
+    pub(super) fn on_maybe_relay(&mut self, peer: PeerId, protocols: &[StreamProtocol], address: &Multiaddr) {
+        if !protocols.contains(&RELAY_PROTOCOL) || path_kind(address) == PathKind::Relayed {
+            return;
+        }
+        if self.relays.known.len() < MAX_KNOWN || self.relays.known.contains_key(&peer) {
+            self.relays.known.insert(peer, with_peer(address.clone(), peer));
+        }
+        self.keep_relays();
+    }
+
+    /// Asks for reservations where they are missing, and gives back those that are not needed.
+    pub(super) fn keep_relays(&mut self) {
+        let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
+        let reachability = self.relays.reachability(was_reached);
+        if reachability == Reachability::Public {
+            let needless: Vec<ListenerId> = self.relays.listeners.keys().copied().collect();
+            for id in needless {
+                self.swarm.remove_listener(id);
+            }
+            return;
+        }
+        // On an address of the world it may well be reached: wait until somebody found out. An island needs no relay unless
+        // the user names one.
+        let has_global =
+            self.swarm.listeners().any(|own| scope(own) == AddressScope::Global && path_kind(own) == PathKind::Direct);
+        let is_island = self.swarm.behaviour().dht.is_island();
+        let all = !is_island && (reachability == Reachability::Private || !has_global);
+        for (peer, address) in self.relays.to_ask(Instant::now(), all) {
+            self.guard.give(&address);
+            match self.swarm.listen_on(address.clone().with(Protocol::P2pCircuit)) {
+                Ok(id) => drop(self.relays.listeners.insert(id, peer)),
+                Err(error) => {
+                    tracing::debug!(%address, %error, "no reservation can be asked for");
+                    self.relays.failed.insert(peer, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// A relay took us in.
+    pub(super) fn on_reservation(&mut self, relay: PeerId, is_renewal: bool) {
+        if is_renewal {
+            return;
+        }
+        tracing::info!(%relay, "reachable through a relay");
+        self.relays.granted.insert(relay);
+        self.event("relay.reserved", &relay, serde_json::Value::Null);
+        self.refresh();
+    }
+
+    /// A reservation ended: the relay is gone, refused, or is not needed any more.
+    pub(super) fn on_listener_closed(&mut self, id: ListenerId, is_error: bool) {
+        let Some(relay) = self.relays.listeners.remove(&id) else { return };
+        let was_granted = self.relays.granted.remove(&relay);
+        if is_error {
+            self.relays.failed.insert(relay, Instant::now());
+        }
+        if was_granted {
+            tracing::info!(%relay, "no longer reachable through a relay");
+            self.event("relay.lost", &relay, serde_json::Value::Null);
+        }
+        self.keep_relays();
+        self.refresh();
+    }
+
+    /// A relayed connection got a direct one beside it, or not.
+    pub(super) fn on_punched(&mut self, event: &dcutr::Event) {
+        match &event.result {
+            Ok(_) => self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null),
+            Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "no direct connection"),
+        }
+    }
+
+    /// Somebody dialled an address of ours because we asked for it.
+    pub(super) fn on_tested(&mut self, event: autonat::v2::client::Event) {
+        let address = event.tested_addr;
+        match event.result {
+            // Within a local network or through a relay it says nothing about the world.
+            Ok(()) if scope(&address) == AddressScope::Global && path_kind(&address) == PathKind::Direct => {
+                tracing::info!(%address, server = %event.server, "reachable: a peer dialled this address");
+                self.relays.is_tested = true;
+                self.swarm.behaviour_mut().dht.on_reached(address);
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::debug!(%address, server = %event.server, %error, "a peer could not dial this address");
+                self.relays.failures = self.relays.failures.saturating_add(1);
+            }
+        }
+        self.keep_relays();
+        self.refresh();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_relays_are_asked_the_user_s_own_first() {
+        let address =
+            |n: u8, peer: PeerId| format!("/ip4/198.51.100.{n}/tcp/1/p2p/{peer}").parse::<Multiaddr>().unwrap();
+        let [own, one, two] = [(); 3].map(|()| PeerId::random());
+        let mut relays = Relays::new([address(1, own), "/ip4/198.51.100.9/tcp/1".parse().unwrap()]);
+        let now = Instant::now();
+        assert_eq!(relays.to_ask(now, false), [(own, address(1, own))]);
+        relays.known.insert(one, address(2, one));
+        relays.known.insert(two, address(3, two));
+        let asked = relays.to_ask(now, true);
+        assert_eq!((asked.len(), asked[0].0), (WANTED, own));
+        relays.failed.insert(own, now);
+        assert!(relays.to_ask(now, true).iter().all(|(peer, _)| *peer != own));
+        assert_eq!(relays.to_ask(now + REST, false).len(), 1);
+    }
+
+    #[test]
+    fn reachable_is_what_was_tested() {
+        let mut relays = Relays::default();
+        assert_eq!(relays.reachability(false), Reachability::Unknown);
+        relays.failures = ENOUGH_FAILURES;
+        assert_eq!(relays.reachability(false), Reachability::Private);
+        relays.is_tested = true;
+        assert_eq!(relays.reachability(false), Reachability::Public);
+        assert_eq!(Relays::default().reachability(true), Reachability::Public);
+    }
+}
