@@ -3,6 +3,7 @@
 mod values;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,6 +120,8 @@ pub struct Dht {
     timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
     /// Judges whether a peer connected at the first address may name the second as its own.
     may_name: fn(&Multiaddr, &Multiaddr) -> bool,
+    /// An address somewhere in the world: what a peer there may name is of use there.
+    far_away: Multiaddr,
 }
 
 struct Search {
@@ -179,6 +182,7 @@ impl Dht {
             outputs: VecDeque::new(),
             timer: None,
             may_name,
+            far_away: Multiaddr::empty().with(Protocol::Ip4(Ipv4Addr::new(192, 0, 2, 1))),
         }
     }
 
@@ -299,6 +303,10 @@ impl Dht {
             if island { self.listen.clone() } else { self.rule.reachable().cloned().collect() };
         for gone in self.confirmed.difference(&wanted) {
             self.outputs.push_back(ToSwarm::ExternalAddrExpired(gone.clone()));
+            // No longer as good as tested, but worth a test, and worth being told to whom wants to punch a hole.
+            if self.listen.contains(gone) && (self.may_name)(&self.far_away, gone) {
+                self.outputs.push_back(ToSwarm::NewExternalAddrCandidate(gone.clone()));
+            }
         }
         for new in wanted.difference(&self.confirmed) {
             self.outputs.push_back(ToSwarm::ExternalAddrConfirmed(new.clone()));

@@ -104,12 +104,9 @@ impl Actor {
             }
             return;
         }
-        // On an address of the world it may well be reached: wait until somebody found out. An island needs no relay unless
-        // the user names one.
-        let has_global =
-            self.swarm.listeners().any(|own| scope(own) == AddressScope::Global && path_kind(own) == PathKind::Direct);
-        let is_island = self.swarm.behaviour().dht.is_island();
-        let all = !is_island && (reachability == Reachability::Private || !has_global);
+        // Until somebody has found out otherwise, also on an address of the world: data flows from the first moment. An
+        // island needs no relay unless the user names one.
+        let all = !self.swarm.behaviour().dht.is_island();
         for (peer, address) in self.relays.to_ask(Instant::now(), all) {
             self.guard.give(&address);
             match self.swarm.listen_on(address.clone().with(Protocol::P2pCircuit)) {
