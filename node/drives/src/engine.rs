@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::DriveError;
 use crate::browse::MAX_LARGE_PIECES;
+use crate::browsed::{BrowseCache, BrowseCounters, BrowseQuota, BrowseUsage};
 use crate::content::Outboards;
 use crate::folder::Folder;
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
@@ -46,6 +47,8 @@ pub struct DrivesConfig {
     pub cache: Arc<dyn Cache>,
     /// How the cache was found.
     pub cache_opened: CacheOpened,
+    /// How much of drives that are only looked at is kept on disk.
+    pub browse_quota: BrowseQuota,
     /// Keys of drives.
     pub keystore: Arc<Mutex<Keystore>>,
     /// Opens streams.
@@ -61,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) nodes: Arc<NodeStore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) outboards: Arc<Outboards>,
+    /// What was read of drives that are only looked at.
+    pub(crate) browsed: BrowseCache,
     pub(crate) partial_directory: PathBuf,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
@@ -140,7 +145,8 @@ impl Drives {
     /// # Errors
     /// The ledger or the packs cannot be read.
     pub fn open(config: DrivesConfig) -> Result<(Self, Vec<String>), DriveError> {
-        let DrivesConfig { me, directory, ledger, cache, cache_opened, keystore, dialer, providers } = config;
+        let DrivesConfig { me, directory, ledger, cache, cache_opened, browse_quota, keystore, dialer, providers } =
+            config;
         std::fs::create_dir_all(&directory).map_err(DriveError::io(format!("make {}", directory.display())))?;
         check_version(&directory)?;
         let (packs, recovery) = Packs::open(&directory.join("packs"))?;
@@ -160,12 +166,14 @@ impl Drives {
         getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
         let (events, _) = tokio::sync::broadcast::channel(256);
         let loopback = Arc::new(Loopback::new(me, dialer));
+        let browsed = BrowseCache::open(&directory.join("browsed"), cache.clone(), browse_quota)?;
         let shared = Arc::new(Shared {
             me,
             registry,
             nodes,
             cache,
             outboards: Arc::new(Outboards::new(directory.join("outboards"))),
+            browsed,
             partial_directory: directory.join("partial"),
             dialer: loopback.clone(),
             providers,
@@ -200,6 +208,27 @@ impl Drives {
     /// Counters of the serving side.
     pub fn counters(&self) -> &ServeCounters {
         &self.server.counters
+    }
+
+    /// Counters of the cache of browsed drives.
+    pub fn browse_counters(&self) -> &BrowseCounters {
+        &self.shared.browsed.counters
+    }
+
+    /// What is kept of drives that are only looked at. Blocks.
+    pub fn browse_usage(&self) -> BrowseUsage {
+        self.shared.browsed.usage()
+    }
+
+    /// Frees what is kept of drives that are only looked at: of one, or of all. Returns how many drives and bytes that
+    /// were. Reading goes on from peers. Cancel safe.
+    pub async fn free_browsed(&self, which: Option<DriveId>) -> (u64, u64) {
+        self.shared.browsed.free(which).await
+    }
+
+    /// Waits until everything that was read so far is on disk, or was given up.
+    pub async fn settle_browsed(&self) {
+        self.shared.browsed.settle().await;
     }
 
     /// Serves a stream that a peer opened, to its end.

@@ -4,6 +4,7 @@
 
 mod blob;
 mod browse;
+mod browsed;
 mod content;
 mod engine;
 mod entry;
@@ -40,6 +41,7 @@ pub use blob::{
     valid_groups,
 };
 pub use browse::{Content, Listing};
+pub use browsed::{BrowseCounters, BrowseQuota, BrowseQuotaError, BrowseState, BrowseUsage};
 pub use engine::{DriveEvent, DriveStatus, Drives, DrivesConfig, Following};
 pub use entry::{Dot, Entry, EntryError, Inline, Kind, MAX_INLINE_BYTES, MAX_VERSIONS, MODE_MASK, Version};
 pub use error::DriveError;

@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2p_identity::ContentId;
+use p2p_identity::{ContentId, DriveId};
 
 use crate::DriveError;
+use crate::browsed::BrowseCache;
 use crate::store::{Batch, Cache, CacheTable, MAX_BATCH_OPERATIONS, PackLocation, Packs};
 use crate::tree::{NodeId, NodeSource};
 
@@ -144,6 +145,27 @@ impl NodeSource for NodeStore {
             Err(crate::store::PackError::Missing(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The nodes of a drive: those of this store, then, for a drive that is only looked at, those that are kept on disk.
+pub(crate) struct Layered<'a> {
+    pub(crate) nodes: &'a NodeStore,
+    pub(crate) browsed: Option<(&'a BrowseCache, DriveId)>,
+}
+
+impl NodeSource for Layered<'_> {
+    type Error = DriveError;
+
+    fn node(&self, id: &NodeId) -> Result<Option<Bytes>, DriveError> {
+        if let Some(bytes) = self.nodes.node(id)? {
+            return Ok(Some(bytes));
+        }
+        let found = self.browsed.and_then(|(browsed, drive)| browsed.node(&drive, id));
+        if let Some(bytes) = &found {
+            self.nodes.browse(*id, bytes.clone());
+        }
+        Ok(found)
     }
 }
 
