@@ -13,6 +13,7 @@ mod node;
 mod openapi;
 pub mod routes;
 pub mod socket;
+mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wire;
@@ -36,3 +37,4 @@ pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
 /// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
 pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef};
+pub use storage::{BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, StorageUsage, Traffic};

@@ -10,8 +10,9 @@ use p2p_identity::{DriveId, PeerId};
 
 use crate::names::{Names, NamesContract, NoNames};
 use crate::{
-    Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo, Open,
-    PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
+    ApiError, Change, Content, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow, Freed, Import,
+    ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, StorageUsage, Traffic,
+    TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.
@@ -69,6 +70,20 @@ pub trait Contract: Send + Sync + 'static {
     /// Copies a drive into a folder. The last value is [`TransferEvent::Done`]; one that stays goes on with the next
     /// version, until it is dropped.
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
+
+    /// What is stored here, and for which drive.
+    async fn usage(&self) -> Result<StorageUsage> {
+        Err(ApiError::new(ErrorKind::Unsupported, "this node does not tell what it stores"))
+    }
+    /// Frees what looking at drives has left: of one, or of all. What is shared, copied or pinned stays.
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        let _ = drive;
+        Err(ApiError::new(ErrorKind::Unsupported, "this node has nothing that could be freed"))
+    }
+    /// What has travelled for drives since the node started.
+    async fn traffic(&self) -> Result<Traffic> {
+        Err(ApiError::new(ErrorKind::Unsupported, "this node does not count what travels"))
+    }
 
     /// The name system; a node may have none.
     fn names(&self) -> &dyn NamesContract {
@@ -226,6 +241,21 @@ impl Drives {
     /// Verified bytes of a file.
     pub async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
         self.contract.read(drive, path, range).await
+    }
+
+    /// What is stored here, and for which drive.
+    pub async fn usage(&self) -> Result<StorageUsage> {
+        self.contract.usage().await
+    }
+
+    /// Frees what looking at drives has left: of one, or of all.
+    pub async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        self.contract.free(drive).await
+    }
+
+    /// What has travelled for drives since the node started.
+    pub async fn traffic(&self) -> Result<Traffic> {
+        self.contract.traffic().await
     }
 
     /// Copies a drive into a folder.

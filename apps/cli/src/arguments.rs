@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
-use crate::commands::{api, cat, clone, completions, dht, dial, info, ls, man, name, open, ping, share, unshare};
+use crate::commands::{api, cat, clone, completions, dht, dial, gc, info, ls, man, name, open, ping, share, unshare};
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
 
@@ -39,6 +39,10 @@ pub(crate) enum Command {
     Ping(ping::Arguments),
     Dht(dht::Arguments),
     Name(name::Arguments),
+    /// Tells what is stored here, and for which drive.
+    #[command(after_help = "Example: p2p du")]
+    Du,
+    Gc(gc::Arguments),
     Api(api::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),

@@ -7,9 +7,9 @@ use futures::StreamExt;
 use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
-    Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent,
-    NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream,
-    TransferEvent, TreeEntry, TreeQuery, routes,
+    Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Freed, Import,
+    ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result,
+    StorageUsage, Stream, Traffic, TransferEvent, TreeEntry, TreeQuery, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -91,6 +91,19 @@ impl Contract for Client {
 
     async fn drive(&self, drive: DriveId) -> Result<DriveInfo> {
         self.get(&of_drive(routes::DRIVE, drive)).await?.json().await
+    }
+
+    async fn usage(&self) -> Result<StorageUsage> {
+        self.get(routes::USAGE).await?.json().await
+    }
+
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        let of = drive.map(|drive| format!("?drive={drive}")).unwrap_or_default();
+        self.call(Method::POST, &format!("{}{of}", routes::GC)).await?.json().await
+    }
+
+    async fn traffic(&self) -> Result<Traffic> {
+        self.get(routes::TRAFFIC).await?.json().await
     }
 
     async fn open_drive(&self, open: Open) -> Result<DriveInfo> {

@@ -25,6 +25,7 @@ use p2p_identity::{ContentId, DriveId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::disk::Disk;
+pub(crate) use self::disk::bytes_under;
 pub(crate) use self::large::Piece;
 pub use self::quota::{BrowseQuota, BrowseQuotaError, BrowseState};
 use self::quota::{Limit, Room};

@@ -28,6 +28,7 @@ use crate::signed::{Ext, Signed};
 use crate::sources::{accepted_topics, announced_days, today};
 use crate::store::{Cache, CacheOpened, Ledger, Packs};
 use crate::topic::ReadKey;
+use crate::traffic::{Flow, Traffic};
 use crate::viewer::Viewers;
 
 /// How often the set of announced topics is looked at; the day turns within this.
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) outboards: Arc<Outboards>,
     /// What was read of drives that are only looked at.
     pub(crate) browsed: BrowseCache,
+    pub(crate) traffic: Arc<Traffic>,
+    directory: PathBuf,
     pub(crate) partial_directory: PathBuf,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
@@ -174,6 +177,8 @@ impl Drives {
             cache,
             outboards: Arc::new(Outboards::new(directory.join("outboards"))),
             browsed,
+            traffic: Arc::default(),
+            directory: directory.clone(),
             partial_directory: directory.join("partial"),
             dialer: loopback.clone(),
             providers,
@@ -218,6 +223,17 @@ impl Drives {
     /// What is kept of drives that are only looked at. Blocks.
     pub fn browse_usage(&self) -> BrowseUsage {
         self.shared.browsed.usage()
+    }
+
+    /// What has travelled since the start, by peer and drive.
+    pub fn traffic(&self) -> Vec<Flow> {
+        self.shared.traffic.flows()
+    }
+
+    /// Bytes of index nodes, proofs and unfinished transfers of drives in folders. Looks at every file: blocks.
+    pub fn index_bytes(&self) -> u64 {
+        let of = |name| crate::browsed::bytes_under(&self.shared.directory.join(name));
+        of("packs") + of("outboards") + of("partial")
     }
 
     /// Frees what is kept of drives that are only looked at: of one, or of all. Returns how many drives and bytes that

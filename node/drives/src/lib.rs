@@ -30,6 +30,7 @@ mod signed;
 mod sources;
 mod store;
 mod topic;
+mod traffic;
 mod tree;
 mod viewer;
 mod writers;
@@ -61,6 +62,7 @@ pub use store::{
     MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
 };
 pub use topic::{Proof, ReadKey, Session, Side, Topic, day_of};
+pub use traffic::Flow;
 pub use tree::{
     BuildError, BuiltNode, Change, Child, Diff, Expected, Listed, MAX_LEVELS, MAX_NODE_BYTES, Node, NodeError, NodeId,
     NodeSource, Range, Root, Sum, Tree, TreeBuilder, UpdateError, WalkError, update,

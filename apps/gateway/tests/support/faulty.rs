@@ -136,6 +136,18 @@ impl Contract for Faulty {
     async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
         self.fake.import(drive, how, changes).await
     }
+    async fn usage(&self) -> Result<StorageUsage> {
+        self.fake.usage().await
+    }
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        self.fake.free(drive).await
+    }
+    async fn traffic(&self) -> Result<Traffic> {
+        self.fake.traffic().await
+    }
+    fn names(&self) -> &dyn NamesContract {
+        self.fake.names()
+    }
     async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
         self.fake.tree(drive, query).await
     }

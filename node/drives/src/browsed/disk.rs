@@ -380,7 +380,7 @@ fn read_time(row: &[u8]) -> Option<SystemTime> {
 }
 
 /// Bytes that the files below a directory take on the disk.
-fn bytes_under(directory: &Path) -> u64 {
+pub(crate) fn bytes_under(directory: &Path) -> u64 {
     /// What the system counts in.
     const BLOCK_BYTES: u64 = 512;
     let mut bytes = 0;
