@@ -150,7 +150,9 @@ impl Drives {
         let len = end - start;
         let budget = view.shared.read_ahead.clone();
         let reader = Arc::new(Reader { view, path: path.to_path(), version });
-        let ahead = if reader.view.there.is_some() { PIECES_AHEAD } else { 1 };
+        // Where many readers have used up the budget, each waits for its own pieces, or a thousand would hold 300 MiB.
+        let has_room = budget.available_permits() > 0;
+        let ahead = if reader.view.there.is_some() && has_room { PIECES_AHEAD } else { 1 };
         let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
             let reader = reader.clone();
             async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }

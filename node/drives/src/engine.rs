@@ -97,6 +97,8 @@ pub struct DriveStatus {
     pub role: Role,
     /// The owner's counter; 0 before the first version.
     pub version: u64,
+    /// Hash of that version's head.
+    pub head: Option<ContentId>,
     /// Files in that version.
     pub files: u64,
     /// Their bytes.
@@ -511,6 +513,7 @@ impl Drives {
             folder: state.row.folder_path(),
             role: state.row.role,
             version,
+            head: state.head.as_ref().map(Signed::hash),
             files: state.row.files,
             bytes,
             peers: self.server.peers_of(&drive.id),

@@ -149,6 +149,7 @@ impl State {
             path: Some(drive.path.clone()),
             role: DriveRole::Owner,
             version: drive.version,
+            head: (drive.version > 0).then(|| ContentId::of(format!("{id} {}", drive.version).as_bytes())),
             files: drive.contents.files(),
             bytes: drive.contents.bytes(),
             peers: u32::try_from(self.peers.len()).unwrap_or(u32::MAX),
