@@ -215,7 +215,10 @@ fn slow_readers(daemon: &Daemon, drive: &str) {
     assert!(headers.starts_with("HTTP/1.1 206") && body == b"quick", "{headers}");
     let quick = quick.elapsed();
     let grown = daemon.resident_bytes().saturating_sub(before);
-    println!("{READERS} slow readers: begun in {all_begun:?}, another one served in {quick:?}, {} MiB more", grown / MIB);
+    println!(
+        "{READERS} slow readers: begun in {all_begun:?}, another one served in {quick:?}, {} MiB more",
+        grown / MIB
+    );
     assert!(quick < Duration::from_secs(5), "{quick:?}");
     assert!(grown < 384 * MIB, "{} MiB more", grown / MIB);
 }

@@ -32,9 +32,10 @@ pub(crate) async fn page(State(desk): State<Desk>) -> Response {
                 }
             }
             ul.rows.findings { @for finding in &found { (item(finding)) } }
-        }
-        p.note {
-            "This is what the node can tell by itself. It does not test routers or compare clocks with other nodes yet."
+            p.note {
+                "This is what the node can tell by itself. It does not test routers or compare clocks with other nodes "
+                "yet."
+            }
         }
     };
     layout::page(Section::Doctor, "Doctor", &body).into_response()

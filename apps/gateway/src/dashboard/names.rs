@@ -157,9 +157,9 @@ fn without() -> Response {
 
 fn answers(found: &Resolved) -> Markup {
     let source = match found.source.as_str() {
-        "local" => "from a zone of this node",
-        "cache" => "from what this node remembers",
-        "dht" => "from other nodes",
+        "local" => "in a zone of this node",
+        "cache" => "in what this node remembers",
+        "dht" => "at other nodes",
         "dns" => "by DNS",
         other => other,
     };
@@ -176,7 +176,8 @@ fn answers(found: &Resolved) -> Markup {
                     }
                 } }
             }
-            p.note { "Found " (source) ", " (human::span(found.age_s.max(0.0) as u64)) " ago." }
+            @let age = found.age_s.max(0.0) as u64;
+            p.note { "Found " (source) @if age > 0 { ", " (human::span(age)) " old" } "." }
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) async fn page(State(desk): State<Desk>, Extension(session): Extension
         h1 { "Overview" }
         div #notices data-live { (notices(&info)) }
         div #cards data-live { (cards(&info)) }
-        p.lead { (in_words(&info)) }
+        p.lead #words data-live { (in_words(&info)) }
         div #running data-live {
             @if !running.is_empty() {
                 h2 { "Running now" }

@@ -56,8 +56,8 @@ pub(crate) fn rate(rate: Rate) -> Markup {
     html! {
         @if rate.now.is_some() {
             span.rate {
-                span title="received" { "↓ " span.unseen { "received " } (speed(rate.now.received)) } " "
-                span title="sent" { "↑ " span.unseen { "sent " } (speed(rate.now.sent)) }
+                span.flow title="received" { "↓ " span.unseen { "received " } (speed(rate.now.received)) } " "
+                span.flow title="sent" { "↑ " span.unseen { "sent " } (speed(rate.now.sent)) }
             }
         }
     }
@@ -66,8 +66,8 @@ pub(crate) fn rate(rate: Rate) -> Markup {
 /// What has travelled since the node started.
 pub(crate) fn total(rate: Rate) -> Markup {
     html! {
-        span title="received since the start" { "↓ " span.unseen { "received " } (human::bytes(rate.total.received as u64)) } " "
-        span title="sent since the start" { "↑ " span.unseen { "sent " } (human::bytes(rate.total.sent as u64)) }
+        span.flow title="received since the start" { "↓ " span.unseen { "received " } (human::bytes(rate.total.received as u64)) } " "
+        span.flow title="sent since the start" { "↑ " span.unseen { "sent " } (human::bytes(rate.total.sent as u64)) }
     }
 }
 

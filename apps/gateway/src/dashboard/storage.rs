@@ -71,7 +71,7 @@ async fn show(desk: &Desk, session: &Session, failure: Option<&ApiError>) -> Res
 fn cards(held: &[&DriveUsage], usage: &StorageUsage, info: &NodeInfo) -> Markup {
     let bytes = |role| held.iter().filter(|drive| drive.role == role).map(|drive| drive.bytes).sum::<u64>();
     html! {
-        ul.cards {
+        ul.cards.three {
             li {
                 span.label { "Shared folders" }
                 span.figure { (human::bytes(bytes(DriveRole::Owner))) }
@@ -90,7 +90,10 @@ fn cards(held: &[&DriveUsage], usage: &StorageUsage, info: &NodeInfo) -> Markup 
             li {
                 span.label { "Only looked at" }
                 span.figure { (human::bytes(usage.browsed.used_bytes)) }
-                span.note { "of at most " (human::bytes(usage.browsed.quota_bytes)) }
+                span.note {
+                    @if usage.browsed.state == BrowsedState::Off { "switched off" }
+                    @else { "of at most " (human::bytes(usage.browsed.quota_bytes)) }
+                }
             }
             li {
                 span.label { "Free on disk" }

@@ -161,7 +161,7 @@ fn clock(now: SystemTime) -> Finding {
     let floor = UNIX_EPOCH + Duration::from_secs(NOT_BEFORE);
     let is_plausible = now.duration_since(floor).is_ok_and(|age| age < NOT_AFTER);
     if is_plausible {
-        let text = format!("it says {}, which can be", httpdate::fmt_http_date(now));
+        let text = format!("it says {}, which is plausible", httpdate::fmt_http_date(now));
         return finding(Level::Good, TITLE, text, None);
     }
     finding(
