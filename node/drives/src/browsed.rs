@@ -160,6 +160,11 @@ impl BrowseCache {
         self.submit(Job::Head(head.body().drive, bytes), len);
     }
 
+    /// Whether a head of this drive is kept.
+    pub(crate) fn has_head(&self, drive: &DriveId) -> bool {
+        self.disk.has_head(drive)
+    }
+
     /// Says that a drive is looked at.
     pub(crate) fn touch(&self, drive: &DriveId) {
         self.disk.touch(drive, SystemTime::now());

@@ -100,6 +100,10 @@ impl Viewer {
     pub(crate) async fn head(&self, shared: &Arc<Shared>, patience: Duration) -> Result<HeadEnvelope, DriveError> {
         let soon = patience.min(PEERS_FIRST);
         if let Ok(head) = self.head_of_peers(soon).await {
+            // What was kept may have been freed in the meantime.
+            if !shared.browsed.has_head(&self.drive.id) {
+                shared.browsed.keep_head(&head);
+            }
             return Ok(head);
         }
         let (of, drive) = (shared.clone(), self.drive.id);

@@ -59,6 +59,8 @@ struct Held {
     looked_at: SystemTime,
     /// What the row says.
     noted: SystemTime,
+    /// Whether its newest head is here: without one, nothing of it can be read without peers.
+    has_head: bool,
 }
 
 impl Disk {
@@ -76,7 +78,8 @@ impl Disk {
             // Without a row nothing in it can be found: it goes first.
             let row = cache.get(CacheTable::Browsed, drive.as_bytes())?;
             let looked_at = row.and_then(|row| read_time(&row)).unwrap_or(UNIX_EPOCH);
-            held.insert(drive, Held { bytes: 0, looked_at, noted: looked_at });
+            let has_head = directory.join(&name).join("head").exists();
+            held.insert(drive, Held { bytes: 0, looked_at, noted: looked_at, has_head });
         }
         let inner = Mutex::new(Inner { held, ..Inner::default() });
         Ok(Self { directory: directory.to_owned(), cache, counters, inner })
@@ -187,8 +190,15 @@ impl Disk {
         };
         write().map_err(DriveError::io("keep the head of a drive that is looked at"))?;
         self.grow(drive, 0);
+        if let Some(held) = self.lock().held.get_mut(drive) {
+            held.has_head = true;
+        }
         self.touch(drive, SystemTime::now());
         Ok(())
+    }
+
+    pub(super) fn has_head(&self, drive: &DriveId) -> bool {
+        self.lock().held.get(drive).is_some_and(|held| held.has_head)
     }
 
     /// Notes that a drive is looked at. Cheap: the disk is told once a minute.
@@ -249,7 +259,7 @@ impl Disk {
         let is_new = {
             let mut inner = self.lock();
             let is_new = !inner.held.contains_key(drive);
-            let new = Held { bytes: 0, looked_at: SystemTime::now(), noted: UNIX_EPOCH };
+            let new = Held { bytes: 0, looked_at: SystemTime::now(), noted: UNIX_EPOCH, has_head: false };
             inner.held.entry(*drive).or_insert(new).bytes += bytes;
             is_new
         };

@@ -105,6 +105,23 @@ async fn what_was_read_is_there_after_a_restart_without_any_peer() {
 }
 
 #[tokio::test]
+async fn what_is_read_after_it_was_freed_is_kept_as_well() {
+    let net = Arc::new(Net::default());
+    let owner = Owner::start(&net).await;
+    net.show(owner.node.peer);
+    let reader = Reader::start(&net, BrowseQuota::Auto);
+    reader.read_all(&owner).await;
+    reader.node.drives.free_browsed(Some(owner.id)).await;
+    assert!(!reader.directory(owner.id).exists());
+    reader.open(owner.id).await;
+    reader.read(owner.id, "large", 0, None).await;
+    let reader = reader.restart(&Arc::new(Net::default())).await;
+    reader.open(owner.id).await;
+    let head = reader.node.drives.status(&owner.id).unwrap();
+    assert_eq!(head.version, 1, "the head is there again");
+}
+
+#[tokio::test]
 async fn damaged_blocks_are_noticed_dropped_and_fetched_again() {
     let net = Arc::new(Net::default());
     let owner = Owner::start(&net).await;
