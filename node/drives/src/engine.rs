@@ -241,7 +241,13 @@ impl Drives {
     /// Frees what is kept of drives that are only looked at: of one, or of all. Returns how many drives and bytes that
     /// were. Reading goes on from peers. Cancel safe.
     pub async fn free_browsed(&self, which: Option<DriveId>) -> (u64, u64) {
-        self.shared.browsed.free(which).await
+        let freed = self.shared.browsed.free(which).await;
+        // What is in memory would never be fetched, and so never be kept again.
+        self.shared.nodes.forget_browsed();
+        for viewer in lock(&self.shared.viewers).values() {
+            viewer.forget_along();
+        }
+        freed
     }
 
     /// Waits until everything that was read so far is on disk, or was given up.

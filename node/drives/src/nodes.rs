@@ -73,6 +73,11 @@ impl NodeStore {
         lock(&self.browsed).insert(id, bytes, MAX_BROWSED_BYTES);
     }
 
+    /// Forgets what is in memory of drives that are only looked at, so that it is fetched, and kept on disk, again.
+    pub(crate) fn forget_browsed(&self) {
+        *lock(&self.browsed) = Recent::default();
+    }
+
     /// Keeps a node that is only in memory; one that is on disk already costs a look.
     pub(crate) fn promote(&self, id: &NodeId) -> Result<(), DriveError> {
         let bytes = lock(&self.browsed).nodes.get(id).cloned();

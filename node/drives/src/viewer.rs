@@ -128,6 +128,11 @@ impl Viewer {
         }
     }
 
+    /// Forgets content that came along, so that it is fetched, and kept on disk, again.
+    pub(crate) fn forget_along(&self) {
+        *lock(&self.along) = Along::default();
+    }
+
     /// Content that came along, if it did.
     pub(crate) fn along(&self, hash: &ContentId) -> Option<Bytes> {
         lock(&self.along).blobs.get(hash).cloned()

@@ -114,11 +114,9 @@ async fn what_is_read_after_it_was_freed_is_kept_as_well() {
     reader.node.drives.free_browsed(Some(owner.id)).await;
     assert!(!reader.directory(owner.id).exists());
     reader.open(owner.id).await;
-    reader.read(owner.id, "large", 0, None).await;
+    reader.read_all(&owner).await;
     let reader = reader.restart(&Arc::new(Net::default())).await;
-    reader.open(owner.id).await;
-    let head = reader.node.drives.status(&owner.id).unwrap();
-    assert_eq!(head.version, 1, "the head is there again");
+    reader.read_all(&owner).await;
 }
 
 #[tokio::test]
