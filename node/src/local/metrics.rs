@@ -49,6 +49,11 @@ pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> 
         "Streams refused because a peer had too many",
         counters.refused_streams.load(Relaxed),
     );
+    let browsed = drives.browse_counters();
+    counter("browse_hits", "Reads of browsed drives answered from the disk", browsed.hits.load(Relaxed));
+    counter("browse_damaged", "Damaged blocks of browsed drives dropped", browsed.damaged.load(Relaxed));
+    counter("browse_not_kept", "Items of browsed drives for which there was no room", browsed.not_kept.load(Relaxed));
+    counter("browse_evicted", "Browsed drives that made room for others", browsed.evicted.load(Relaxed));
     let refused = Family::<Vec<(String, String)>, Counter>::default();
     for (name, value) in &snapshot.counters {
         match name.split_once("{reason=\"") {

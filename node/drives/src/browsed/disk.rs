@@ -75,9 +75,13 @@ impl Disk {
         for entry in fs::read_dir(directory).map_err(failed("list"))? {
             let name = entry.map_err(failed("list"))?.file_name();
             let Some(drive) = name.to_str().and_then(|name| name.parse::<DriveId>().ok()) else { continue };
-            // Without a row nothing in it can be found: it goes first.
             let row = cache.get(CacheTable::Browsed, drive.as_bytes())?;
-            let looked_at = row.and_then(|row| read_time(&row)).unwrap_or(UNIX_EPOCH);
+            let Some(looked_at) = row.and_then(|row| read_time(&row)) else {
+                // The rows were lost, or never written: without them nothing in it can be found.
+                // If even that fails, the next start tries again: nothing here is worth not starting.
+                let _ = fs::rename(directory.join(&name), directory.join(format!("{GONE}0-{drive}")));
+                continue;
+            };
             let has_head = directory.join(&name).join("head").exists();
             held.insert(drive, Held { bytes: 0, looked_at, noted: looked_at, has_head });
         }

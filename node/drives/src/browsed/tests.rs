@@ -248,6 +248,21 @@ async fn a_full_disk_does_not_stop_a_reader() {
 }
 
 #[tokio::test]
+async fn what_lost_its_rows_is_removed_and_fetched_again() {
+    let net = Arc::new(Net::default());
+    let owner = Owner::start(&net).await;
+    net.show(owner.node.peer);
+    let mut reader = Reader::start(&net, BrowseQuota::Auto);
+    reader.read_all(&owner).await;
+    reader.rows = Arc::new(MemoryCache::default());
+    let reader = reader.restart(&net).await;
+    assert_eq!(reader.usage().await.drives, []);
+    assert_eq!(std::fs::read_dir(reader.node.home.path().join("drives/browsed")).unwrap().count(), 0);
+    reader.read_all(&owner).await;
+    assert!(reader.usage().await.used_bytes > LARGE_BYTES as u64);
+}
+
+#[tokio::test]
 async fn what_an_interrupted_removal_left_is_removed_at_the_next_start() {
     let net = Arc::new(Net::default());
     let owner = Owner::start(&net).await;
