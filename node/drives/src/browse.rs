@@ -2,6 +2,7 @@
 //! else from peers.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use p2p_identity::{DriveId, Hints, Link};
+use p2p_identity::{ContentId, DriveId, Hints, Link};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::DriveError;
+use crate::ahead::{AheadFiles, LOOK_AHEAD_FROM_BYTES, look_ahead};
 use crate::blob::{Decoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
 use crate::browsed::{Piece, SMALL_BLOB_BYTES};
 use crate::content::{ContentError, Located, WHOLE_FILE_BYTES, cut, open_unchanged, read_proven, read_whole};
@@ -34,11 +36,14 @@ const PAGE: usize = 512;
 /// First piece of a file that is read, in bytes, and every piece where the budget is used up.
 const SHORT_PIECE_BYTES: u64 = 64 * 1024;
 /// Further pieces.
-const PIECE_BYTES: u64 = 512 * 1024;
+pub(crate) const PIECE_BYTES: u64 = 512 * 1024;
 /// Such pieces held by all readers together: 32 MiB.
 pub(crate) const MAX_LARGE_PIECES: usize = 64;
 /// Pieces fetched at a time: 15 MiB a second at 100 ms.
 const PIECES_AHEAD: usize = 3;
+
+/// How often it is looked whether a piece that peers do not send has come to the disk in another way.
+const KEPT_MEANWHILE: Duration = Duration::from_millis(500);
 
 /// What to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,12 +158,16 @@ impl Drives {
         // Where many readers have used up the budget, each waits for its own pieces, or a thousand would hold 300 MiB.
         let has_room = budget.available_permits() > 0;
         let ahead = if reader.view.there.is_some() && has_room { PIECES_AHEAD } else { 1 };
+        let of = reader.clone();
         let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
-            let reader = reader.clone();
+            let reader = of.clone();
             async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
         });
-        let bytes = pieces.buffered(ahead);
-        Ok(Content { entry, start, len, stream: bytes.boxed() })
+        let mut bytes = pieces.buffered(ahead).boxed();
+        if reader.view.there.is_some() && len >= LOOK_AHEAD_FROM_BYTES {
+            bytes = look_ahead(reader, start, end, bytes);
+        }
+        Ok(Content { entry, start, len, stream: bytes })
     }
 
     async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
@@ -305,14 +314,29 @@ fn held(bytes: Bytes, place: Option<OwnedSemaphorePermit>) -> Bytes {
 }
 
 /// Reads a file piece by piece.
-struct Reader {
+pub(crate) struct Reader {
     view: View,
     path: String,
     version: Version,
 }
 
 impl Reader {
-    async fn read(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
+    /// What is read.
+    pub(crate) fn file(&self) -> (DriveId, ContentId) {
+        (self.view.drive.id, self.version.hash)
+    }
+
+    /// Whether what is read finds room on the disk.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.view.shared.browsed.grows()
+    }
+
+    pub(crate) fn ahead_files(&self) -> &Arc<AheadFiles> {
+        &self.view.shared.ahead
+    }
+
+    /// Bytes of the file, from wherever they are.
+    pub(crate) async fn read(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
         if let Some(inline) = &self.version.inline {
             let inline = Bytes::copy_from_slice(inline.as_bytes());
             return Ok(inline.slice(piece.start as usize..piece.end as usize));
@@ -324,12 +348,23 @@ impl Reader {
         if let Some(bytes) = self.clone().read_kept(piece.clone()).await? {
             return Ok(bytes);
         }
-        let this = self.clone();
+        let (this, wanted) = (self.clone(), piece.clone());
         let fetch = move |session: Arc<Session>| {
-            let (this, piece) = (this.clone(), piece.clone());
+            let (this, piece) = (this.clone(), wanted.clone());
             async move { this.read_there(&session, piece).await }
         };
-        viewer.ask(DEFAULT_PATIENCE, fetch).await
+        let mut asked = pin!(viewer.ask(DEFAULT_PATIENCE, fetch));
+        loop {
+            match tokio::time::timeout(KEPT_MEANWHILE, &mut asked).await {
+                Ok(answer) => return answer,
+                // Another reader, or who looks ahead, may have had more luck with it.
+                Err(_) => {
+                    if let Some(bytes) = self.clone().read_kept(piece.clone()).await? {
+                        return Ok(bytes);
+                    }
+                }
+            }
+        }
     }
 
     async fn read_here(&self, piece: Range<u64>) -> Result<Bytes, DriveError> {

@@ -182,6 +182,11 @@ impl BrowseCache {
         self.send_and_wait(Job::Settle(done), settled).await;
     }
 
+    /// Whether what is handed over now is kept.
+    pub(crate) fn grows(&self) -> bool {
+        self.room.state() == BrowseState::Growing
+    }
+
     /// What is held. Blocks.
     pub(crate) fn usage(&self) -> BrowseUsage {
         let drives = self.disk.drives();

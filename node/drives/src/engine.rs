@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::DriveError;
+use crate::ahead::AheadFiles;
 use crate::browse::MAX_LARGE_PIECES;
 use crate::browsed::{BrowseCache, BrowseCounters, BrowseQuota, BrowseUsage};
 use crate::content::Outboards;
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) outboards: Arc<Outboards>,
     /// What was read of drives that are only looked at.
     pub(crate) browsed: BrowseCache,
+    pub(crate) ahead: Arc<AheadFiles>,
     pub(crate) traffic: Arc<Traffic>,
     directory: PathBuf,
     pub(crate) partial_directory: PathBuf,
@@ -179,6 +181,7 @@ impl Drives {
             cache,
             outboards: Arc::new(Outboards::new(directory.join("outboards"))),
             browsed,
+            ahead: Arc::default(),
             traffic: Arc::default(),
             directory: directory.clone(),
             partial_directory: directory.join("partial"),

@@ -11,6 +11,7 @@ use p2p_identity::{DriveId, Link, Target};
 use tempfile::TempDir;
 
 use super::*;
+use crate::ahead::LOOK_AHEAD_BYTES;
 use crate::hostile_tests::network::{LARGE_BYTES, Net, Owner, TestNode, files_under};
 use crate::{Cache, CopyProgress, ExternalLinks, ImportProgress, Listing, LocalPath, MemoryCache, PathKey, Role};
 
@@ -170,6 +171,44 @@ async fn of_a_large_file_only_what_was_read_is_kept() {
     let mut rest = reader.node.drives.read_file(&owner.id, &path, 0, Some(10)).await.unwrap().stream;
     let more = tokio::time::timeout(Duration::from_secs(1), rest.next()).await;
     assert!(more.is_err(), "what was not read cannot come from here");
+}
+
+#[tokio::test]
+async fn while_a_reader_takes_nothing_what_comes_next_is_fetched_but_not_more() {
+    const MIB: u64 = 1024 * 1024;
+    let net = Arc::new(Net::default());
+    let owner = Owner::start(&net).await;
+    net.show(owner.node.peer);
+    let film = share_another(&owner, "film", 44 << 20).await;
+    let reader = Reader::start(&net, BrowseQuota::Auto);
+    reader.open(film).await;
+    let path = PathKey::from_path("file").unwrap();
+    let mut playing = reader.node.drives.read_file(&film, &path, 0, None).await.unwrap().stream;
+    let mut at = 0;
+    while at < MIB {
+        at += playing.next().await.unwrap().unwrap().len() as u64;
+    }
+    let ahead = LOOK_AHEAD_BYTES - 3 * MIB;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while reader.usage().await.used_bytes < ahead {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", reader.usage().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let used = reader.usage().await.used_bytes;
+    assert!(used <= at + LOOK_AHEAD_BYTES + MIB, "{used}");
+    let received = |node: &TestNode| node.drives.traffic().iter().map(|flow| flow.received).sum::<u64>();
+    assert!(received(&reader.node) <= at + LOOK_AHEAD_BYTES + 4 * MIB, "nearly nothing travels twice");
+    // The way to the owner is gone: the film plays on from the disk.
+    let hits = reader.counters().hits.load(Relaxed);
+    owner.node.drives.stop();
+    let seen = async {
+        while at < 20 * MIB {
+            at += playing.next().await.unwrap().unwrap().len() as u64;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("it plays on");
+    assert!(reader.counters().hits.load(Relaxed) > hits + 20);
 }
 
 #[tokio::test]
