@@ -20,11 +20,11 @@ use super::BrowseCounters;
 use super::large::{Large, Piece};
 use crate::blob::GroupRanges;
 use crate::head::{HeadEnvelope, MAX_HEAD_BYTES};
-use crate::store::{Batch, Cache, CacheTable, MAX_BATCH_OPERATIONS, PackLocation, Packs};
+use crate::store::{Batch, Cache, CacheTable, MAX_BATCH_OPERATIONS, PackError, PackLocation, Packs};
 use crate::{DriveError, MAX_BITMAP_BYTES};
 
 /// Drives whose packs are kept open.
-const MAX_OPEN_PACKS: usize = 8;
+const MAX_OPEN_PACKS: usize = 32;
 /// Larger blobs that are kept open, two files each.
 const MAX_OPEN_LARGE: usize = 64;
 /// Prefix of directories that are being removed.
@@ -40,6 +40,8 @@ pub(super) struct Disk {
     cache: Arc<dyn Cache>,
     counters: Arc<BrowseCounters>,
     inner: Mutex<Inner>,
+    /// Held while packs are opened or removed; taken before `inner`.
+    opening: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -86,7 +88,7 @@ impl Disk {
             held.insert(drive, Held { bytes: 0, looked_at, noted: looked_at, has_head });
         }
         let inner = Mutex::new(Inner { held, ..Inner::default() });
-        Ok(Self { directory: directory.to_owned(), cache, counters, inner })
+        Ok(Self { directory: directory.to_owned(), cache, counters, inner, opening: Mutex::default() })
     }
 
     /// Counts what is held, and removes what an interrupted removal has left.
@@ -109,7 +111,7 @@ impl Disk {
     /// A small blob or index node, checked.
     pub(super) fn small(&self, drive: &DriveId, hash: &ContentId) -> Option<Bytes> {
         let location = self.location(drive, hash)?;
-        let packs = self.packs(drive, false)?;
+        let packs = self.packs(drive, false).ok()??;
         match packs.read(hash, location) {
             Ok(bytes) => Some(bytes.into()),
             Err(error) => {
@@ -158,7 +160,7 @@ impl Disk {
         if new.is_empty() {
             return Ok(0);
         }
-        let packs = self.packs(drive, true).ok_or(DriveError::Stopped)?;
+        let packs = self.packs(drive, true)?.ok_or(DriveError::Stopped)?;
         let locations = packs.append(&new)?;
         for rows in new.iter().zip(locations).collect::<Vec<_>>().chunks(MAX_BATCH_OPERATIONS) {
             let mut batch = Batch::new();
@@ -225,6 +227,7 @@ impl Disk {
     pub(super) fn remove(&self, drive: &DriveId) -> Result<u64, DriveError> {
         let (bytes, gone) = {
             // While nobody can open any of its files.
+            let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
             let mut inner = self.lock();
             let Some(held) = inner.held.remove(drive) else { return Ok(0) };
             inner.packs.retain(|(of, _)| of != drive);
@@ -272,29 +275,37 @@ impl Disk {
         }
     }
 
-    fn packs(&self, drive: &DriveId, may_make: bool) -> Option<Arc<Packs>> {
+    fn packs(&self, drive: &DriveId, may_make: bool) -> Result<Option<Arc<Packs>>, PackError> {
+        if let Some(packs) = self.open_packs(drive) {
+            return Ok(Some(packs));
+        }
+        if !may_make && !self.lock().held.contains_key(drive) {
+            return Ok(None);
+        }
+        // Opening reads the newest pack: only who opens another one waits for that, and nothing is opened twice.
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packs) = self.open_packs(drive) {
+            return Ok(Some(packs));
+        }
+        if !may_make && !self.lock().held.contains_key(drive) {
+            return Ok(None);
+        }
+        let packs = Arc::new(Packs::open(&self.of(drive).join("packs"))?.0);
         let mut inner = self.lock();
-        if !may_make && !inner.held.contains_key(drive) {
-            return None;
-        }
-        if let Some(at) = inner.packs.iter().position(|(of, _)| of == drive)
-            && let Some(found) = inner.packs.remove(at)
-        {
-            let packs = found.1.clone();
-            inner.packs.push_back(found);
-            return Some(packs);
-        }
-        let packs = match Packs::open(&self.of(drive).join("packs")) {
-            Ok((packs, _)) => Arc::new(packs),
-            Err(error) => {
-                tracing::debug!(%drive, %error, "what is kept of a drive that is looked at cannot be opened");
-                return None;
-            }
-        };
         inner.packs.push_back((*drive, packs.clone()));
         while inner.packs.len() > MAX_OPEN_PACKS {
             inner.packs.pop_front();
         }
+        Ok(Some(packs))
+    }
+
+    /// Packs that are open; they count as just used.
+    fn open_packs(&self, drive: &DriveId) -> Option<Arc<Packs>> {
+        let mut inner = self.lock();
+        let at = inner.packs.iter().position(|(of, _)| of == drive)?;
+        let found = inner.packs.remove(at)?;
+        let packs = found.1.clone();
+        inner.packs.push_back(found);
         Some(packs)
     }
 
