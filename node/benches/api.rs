@@ -119,7 +119,15 @@ async fn main() {
     config.transport.mdns = false;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     let home = dir.path().join("home");
-    let options = NodeOptions { home, api: None, config, gateway: None, apps: Vec::new(), bootstrap: Vec::new() };
+    let options = NodeOptions {
+        home,
+        api: None,
+        config,
+        gateway: None,
+        apps: Vec::new(),
+        bootstrap: Vec::new(),
+        notices: Vec::new(),
+    };
     let running = start(options).await.expect("starts");
     let client = Client::connect(running.socket()).await.expect("it answers");
     round_trips(running.socket()).await;

@@ -34,6 +34,10 @@ pub struct Config {
     /// Memory for the store of what can be fetched or computed again, in MiB; 8 by default. More makes large drives
     /// faster and the process larger.
     pub cache_mib: u64,
+    /// How much of drives that are only looked at is kept on disk, so that it need not travel again: `auto` (10 GB, or
+    /// 5 % of the free disk if that is less; the default), `off`, or a size like `500 MB` or `2 GiB`. The drive not
+    /// looked at for longest makes room.
+    pub browse_cache: String,
     /// Where the web gateway listens, for the program that brings one: a loopback address and port, `localhost:PORT` for
     /// both families, or `off`. `localhost:8642` by default; the port is part of every site's origin.
     pub gateway: String,
@@ -55,6 +59,7 @@ impl Default for Config {
         Self {
             network: "main".to_owned(),
             cache_mib: 8,
+            browse_cache: "auto".to_owned(),
             gateway: "localhost:8642".to_owned(),
             dns: "localhost:15355".to_owned(),
             api_tcp: OFF.to_owned(),
@@ -178,7 +183,16 @@ impl Config {
                 reason: "it is 1 to 1048576 MiB".to_owned(),
             });
         }
-        Ok(())
+        self.browse_quota().map(drop)
+    }
+
+    /// How much of drives that are only looked at is kept.
+    pub(crate) fn browse_quota(&self) -> Result<p2p_drives::BrowseQuota, ConfigError> {
+        self.browse_cache.parse().map_err(|error: p2p_drives::BrowseQuotaError| ConfigError::Value {
+            key: "browse_cache",
+            value: format!("{:?}", self.browse_cache),
+            reason: error.to_string(),
+        })
     }
 
     /// Where the local API answers over TCP, if it does.

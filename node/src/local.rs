@@ -5,6 +5,7 @@ mod exchange;
 mod metrics;
 mod names;
 mod reported;
+mod storage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,9 +18,9 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
-    EventStream, Follow, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Progress,
+    EventStream, Follow, Freed, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Progress,
     Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign, Signature, SignedValue,
-    StoredValue, Stream, TopicMessage, TransferEvent, TreeEntry, TreeQuery,
+    StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 use p2p_drives::{
     CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
@@ -220,6 +221,20 @@ impl Contract for LocalNode {
         let removed = tokio::task::spawn_blocking(move || drives.remove(&drive)).await;
         let path = removed.map_err(|error| api_error(error.into()))?.map_err(api_error)?;
         Ok(Removed { drive, path })
+    }
+
+    async fn usage(&self) -> Result<StorageUsage> {
+        let drives = self.drives.clone();
+        tokio::task::spawn_blocking(move || storage::usage(&drives)).await.map_err(|error| api_error(error.into()))
+    }
+
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        let (drives, bytes) = self.drives.free_browsed(drive).await;
+        Ok(Freed { drives, bytes })
+    }
+
+    async fn traffic(&self) -> Result<Traffic> {
+        Ok(storage::traffic(&self.drives))
     }
 
     async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {

@@ -45,6 +45,8 @@ pub struct NodeOptions {
     pub apps: Vec<Arc<dyn App>>,
     /// Multiaddrs of nodes to start from, besides those in the settings.
     pub bootstrap: Vec<String>,
+    /// Sentences that whoever starts it has to say about the start; [`p2p_api::NodeInfo`] tells them.
+    pub notices: Vec<String>,
 }
 
 /// Why a node does not start.
@@ -102,7 +104,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let transport_key = load_or_create_transport_key(&home.join("transport.key")).map_err(|e| keys(&e))?;
     let me = PeerId::from(transport_key.public());
     let keystore = Keystore::open_or_create(home.path()).map_err(|e| keys(&e))?;
-    let mut notices: Vec<String> = keystore.warnings().iter().map(ToString::to_string).collect();
+    let mut notices: Vec<String> = options.notices;
+    notices.extend(keystore.warnings().iter().map(ToString::to_string));
     let was_cut_off = home.begin_run();
     let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib).await?;
     let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
@@ -136,6 +139,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         ledger,
         cache,
         cache_opened,
+        browse_quota: options.config.browse_quota()?,
         keystore,
         dialer: Arc::new(network.clone()),
         providers: Arc::new(network.clone()),

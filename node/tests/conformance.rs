@@ -9,9 +9,17 @@ async fn alone(dir: &tempfile::TempDir) -> RunningNode {
     config.transport.mdns = false;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     let home = dir.path().join("home");
-    start(NodeOptions { home, api: None, config, gateway: None, apps: Vec::new(), bootstrap: Vec::new() })
-        .await
-        .expect("starts")
+    start(NodeOptions {
+        home,
+        api: None,
+        config,
+        gateway: None,
+        apps: Vec::new(),
+        bootstrap: Vec::new(),
+        notices: Vec::new(),
+    })
+    .await
+    .expect("starts")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,7 @@ impl Home {
             gateway: None,
             apps: Vec::new(),
             bootstrap: bootstrap.to_vec(),
+            notices: Vec::new(),
         };
         Self { running: start(options).await.expect("starts"), _dir: dir }
     }

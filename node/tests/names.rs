@@ -25,6 +25,7 @@ fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
         config,
         apps: Vec::new(),
         bootstrap: bootstrap.to_vec(),
+        notices: Vec::new(),
         gateway: None,
     }
 }

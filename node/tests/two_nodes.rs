@@ -32,6 +32,7 @@ fn options(dir: &Path, bootstrap: &[String]) -> NodeOptions {
         gateway: None,
         apps: Vec::new(),
         bootstrap: bootstrap.to_vec(),
+        notices: Vec::new(),
     }
 }
 

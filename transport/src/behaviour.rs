@@ -42,7 +42,7 @@ pub struct Behaviour {
     pub port_mapping: Toggle<upnp::tokio::Behaviour>,
 }
 
-/// What [`Behaviour::new`] makes.
+/// The behaviours every node needs, and what belongs to them.
 pub struct Parts {
     /// The behaviours.
     pub behaviour: Behaviour,
@@ -54,14 +54,14 @@ pub struct Parts {
     pub relays: relay::client::Transport,
 }
 
-impl Behaviour {
+impl Parts {
     /// The behaviours of a node in `network`, which accepts streams of `protocols`, each with a queue of that length.
     pub fn new(
         keypair: &Keypair,
         config: &Config,
         network: &str,
         protocols: impl IntoIterator<Item = (StreamProtocol, usize)>,
-    ) -> Parts {
+    ) -> Self {
         let (streams, control, incoming) = Streams::new(protocols);
         let identify = identify::Config::new(protocol_version(network), keypair.public())
             .with_agent_version(format!("p2pnode/{}", env!("CARGO_PKG_VERSION")))
@@ -71,7 +71,7 @@ impl Behaviour {
         let me = keypair.public().to_peer_id();
         let (relays, relay_client) = relay::client::new(me);
         let mdns = config.mdns.then(|| lan_discovery(keypair)).flatten();
-        let behaviour = Self {
+        let behaviour = Behaviour {
             limits: Limits::new(config.limits.clone()),
             streams,
             topics: topics::behaviour(keypair),
@@ -85,7 +85,7 @@ impl Behaviour {
             testing: autonat::v2::server::Behaviour::default(),
             port_mapping: reach::port_mapping(config),
         };
-        Parts { behaviour, control, incoming, relays }
+        Self { behaviour, control, incoming, relays }
     }
 }
 

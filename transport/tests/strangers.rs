@@ -25,8 +25,7 @@ struct Node {
 fn node(seed: u8) -> Node {
     let keypair = keypair(&SecretKey::from_seed(&[seed; 32])).expect("a key");
     let config = Config { mdns: false, port_mapping: false, ..Config::default() };
-    let Parts { behaviour, control, mut incoming, relays } =
-        Behaviour::new(&keypair, &config, "test", [(PROTOCOL, 256)]);
+    let Parts { behaviour, control, mut incoming, relays } = Parts::new(&keypair, &config, "test", [(PROTOCOL, 256)]);
     let proven = ProvenPeers::default();
     let swarm = build_swarm(&keypair, &config, &DialGuard::default(), &proven, relays, behaviour).expect("a swarm");
     Node { swarm, control, incoming: incoming.remove(&PROTOCOL).expect("a queue"), proven }

@@ -38,6 +38,10 @@ pub struct DriveInfo {
     pub role: DriveRole,
     /// The owner's counter: 1, 2, 3 …; 0 before the first version.
     pub version: u64,
+    /// Hash of that version's head, by which a link can name it; none before the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub head: Option<ContentId>,
     /// Files in that version.
     pub files: u64,
     /// Their bytes.

@@ -12,10 +12,10 @@ use bytes::Bytes;
 
 use crate::names::{Names, NamesContract, NoNames};
 use crate::{
-    AppStream, Change, Content, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow, Identity, Import,
-    ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage, PutValue, ReadRange, Removed,
-    Result, Sign, Signature, SignedValue, StoredValue, Streams, TopicMessage, Topics, TransferEvent, TreeEntry,
-    TreeQuery,
+    ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
+    Freed, Identity, Import, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage,
+    PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Streams,
+    TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.
@@ -50,25 +50,41 @@ pub trait Contract: Send + Sync + 'static {
     /// Stops saying so.
     async fn stop_providing(&self, key: [u8; 32]) -> Result<()>;
 
+    // The next seven a node may be without.
+
     /// Stores a signed value here and at the nodes nearest to its key. [`crate::ErrorKind::InvalidInput`] if a limit of
     /// [`PutValue`] is not kept.
-    async fn put_value(&self, put: PutValue) -> Result<StoredValue>;
+    async fn put_value(&self, _put: PutValue) -> Result<StoredValue> {
+        Err(unsupported())
+    }
     /// The newest value under a key. [`crate::ErrorKind::NotFound`] if nobody who was reached has one.
-    async fn get_value(&self, key: [u8; 32], timeout: Duration) -> Result<SignedValue>;
+    async fn get_value(&self, _key: [u8; 32], _timeout: Duration) -> Result<SignedValue> {
+        Err(unsupported())
+    }
 
     /// Opens a stream to an app of another node, or of this one. [`crate::ErrorKind::NotFound`] if the peer is not reached,
     /// [`crate::ErrorKind::Unsupported`] if nobody accepts the protocol there.
-    async fn dial_stream(&self, dial: DialStream) -> Result<AppStream>;
+    async fn dial_stream(&self, _dial: DialStream) -> Result<AppStream> {
+        Err(unsupported())
+    }
     /// Waits for the next stream that a peer opens with this protocol.
-    async fn accept_stream(&self, protocol: &str) -> Result<AppStream>;
+    async fn accept_stream(&self, _protocol: &str) -> Result<AppStream> {
+        Err(unsupported())
+    }
 
     /// Sends a message to everybody who subscribed.
-    async fn publish_message(&self, topic: &str, data: Bytes) -> Result<PublishedMessage>;
+    async fn publish_message(&self, _topic: &str, _data: Bytes) -> Result<PublishedMessage> {
+        Err(unsupported())
+    }
     /// Messages from now on.
-    async fn subscribe(&self, topic: &str) -> Result<Stream<TopicMessage>>;
+    async fn subscribe(&self, _topic: &str) -> Result<Stream<TopicMessage>> {
+        Err(unsupported())
+    }
 
     /// Signs in an app's own context, with the app's own key.
-    async fn sign(&self, sign: Sign) -> Result<Signature>;
+    async fn sign(&self, _sign: Sign) -> Result<Signature> {
+        Err(unsupported())
+    }
 
     /// Drives known here.
     async fn drives(&self) -> Result<Vec<DriveInfo>>;
@@ -94,10 +110,28 @@ pub trait Contract: Send + Sync + 'static {
     /// version, until it is dropped.
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
 
+    /// What is stored here, and for which drive.
+    async fn usage(&self) -> Result<StorageUsage> {
+        Err(ApiError::new(ErrorKind::Unsupported, "this node does not tell what it stores"))
+    }
+    /// Frees what looking at drives has left: of one, or of all. What is shared, copied or pinned stays.
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        let _ = drive;
+        Err(ApiError::new(ErrorKind::Unsupported, "this node has nothing that could be freed"))
+    }
+    /// What has travelled for drives since the node started.
+    async fn traffic(&self) -> Result<Traffic> {
+        Err(ApiError::new(ErrorKind::Unsupported, "this node does not count what travels"))
+    }
+
     /// The name system; a node may have none.
     fn names(&self) -> &dyn NamesContract {
         &NoNames
     }
+}
+
+fn unsupported() -> ApiError {
+    ApiError::new(ErrorKind::Unsupported, "this node does not do this")
 }
 
 /// Everything an app can ask of its node. Cheap to clone.
@@ -275,6 +309,21 @@ impl Drives {
     /// Verified bytes of a file.
     pub async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
         self.contract.read(drive, path, range).await
+    }
+
+    /// What is stored here, and for which drive.
+    pub async fn usage(&self) -> Result<StorageUsage> {
+        self.contract.usage().await
+    }
+
+    /// Frees what looking at drives has left: of one, or of all.
+    pub async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        self.contract.free(drive).await
+    }
+
+    /// What has travelled for drives since the node started.
+    pub async fn traffic(&self) -> Result<Traffic> {
+        self.contract.traffic().await
     }
 
     /// Copies a drive into a folder.

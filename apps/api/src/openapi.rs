@@ -20,6 +20,7 @@ use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
+use crate::{Freed, StorageUsage, Traffic};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
     RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
@@ -78,6 +79,9 @@ use crate::{
     SignedValue,
     StoredValue,
     TopicMessage,
+    StorageUsage,
+    Freed,
+    Traffic,
 )))]
 struct Components;
 
@@ -223,6 +227,12 @@ fn drive_operations() -> Vec<Operation> {
         )
         .takes(json::<NewDrive>())
         .answers(200, json::<DriveInfo>()),
+        Operation::get(routes::USAGE, "What is stored here, and for which drive.").answers(200, json::<StorageUsage>()),
+        Operation::new(HttpMethod::Post, routes::GC, "Frees what looking at drives has left.")
+            .query("drive", "Only of this drive; of all by default.")
+            .answers(200, json::<Freed>()),
+        Operation::get(routes::TRAFFIC, "What has travelled for drives since the node started.")
+            .answers(200, json::<Traffic>()),
         Operation::new(HttpMethod::Post, routes::OPEN, "Finds a drive's peers and its newest version.")
             .takes(json::<Open>())
             .answers(200, json::<DriveInfo>()),

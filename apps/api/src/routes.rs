@@ -40,6 +40,12 @@ pub const APP: &str = "/v1/apps/{app}";
 pub const AUDIT: &str = "/v1/audit";
 /// `GET`: a list of [`crate::DriveInfo`]; `POST` [`crate::NewDrive`]: make one.
 pub const DRIVES: &str = "/v1/drives";
+/// `GET`: [`crate::StorageUsage`].
+pub const USAGE: &str = "/v1/drives/usage";
+/// `POST ?drive=`: frees what looking at drives has left, of one or of all: [`crate::Freed`].
+pub const GC: &str = "/v1/drives/gc";
+/// `GET`: [`crate::Traffic`].
+pub const TRAFFIC: &str = "/v1/drives/traffic";
 /// `POST` [`crate::Open`]: find a drive and its newest version.
 pub const OPEN: &str = "/v1/drives/open";
 /// `POST` [`crate::Follow`]: copy a drive into a folder; a stream of [`crate::TransferEvent`].

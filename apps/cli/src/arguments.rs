@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
-use crate::commands::{api, app, cat, clone, completions, dht, dial, info, ls, man, name, open, ping, share, unshare};
+use crate::commands::{
+    api, app, cat, clone, completions, dht, dial, gc, info, ls, man, name, open, ping, share, unshare,
+};
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
 
@@ -40,6 +42,10 @@ pub(crate) enum Command {
     Dht(dht::Arguments),
     App(app::Arguments),
     Name(name::Arguments),
+    /// Tells what is stored here, and for which drive.
+    #[command(after_help = "Example: p2p du")]
+    Du,
+    Gc(gc::Arguments),
     Api(api::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),

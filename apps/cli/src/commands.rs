@@ -7,6 +7,8 @@ pub(crate) mod clone;
 pub(crate) mod completions;
 pub(crate) mod dht;
 pub(crate) mod dial;
+pub(crate) mod du;
+pub(crate) mod gc;
 pub(crate) mod info;
 pub(crate) mod ls;
 pub(crate) mod man;

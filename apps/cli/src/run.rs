@@ -58,6 +58,8 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::App(arguments) => commands::app::run(context, arguments).await,
         Command::Dht(arguments) => commands::dht::run(context, arguments).await,
         Command::Name(arguments) => commands::name::run(context, arguments).await,
+        Command::Du => commands::du::run(context).await,
+        Command::Gc(arguments) => commands::gc::run(context, arguments).await,
         Command::Api(arguments) => commands::api::run(context, arguments).await,
         Command::Completions(arguments) => commands::completions::run(&mut context.console, &arguments),
         Command::Man(arguments) => commands::man::run(&mut context.console, &arguments),

@@ -9,9 +9,9 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     AppStream, Change, Content, Contract, DialRequest, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow,
-    Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
-    PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StoredValue, Stream,
-    TopicMessage, TransferEvent, TreeEntry, TreeQuery, check_topic, routes,
+    Freed, Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
+    PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue,
+    Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery, check_topic, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -128,6 +128,19 @@ impl Contract for Client {
 
     async fn drive(&self, drive: DriveId) -> Result<DriveInfo> {
         self.get(&of_drive(routes::DRIVE, drive)).await?.json().await
+    }
+
+    async fn usage(&self) -> Result<StorageUsage> {
+        self.get(routes::USAGE).await?.json().await
+    }
+
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        let of = drive.map(|drive| format!("?drive={drive}")).unwrap_or_default();
+        self.call(Method::POST, &format!("{}{of}", routes::GC)).await?.json().await
+    }
+
+    async fn traffic(&self) -> Result<Traffic> {
+        self.get(routes::TRAFFIC).await?.json().await
     }
 
     async fn open_drive(&self, open: Open) -> Result<DriveInfo> {

@@ -17,6 +17,7 @@ use crate::host::Urls;
 use crate::jobs::Jobs;
 use crate::listen::listen;
 use crate::news::News;
+use crate::rates::Rates;
 use crate::server::serve;
 use crate::site::Sites;
 use crate::{NotLoopback, Settings};
@@ -132,6 +133,7 @@ impl App for Gateway {
         info!(address = urls.dashboard_origin(), "the web gateway is open");
         let news = News::new();
         let sites = Sites::new(node.clone(), news.clone(), urls, self.jobs.clone(), &self.settings);
+        let rates = Rates::default();
         let dashboard = Dashboard::new(
             node.clone(),
             urls,
@@ -139,9 +141,14 @@ impl App for Gateway {
             news.clone(),
             self.jobs.clone(),
             self.files.clone(),
+            rates.clone(),
         );
         let entrance = Arc::new(Entrance { settings: self.settings.clone(), urls, sites, dashboard });
-        tokio::join!(serve(&listeners, &entrance, stop.cancelled()), news.run(&node, &stop));
+        tokio::join!(
+            serve(&listeners, &entrance, stop.cancelled()),
+            news.run(&node, &stop),
+            rates.run(&node, &news, &stop)
+        );
         self.jobs.end().await;
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! happened, and puts its new parts in place.
 
 mod assets;
+mod doctor;
 mod door;
 mod drive;
 mod drives;
@@ -11,6 +12,7 @@ mod fields;
 mod jobs;
 mod layout;
 mod live;
+mod names;
 mod overview;
 mod parts;
 mod peers;
@@ -37,6 +39,7 @@ use crate::jobs::Jobs;
 use crate::news::News;
 use crate::places::Places;
 use crate::proxy;
+use crate::rates::Rates;
 
 /// Longest form, in bytes: a link of 14 KiB, encoded, and a path.
 const MAX_FORM_BYTES: usize = 64 * 1024;
@@ -53,6 +56,7 @@ pub(crate) struct Desk {
     jobs: Jobs,
     files: Option<Arc<dyn App>>,
     transfers: Transfers,
+    rates: Rates,
     watchers: Places,
 }
 
@@ -69,9 +73,11 @@ impl Dashboard {
         news: News,
         jobs: Jobs,
         files: Option<Arc<dyn App>>,
+        rates: Rates,
     ) -> Self {
         let transfers = Transfers::new(news.clone());
-        let desk = Desk { node, urls, sessions, news, jobs, files, transfers, watchers: Places::new(MAX_WATCHERS) };
+        let watchers = Places::new(MAX_WATCHERS);
+        let desk = Desk { node, urls, sessions, news, jobs, files, transfers, rates, watchers };
         let inside = Router::new()
             .route("/", get(overview::page))
             .route("/drives", get(drives::page))
@@ -82,7 +88,13 @@ impl Dashboard {
             .route("/transfers/{id}/dismiss", post(drives::dismiss))
             .route("/peers", get(peers::page))
             .route("/peers/dial", post(peers::dial))
+            .route("/names", get(names::page))
+            .route("/names/zones", post(names::create_zone))
+            .route("/names/records", post(names::set))
+            .route("/names/remove", post(names::remove))
             .route("/storage", get(storage::page))
+            .route("/storage/free", post(storage::free))
+            .route("/doctor", get(doctor::page))
             .route("/events", get(live::events))
             .fallback(layout::not_found)
             .layer(middleware::from_fn_with_state(desk.clone(), door::check));

@@ -13,6 +13,7 @@ mod news;
 mod places;
 mod proxy;
 mod random;
+mod rates;
 mod server;
 mod settings;
 mod shield;

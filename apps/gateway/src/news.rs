@@ -30,6 +30,11 @@ impl News {
         self.sender.subscribe()
     }
 
+    /// Whether anybody would hear it.
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     /// Tells what happened inside the gateway itself.
     pub(crate) fn tell(&self, name: &str) {
         let event = Event { id: 0, topic: "gateway".to_owned(), name: name.to_owned(), data: serde_json::Value::Null };

@@ -109,7 +109,11 @@ impl Sites {
         // A person is told soon that the search goes on; a page's parts wait for it.
         let search_until = if wants_page(request) { deadline.min(Instant::now() + PAGE_SEARCH_TIME) } else { deadline };
         let site = self.store.site(drive, search_until).await?;
-        let lifetime = lifetime(request, &site)?;
+        let (site, lifetime) = match asked_version(request) {
+            None => (site, Lifetime::Live),
+            Some(version) if is_newest(&site, &version) => (site, Lifetime::Fixed),
+            Some(version) => (earlier(&site, &version)?, Lifetime::Fixed),
+        };
         let file = if path.is_folder { path.child("index.html") } else { path.path.clone() };
         // At the same time: in a drive that is far away each costs a round trip.
         let (manifest, found) = tokio::join!(site.manifest(deadline), site.find(&file, wants_whole(request), deadline));
@@ -193,15 +197,24 @@ impl Sites {
     }
 }
 
-/// Whether the address names a version. Only pages can: a `?v=` of an image or a style is the site's own business.
-fn lifetime(request: &Parts, site: &Site) -> Result<Lifetime> {
+/// The version that the address names. Only pages can: a `?v=` of an image or a style is the site's own business, and so
+/// is one that is no version.
+fn asked_version(request: &Parts) -> Option<VersionRef> {
     let is_page = request.headers.get("sec-fetch-dest").is_none_or(|dest| dest == "document" || dest == "iframe");
     let version = request.uri.query().filter(|_| is_page).and_then(|query| query_value(query, "v"));
-    match version.and_then(|version| version.parse().ok()) {
-        None => Ok(Lifetime::Live),
-        Some(VersionRef::Counter(counter)) if counter == site.info.version => Ok(Lifetime::Fixed),
-        Some(_) => Err(not_readable_yet()),
+    version.and_then(|version| version.parse().ok())
+}
+
+fn is_newest(site: &Site, version: &VersionRef) -> bool {
+    match version {
+        VersionRef::Counter(counter) => *counter == site.info.version,
+        head @ VersionRef::Head(_) => site.info.head.is_some_and(|newest| head.matches_head(newest.as_bytes())),
     }
+}
+
+/// The site as it was. The one place that has to change when the contract reads earlier versions.
+fn earlier(_now: &Site, _version: &VersionRef) -> Result<Site> {
+    Err(not_readable_yet())
 }
 
 fn not_readable_yet() -> ApiError {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use p2p_api::{PathKind, PeerId};
+use p2p_api::{NewZone, PathKind, PeerId, SetRecord, ZoneKind};
 use serde_json::json;
 use support::Scene;
 use tokio::process::Command;
@@ -24,7 +24,7 @@ const HOME: &[u8] = br#"<!doctype html><html lang="en"><meta charset="utf-8"><ti
 <img id="picture" src="assets/picture.svg" alt=""><script src="/.p2p/live.js"></script>"#;
 const NEXT: &[u8] =
     b"<!doctype html><title>Next</title><link rel=stylesheet href=../assets/style.css><a href=../>home</a>";
-const STYLE: &[u8] = b"@font-face{font-family:Own;src:url(font.ttf)} h1{color:rgb(1, 2, 3);font-family:Own,serif}";
+const STYLE: &[u8] = b"@font-face{font-family:Own;src:url(own.ttf)} h1{color:rgb(1, 2, 3);font-family:Own,serif}";
 const PICTURE: &[u8] =
     b"<svg xmlns='http://www.w3.org/2000/svg' width='8' height='8'><rect width='8' height='8'/></svg>";
 const WORKER: &[u8] = b"self.addEventListener('fetch', e => { if (e.request.url.endsWith('/from-worker')) \
@@ -42,14 +42,15 @@ async fn a_browser_shows_sites_and_the_dashboard() {
     if !folder.join("node_modules/playwright-core").exists() {
         return skip("playwright-core is missing; run npm install --no-package-lock in tests/browser");
     }
-    let video = wave();
+    let (sound, font) = (wave(), support::font::font());
     let scene = Scene::with(&[
         (".p2p/site.json", MANIFEST),
         ("index.html", HOME),
         ("pages/next.html", NEXT),
         ("assets/style.css", STYLE),
         ("assets/picture.svg", PICTURE),
-        ("sound.wav", &video),
+        ("assets/own.ttf", &font),
+        ("sound.wav", &sound),
         ("worker.js", WORKER),
         ("app.html", APP),
     ])
@@ -62,6 +63,8 @@ async fn a_browser_shows_sites_and_the_dashboard() {
     for (byte, kind) in [(1, PathKind::Lan), (2, PathKind::Direct), (3, PathKind::Relayed)] {
         scene.fake.connect(PeerId::from([byte; 32]), kind);
     }
+    names(&scene).await;
+    scene.node.seem_busy();
     let slow = other.path().join("slow");
     std::fs::create_dir(&slow).unwrap();
     let empty = Scene::with(&[]).await;
@@ -83,6 +86,7 @@ async fn a_browser_shows_sites_and_the_dashboard() {
         "enter_empty": empty.gateway.dashboard_url().unwrap(),
         "empty": format!("http://{}", empty.dashboard()),
         "share": other.path(),
+        "folder": scene.folder.path(),
         "slow": slow,
     });
     let mut browser = Command::new(node)
@@ -101,6 +105,8 @@ async fn a_browser_shows_sites_and_the_dashboard() {
             if line == "publish" {
                 std::fs::write(&publish_file, [HOME, b"<p id=new>new</p>"].concat()).unwrap();
                 scene.publish().await;
+            } else if line == "publish video" {
+                scene.publish().await;
             }
         }
         browser.wait().await.unwrap()
@@ -109,6 +115,28 @@ async fn a_browser_shows_sites_and_the_dashboard() {
     assert!(status.success(), "the browser saw something else, see above");
     scene.end().await;
     empty.end().await;
+}
+
+/// A zone with a few records.
+async fn names(scene: &Scene) {
+    let node = scene.fake.node();
+    let zone = NewZone { name: "alice".into(), kind: ZoneKind::default(), key: None };
+    node.names().create_zone(zone).await.unwrap();
+    let link = format!("p2p://{}/", scene.drive);
+    for (label, record_type, value, private) in [
+        ("docs", "P2PDRIVE", link.as_str(), false),
+        ("www", "A", "192.0.2.7", false),
+        ("home", "TXT", "not for all", true),
+    ] {
+        let set = SetRecord {
+            label: label.into(),
+            record_type: record_type.into(),
+            value: value.into(),
+            private,
+            ..SetRecord::default()
+        };
+        node.names().set(set).await.unwrap();
+    }
 }
 
 fn skip(why: &str) {

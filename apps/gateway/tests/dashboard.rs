@@ -64,7 +64,7 @@ impl<'scene> Browser<'scene> {
 #[tokio::test]
 async fn nobody_gets_in_without_an_invitation() {
     let scene = Scene::with(&FILES).await;
-    for path in ["/", "/drives", "/peers", "/storage", "/events", "/nowhere", "/?token=guessed"] {
+    for path in ["/", "/drives", "/names", "/peers", "/storage", "/doctor", "/events", "/nowhere", "/?token=guessed"] {
         for cookie in ["", "p2pnode_session=guessed"] {
             let answer = scene.ask_host(&scene.dashboard(), Method::GET, path, &[("cookie", cookie)], "").await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -94,7 +94,15 @@ async fn pages_show_what_the_node_knows() {
     assert!(drives.text().contains("A site") && drives.text().contains(&scene.host()));
     let drive = browser.get(&format!("/drives/{}?path=docs", scene.drive)).await;
     assert!(drive.text().contains("&lt;b&gt;.txt") && !drive.text().contains("<b>.txt"));
-    assert!(browser.get("/storage").await.text().contains("A site"));
+    let storage = browser.get("/storage").await;
+    assert!(storage.text().contains("A site") && storage.text().contains("switched off"));
+    scene.node.seem_busy();
+    let storage = browser.get("/storage").await;
+    assert!(storage.text().contains("of at most 9.3 GiB") && storage.text().contains("A film archive"));
+    let doctor = browser.get("/doctor").await;
+    for word in ["1 node is connected", "Nobody from outside", "Clock", "171 GiB are free"] {
+        assert!(doctor.text().contains(word), "{word}");
+    }
     assert_eq!(browser.get("/drives/nonsense").await.status, StatusCode::NOT_FOUND);
     assert_eq!(browser.get("/nowhere").await.status, StatusCode::NOT_FOUND);
     scene.end().await;
@@ -104,7 +112,8 @@ async fn pages_show_what_the_node_knows() {
 async fn every_page_is_locked_down_and_loads_only_its_own() {
     let scene = Scene::with(&FILES).await;
     let browser = Browser::enter(&scene).await;
-    for path in ["/", "/drives", "/peers", "/storage", &format!("/drives/{}", scene.drive), "/nowhere", "/style.css"] {
+    let drive = format!("/drives/{}", scene.drive);
+    for path in ["/", "/drives", "/names", "/peers", "/storage", "/doctor", &drive, "/nowhere", "/style.css"] {
         let page = browser.get(path).await;
         assert!(page.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
         assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
@@ -180,6 +189,50 @@ async fn a_drive_is_copied_by_its_link() {
         let answer = browser.post("/drives/clone", &[("link", bad), ("target", "/nowhere/x")]).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn names_are_made_set_resolved_and_removed() {
+    let scene = Scene::with(&FILES).await;
+    let browser = Browser::enter(&scene).await;
+    assert!(browser.get("/names").await.text().contains("No zones yet"));
+    assert_eq!(browser.post("/names/zones", &[("zone", "alice")]).await.status, StatusCode::SEE_OTHER);
+    let record = [("of", "alice"), ("label", "www"), ("type", "a"), ("value", "192.0.2.7")];
+    assert_eq!(browser.post("/names/records", &record).await.status, StatusCode::SEE_OTHER);
+    let page = browser.get("/names?name=www.alice").await;
+    assert!(page.text().contains("Found in a zone of this node") && page.text().contains("192.0.2.7"));
+    for name in ["nothing.alice", "%3Cscript%3E", "%00", "a..b"] {
+        let page = browser.get(&format!("/names?name={name}")).await;
+        assert!(page.status == StatusCode::OK && page.text().contains("role=\"alert\""), "{name}");
+        assert!(!page.text().contains("<script>"));
+    }
+    for (path, fields) in [
+        ("/names/zones", vec![("zone", "alice")]),
+        ("/names/zones", vec![("zone", "")]),
+        ("/names/records", vec![("of", "alice"), ("label", "www"), ("type", "A"), ("value", "no address")]),
+        ("/names/records", vec![("of", "nobody"), ("label", "www"), ("type", "A"), ("value", "192.0.2.7")]),
+        ("/names/remove", vec![("of", "alice"), ("label", "other"), ("type", "A")]),
+    ] {
+        let refused = browser.post(path, &fields).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path} {fields:?}");
+        assert!(refused.text().contains("role=\"alert\""));
+    }
+    let gone = [("of", "alice"), ("label", "www"), ("type", "A")];
+    assert_eq!(browser.post("/names/remove", &gone).await.status, StatusCode::SEE_OTHER);
+    assert!(browser.get("/names").await.text().contains("No records yet"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_was_looked_at_can_be_freed() {
+    let scene = Scene::with(&FILES).await;
+    let browser = Browser::enter(&scene).await;
+    assert_eq!(browser.post("/storage/free", &[]).await.status, StatusCode::SEE_OTHER);
+    let drive = scene.drive.to_string();
+    assert_eq!(browser.post("/storage/free", &[("drive", &drive)]).await.status, StatusCode::SEE_OTHER);
+    assert!(browser.post("/storage/free", &[("drive", "nonsense")]).await.text().contains("role=\"alert\""));
+    assert!(scene.fake.node().drives().get(scene.drive).await.is_ok(), "what is shared stays");
+    scene.end().await;
 }
 
 async fn until(browser: &Browser<'_>, path: &str, is_there: impl Fn(&str) -> bool) {

@@ -4,6 +4,7 @@
 mod failure;
 mod log;
 mod name_tools;
+mod open_files;
 mod ports;
 mod ready;
 mod settings;

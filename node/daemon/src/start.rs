@@ -15,6 +15,7 @@ use sd_notify::NotifyState;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use crate::open_files::raise_open_files;
 use crate::settings::{OFF, gateway_settings};
 use crate::{Failure, Flags, Ready, StopSignals, load_config, ports};
 
@@ -35,21 +36,35 @@ struct Bundle {
     apps: Vec<Arc<dyn App>>,
     /// Where the web gateway is, unless it is off or its port was taken.
     gateway: Option<String>,
+    /// What is not as it should be, and what to do.
+    notices: Vec<String>,
 }
 
 impl Bundle {
     fn new(config: &Config) -> Result<Self, Failure> {
         let files: Arc<dyn App> = Arc::new(Files::new());
-        let mut bundle = Self { apps: vec![files.clone()], gateway: None };
+        let mut bundle = Self { apps: vec![files.clone()], gateway: None, notices: Vec::new() };
         if let Some(settings) = gateway_settings(&config.gateway)? {
             let gateway = Gateway::bind(settings).map_err(Failure::usage)?.with_files(files);
             bundle.gateway = gateway.address();
+            if bundle.gateway.is_none() {
+                bundle.notices.push(format!(
+                    "the web gateway is off: the port of {} is taken by another program or node; --gateway \
+                     localhost:PORT takes another",
+                    config.gateway
+                ));
+            }
             bundle.apps.push(Arc::new(gateway));
         }
         if config.dns != OFF {
             match Dns::bind(&config.dns) {
                 Ok(dns) => bundle.apps.push(Arc::new(dns)),
                 Err(error @ BindError::Taken { .. }) => {
+                    bundle.notices.push(format!(
+                        "no DNS listener for names: {} is taken by another program or node; the setting dns takes \
+                         another port",
+                        config.dns
+                    ));
                     warn!(error = %anyhow::Error::new(error), "no DNS listener; the node goes on without");
                 }
                 Err(error) => {
@@ -71,7 +86,8 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
         warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
     }
     let configured = config.clone();
-    let Bundle { apps, gateway } = Bundle::new(&config)?;
+    let Bundle { apps, gateway, mut notices } = Bundle::new(&config)?;
+    notices.extend(raise_open_files());
     let options = NodeOptions {
         home: home.clone(),
         api: Some(socket.path),
@@ -79,6 +95,7 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
         gateway,
         apps,
         bootstrap: flags.bootstrap.clone(),
+        notices,
     };
     let node = p2p_node::start(options).await.map_err(|error| {
         let error = anyhow::Error::new(error).context(format!("cannot start a node in {}", home.display()));

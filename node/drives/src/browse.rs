@@ -2,6 +2,7 @@
 //! else from peers.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,19 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use p2p_identity::{DriveId, Hints, Link};
+use p2p_identity::{ContentId, DriveId, Hints, Link};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::DriveError;
-use crate::blob::{Decoder, Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
-use crate::content::{ContentError, Located, WHOLE_FILE_BYTES, open_unchanged, read_whole};
+use crate::ahead::{AheadFiles, LOOK_AHEAD_FROM_BYTES, look_ahead};
+use crate::blob::{Decoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
+use crate::browsed::{Piece, SMALL_BLOB_BYTES};
+use crate::content::{ContentError, Located, WHOLE_FILE_BYTES, cut, open_unchanged, read_proven, read_whole};
 use crate::engine::{DriveStatus, Drives, Shared, drive_of};
 use crate::entry::{Entry, Kind, Version};
 use crate::head::HeadEnvelope;
 use crate::index::{Keep, fetch_node};
 use crate::key::PathKey;
 use crate::mirror::DEFAULT_PATIENCE;
-use crate::nodes::NodeStore;
+use crate::nodes::Layered;
 use crate::registry::{Drive, Role};
 use crate::session::{FetchError, Session, read_exact};
 use crate::tree::{Expected, Listed, Tree, WalkError};
@@ -33,11 +36,14 @@ const PAGE: usize = 512;
 /// First piece of a file that is read, in bytes, and every piece where the budget is used up.
 const SHORT_PIECE_BYTES: u64 = 64 * 1024;
 /// Further pieces.
-const PIECE_BYTES: u64 = 512 * 1024;
+pub(crate) const PIECE_BYTES: u64 = 512 * 1024;
 /// Such pieces held by all readers together: 32 MiB.
 pub(crate) const MAX_LARGE_PIECES: usize = 64;
 /// Pieces fetched at a time: 15 MiB a second at 100 ms.
 const PIECES_AHEAD: usize = 3;
+
+/// How often it is looked whether a piece that peers do not send has come to the disk in another way.
+const KEPT_MEANWHILE: Duration = Duration::from_millis(500);
 
 /// What to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +90,7 @@ impl Drives {
         let path = link.path.trim_matches('/');
         let path = PathKey::from_path(path).ok().map(|key| key.as_bytes().to_vec());
         let viewer = Viewer::of(self.shared(), &drive, &link.hints, path);
-        viewer.head(patience.unwrap_or(DEFAULT_PATIENCE)).await?;
+        viewer.head(self.shared(), patience.unwrap_or(DEFAULT_PATIENCE)).await?;
         Ok(self.status_of(&drive))
     }
 
@@ -149,13 +155,19 @@ impl Drives {
         let len = end - start;
         let budget = view.shared.read_ahead.clone();
         let reader = Arc::new(Reader { view, path: path.to_path(), version });
-        let ahead = if reader.view.there.is_some() { PIECES_AHEAD } else { 1 };
+        // Where many readers have used up the budget, each waits for its own pieces, or a thousand would hold 300 MiB.
+        let has_room = budget.available_permits() > 0;
+        let ahead = if reader.view.there.is_some() && has_room { PIECES_AHEAD } else { 1 };
+        let of = reader.clone();
         let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
-            let reader = reader.clone();
+            let reader = of.clone();
             async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
         });
-        let bytes = pieces.buffered(ahead);
-        Ok(Content { entry, start, len, stream: bytes.boxed() })
+        let mut bytes = pieces.buffered(ahead).boxed();
+        if reader.view.there.is_some() && len >= LOOK_AHEAD_FROM_BYTES {
+            bytes = look_ahead(reader, start, end, bytes);
+        }
+        Ok(Content { entry, start, len, stream: bytes })
     }
 
     async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
@@ -169,7 +181,7 @@ impl Drives {
         }
         let path = path.map(|path| path.as_bytes().to_vec());
         let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
-        let head = viewer.head(DEFAULT_PATIENCE).await?;
+        let head = viewer.head(&shared, DEFAULT_PATIENCE).await?;
         Ok(View { shared, drive, head, there: Some(viewer) })
     }
 }
@@ -237,20 +249,25 @@ impl View {
     /// Runs a walk, fetching the nodes it finds missing.
     async fn with_nodes<T: Send + 'static>(
         &self,
-        walk: impl Fn(&NodeStore, Expected) -> Result<T, WalkError<DriveError>> + Clone + Send + 'static,
+        walk: impl Fn(&Layered<'_>, Expected) -> Result<T, WalkError<DriveError>> + Clone + Send + 'static,
     ) -> Result<T, DriveError> {
         let body = self.head.body();
         let root = Expected::root_with_sums(body.root, body.files, body.bytes);
         loop {
-            let (nodes, walk, root) = (self.shared.nodes.clone(), walk.clone(), root.clone());
-            let result = tokio::task::spawn_blocking(move || walk(&nodes, root)).await?;
+            let (shared, walk, root) = (self.shared.clone(), walk.clone(), root.clone());
+            let drive = self.there.as_ref().map(|_| self.drive.id);
+            let result = tokio::task::spawn_blocking(move || {
+                let browsed = drive.map(|drive| (&shared.browsed, drive));
+                walk(&Layered { nodes: &shared.nodes, browsed }, root)
+            });
+            let result = result.await?;
             match (result, &self.there) {
                 (Ok(found), _) => return Ok(found),
                 (Err(WalkError::Missing(id)), Some(viewer)) => {
-                    let shared = self.shared.clone();
+                    let (shared, keep) = (self.shared.clone(), Keep::Browsed(self.drive.id));
                     let fetch = move |session: Arc<Session>| {
                         let shared = shared.clone();
-                        async move { fetch_node(&shared, &session, id, Keep::ForAWhile).await }
+                        async move { fetch_node(&shared, &session, id, keep).await }
                     };
                     viewer.ask(DEFAULT_PATIENCE, fetch).await?;
                 }
@@ -297,14 +314,29 @@ fn held(bytes: Bytes, place: Option<OwnedSemaphorePermit>) -> Bytes {
 }
 
 /// Reads a file piece by piece.
-struct Reader {
+pub(crate) struct Reader {
     view: View,
     path: String,
     version: Version,
 }
 
 impl Reader {
-    async fn read(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
+    /// What is read.
+    pub(crate) fn file(&self) -> (DriveId, ContentId) {
+        (self.view.drive.id, self.version.hash)
+    }
+
+    /// Whether what is read finds room on the disk.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.view.shared.browsed.grows()
+    }
+
+    pub(crate) fn ahead_files(&self) -> &Arc<AheadFiles> {
+        &self.view.shared.ahead
+    }
+
+    /// Bytes of the file, from wherever they are.
+    pub(crate) async fn read(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
         if let Some(inline) = &self.version.inline {
             let inline = Bytes::copy_from_slice(inline.as_bytes());
             return Ok(inline.slice(piece.start as usize..piece.end as usize));
@@ -313,12 +345,26 @@ impl Reader {
         if let Some(bytes) = viewer.along(&self.version.hash) {
             return Ok(bytes.slice(piece.start as usize..piece.end as usize));
         }
-        let this = self.clone();
+        if let Some(bytes) = self.clone().read_kept(piece.clone()).await? {
+            return Ok(bytes);
+        }
+        let (this, wanted) = (self.clone(), piece.clone());
         let fetch = move |session: Arc<Session>| {
-            let (this, piece) = (this.clone(), piece.clone());
+            let (this, piece) = (this.clone(), wanted.clone());
             async move { this.read_there(&session, piece).await }
         };
-        viewer.ask(DEFAULT_PATIENCE, fetch).await
+        let mut asked = pin!(viewer.ask(DEFAULT_PATIENCE, fetch));
+        loop {
+            match tokio::time::timeout(KEPT_MEANWHILE, &mut asked).await {
+                Ok(answer) => return answer,
+                // Another reader, or who looks ahead, may have had more luck with it.
+                Err(_) => {
+                    if let Some(bytes) = self.clone().read_kept(piece.clone()).await? {
+                        return Ok(bytes);
+                    }
+                }
+            }
+        }
     }
 
     async fn read_here(&self, piece: Range<u64>) -> Result<Bytes, DriveError> {
@@ -330,6 +376,29 @@ impl Reader {
             ContentError::Failed(error) => error,
             _ => DriveError::Corrupt(format!("{:?} was changed on disk since this version was made", self.path)),
         })
+    }
+
+    /// What an earlier look has left on our own disk.
+    async fn read_kept(self: Arc<Self>, piece: Range<u64>) -> Result<Option<Bytes>, DriveError> {
+        let found = tokio::task::spawn_blocking(move || {
+            let (browsed, drive, version) = (&self.view.shared.browsed, &self.view.drive.id, &self.version);
+            if version.size < SMALL_BLOB_BYTES {
+                let whole = browsed.small(drive, &version.hash)?;
+                return cut(&whole, 0, piece.start, piece.end);
+            }
+            browsed.range(drive, &version.hash, version.size, piece.start, piece.end)
+        });
+        Ok(found.await?)
+    }
+
+    /// Hands what was proven to the cache on disk, which takes it or not.
+    fn keep(&self, piece: Piece) {
+        let (browsed, drive) = (&self.view.shared.browsed, &self.view.drive.id);
+        if piece.size >= SMALL_BLOB_BYTES {
+            browsed.keep_piece(drive, piece);
+        } else if piece.bytes.len() as u64 == piece.size {
+            browsed.keep_small(drive, vec![(piece.hash, piece.bytes)]);
+        }
     }
 
     async fn read_there(&self, session: &Session, piece: Range<u64>) -> Result<Bytes, FetchError> {
@@ -346,13 +415,14 @@ impl Reader {
         let mut decoder = Decoder::new(&hash, size, &ranges, Grain::FINE, SizeProof::No);
         let first = piece.start / GROUP_BYTES * GROUP_BYTES;
         let mut bytes = Vec::with_capacity((piece.end - first) as usize + GROUP_BYTES as usize);
-        let (mut unit_bytes, mut below) = (Vec::new(), Vec::new());
+        let (mut unit_bytes, mut below, mut parents) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(step) = decoder.step() {
             match step {
                 Step::Parent(_) => {
                     let mut pair = [0; PARENT_BYTES as usize];
                     read_exact(&mut stream, &mut pair).await?;
-                    decoder.on_parent(&pair).map_err(lied)?;
+                    let parent = decoder.on_parent(&pair).map_err(lied)?;
+                    parents.push((parent.outboard_offset, pair));
                 }
                 Step::Unit(unit) => {
                     unit_bytes.resize(unit.len, 0);
@@ -363,14 +433,10 @@ impl Reader {
             }
         }
         session.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        cut(bytes, first, piece.start, piece.end).ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
+        let bytes = Bytes::from(bytes);
+        self.keep(Piece { hash, size, first, bytes: bytes.clone(), parents });
+        cut(&bytes, first, piece.start, piece.end).ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
     }
-}
-
-/// Bytes `start..end` of `bytes`, which begin at `first`.
-fn cut(bytes: Vec<u8>, first: u64, start: u64, end: u64) -> Option<Bytes> {
-    let (from, to) = ((start - first) as usize, (end - first) as usize);
-    (to <= bytes.len()).then(|| Bytes::from(bytes).slice(from..to))
 }
 
 /// Bytes of a file in the folder, checked.
@@ -386,30 +452,9 @@ fn read_local(
     if version.size <= WHOLE_FILE_BYTES {
         let at = Located { path: path.to_owned(), kind: version.kind, size: version.size, inline: None };
         let bytes = read_whole(&folder, &at, &version.hash)?;
-        return cut(bytes, 0, start, end).ok_or(ContentError::Stale);
+        return cut(&bytes.into(), 0, start, end).ok_or(ContentError::Stale);
     }
     let file = open_unchanged(&folder, path, version.size)?;
     let outboard = shared.outboards.open(&version.hash, &file, version.size)?;
-    let ranges = GroupRanges::from_bytes_range(start..end);
-    let mut encoder = Encoder::new(&version.hash, version.size, &ranges, Grain::FINE, SizeProof::No);
-    let first = start / GROUP_BYTES * GROUP_BYTES;
-    let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
-    while let Some(step) = encoder.step() {
-        use crate::blob::ReadAt as _;
-        match step {
-            Step::Parent(parent) => {
-                let mut pair = [0; PARENT_BYTES as usize];
-                outboard.read_exact_at(&mut pair, parent.outboard_offset).map_err(|_| ContentError::Stale)?;
-                encoder.check_parent(&pair).map_err(|_| ContentError::Stale)?;
-            }
-            Step::Unit(unit) => {
-                let from = bytes.len();
-                bytes.resize(from + unit.len, 0);
-                let part = bytes.get_mut(from..).unwrap_or_default();
-                file.read_exact_at(part, unit.start_byte).map_err(|_| ContentError::Stale)?;
-                encoder.check_unit(part).map_err(|_| ContentError::Stale)?;
-            }
-        }
-    }
-    cut(bytes, first, start, end).ok_or(ContentError::Stale)
+    read_proven(&file, &outboard, &version.hash, version.size, start, end)
 }

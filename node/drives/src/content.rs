@@ -6,10 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use p2p_identity::ContentId;
 
 use crate::DriveError;
-use crate::blob::{ReadAt, hash_bytes, hash_file_into, outboard_len};
+use crate::blob::{
+    Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, ReadAt, SizeProof, Step, hash_bytes, hash_file_into,
+    outboard_len,
+};
 use crate::entry::{Entry, Kind};
 use crate::folder::{Folder, Found};
 use crate::nodes::NodeStore;
@@ -188,6 +192,43 @@ pub(crate) fn open_unchanged(folder: &Folder, path: &str, size: u64) -> Result<F
         return Err(ContentError::Stale);
     }
     Ok(file)
+}
+
+/// Bytes `start..end` of a blob of `size` bytes, checked against its hash by way of its outboard. Blocks.
+pub(crate) fn read_proven(
+    data: &impl ReadAt,
+    outboard: &impl ReadAt,
+    hash: &ContentId,
+    size: u64,
+    start: u64,
+    end: u64,
+) -> Result<Bytes, ContentError> {
+    let mut encoder = Encoder::new(hash, size, &GroupRanges::from_bytes_range(start..end), Grain::FINE, SizeProof::No);
+    let first = start / GROUP_BYTES * GROUP_BYTES;
+    let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
+    while let Some(step) = encoder.step() {
+        match step {
+            Step::Parent(parent) => {
+                let mut pair = [0; PARENT_BYTES as usize];
+                outboard.read_exact_at(&mut pair, parent.outboard_offset).map_err(|_| ContentError::Stale)?;
+                encoder.check_parent(&pair).map_err(|_| ContentError::Stale)?;
+            }
+            Step::Unit(unit) => {
+                let from = bytes.len();
+                bytes.resize(from + unit.len, 0);
+                let part = bytes.get_mut(from..).unwrap_or_default();
+                data.read_exact_at(part, unit.start_byte).map_err(|_| ContentError::Stale)?;
+                encoder.check_unit(part).map_err(|_| ContentError::Stale)?;
+            }
+        }
+    }
+    cut(&bytes.into(), first, start, end).ok_or(ContentError::Stale)
+}
+
+/// Bytes `start..end` of `bytes`, which begin at `first`.
+pub(crate) fn cut(bytes: &Bytes, first: u64, start: u64, end: u64) -> Option<Bytes> {
+    let (from, to) = (start.checked_sub(first)? as usize, end.checked_sub(first)? as usize);
+    (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
 }
 
 /// Outboards of files above [`WHOLE_FILE_BYTES`].

@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::DriveError;
+use crate::ahead::AheadFiles;
 use crate::browse::MAX_LARGE_PIECES;
+use crate::browsed::{BrowseCache, BrowseCounters, BrowseQuota, BrowseUsage};
 use crate::content::Outboards;
 use crate::folder::Folder;
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
@@ -27,6 +29,7 @@ use crate::signed::{Ext, Signed};
 use crate::sources::{accepted_topics, announced_days, today};
 use crate::store::{Cache, CacheOpened, Ledger, Packs};
 use crate::topic::ReadKey;
+use crate::traffic::{Flow, Traffic};
 use crate::viewer::Viewers;
 
 /// How often the set of announced topics is looked at; the day turns within this.
@@ -46,6 +49,8 @@ pub struct DrivesConfig {
     pub cache: Arc<dyn Cache>,
     /// How the cache was found.
     pub cache_opened: CacheOpened,
+    /// How much of drives that are only looked at is kept on disk.
+    pub browse_quota: BrowseQuota,
     /// Keys of drives.
     pub keystore: Arc<Mutex<Keystore>>,
     /// Opens streams.
@@ -61,6 +66,11 @@ pub(crate) struct Shared {
     pub(crate) nodes: Arc<NodeStore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) outboards: Arc<Outboards>,
+    /// What was read of drives that are only looked at.
+    pub(crate) browsed: BrowseCache,
+    pub(crate) ahead: Arc<AheadFiles>,
+    pub(crate) traffic: Arc<Traffic>,
+    directory: PathBuf,
     pub(crate) partial_directory: PathBuf,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
@@ -89,6 +99,8 @@ pub struct DriveStatus {
     pub role: Role,
     /// The owner's counter; 0 before the first version.
     pub version: u64,
+    /// Hash of that version's head.
+    pub head: Option<ContentId>,
     /// Files in that version.
     pub files: u64,
     /// Their bytes.
@@ -140,7 +152,8 @@ impl Drives {
     /// # Errors
     /// The ledger or the packs cannot be read.
     pub fn open(config: DrivesConfig) -> Result<(Self, Vec<String>), DriveError> {
-        let DrivesConfig { me, directory, ledger, cache, cache_opened, keystore, dialer, providers } = config;
+        let DrivesConfig { me, directory, ledger, cache, cache_opened, browse_quota, keystore, dialer, providers } =
+            config;
         std::fs::create_dir_all(&directory).map_err(DriveError::io(format!("make {}", directory.display())))?;
         check_version(&directory)?;
         let (packs, recovery) = Packs::open(&directory.join("packs"))?;
@@ -160,12 +173,17 @@ impl Drives {
         getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
         let (events, _) = tokio::sync::broadcast::channel(256);
         let loopback = Arc::new(Loopback::new(me, dialer));
+        let browsed = BrowseCache::open(&directory.join("browsed"), cache.clone(), browse_quota)?;
         let shared = Arc::new(Shared {
             me,
             registry,
             nodes,
             cache,
             outboards: Arc::new(Outboards::new(directory.join("outboards"))),
+            browsed,
+            ahead: Arc::default(),
+            traffic: Arc::default(),
+            directory: directory.clone(),
             partial_directory: directory.join("partial"),
             dialer: loopback.clone(),
             providers,
@@ -200,6 +218,44 @@ impl Drives {
     /// Counters of the serving side.
     pub fn counters(&self) -> &ServeCounters {
         &self.server.counters
+    }
+
+    /// Counters of the cache of browsed drives.
+    pub fn browse_counters(&self) -> &BrowseCounters {
+        &self.shared.browsed.counters
+    }
+
+    /// What is kept of drives that are only looked at. Blocks.
+    pub fn browse_usage(&self) -> BrowseUsage {
+        self.shared.browsed.usage()
+    }
+
+    /// What has travelled since the start, by peer and drive.
+    pub fn traffic(&self) -> Vec<Flow> {
+        self.shared.traffic.flows()
+    }
+
+    /// Bytes of index nodes, proofs and unfinished transfers of drives in folders. Looks at every file: blocks.
+    pub fn index_bytes(&self) -> u64 {
+        let of = |name| crate::browsed::bytes_under(&self.shared.directory.join(name));
+        of("packs") + of("outboards") + of("partial")
+    }
+
+    /// Frees what is kept of drives that are only looked at: of one, or of all. Returns how many drives and bytes that
+    /// were. Reading goes on from peers. Cancel safe.
+    pub async fn free_browsed(&self, which: Option<DriveId>) -> (u64, u64) {
+        let freed = self.shared.browsed.free(which).await;
+        // What is in memory would never be fetched, and so never be kept again.
+        self.shared.nodes.forget_browsed();
+        for viewer in lock(&self.shared.viewers).values() {
+            viewer.forget_along();
+        }
+        freed
+    }
+
+    /// Waits until everything that was read so far is on disk, or was given up.
+    pub async fn settle_browsed(&self) {
+        self.shared.browsed.settle().await;
     }
 
     /// Serves a stream that a peer opened, to its end.
@@ -466,6 +522,7 @@ impl Drives {
             folder: state.row.folder_path(),
             role: state.row.role,
             version,
+            head: state.head.as_ref().map(Signed::hash),
             files: state.row.files,
             bytes,
             peers: self.server.peers_of(&drive.id),

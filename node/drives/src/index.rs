@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use p2p_identity::ContentId;
+use p2p_identity::{ContentId, DriveId};
 
 use crate::DriveError;
 use crate::engine::Shared;
@@ -17,8 +17,8 @@ use crate::wire::MAX_NODES_PER_REQUEST;
 pub(crate) enum Keep {
     /// On disk: the drive is held here.
     OnDisk,
-    /// In memory for a while: it is only looked at.
-    ForAWhile,
+    /// In memory for a while, and in the cache of browsed drives: it is only looked at.
+    Browsed(DriveId),
 }
 
 /// Fetches what is missing of the tree under `root`. Starts over cheaply: what is here is not fetched again.
@@ -77,7 +77,11 @@ pub(crate) async fn fetch_node(
 /// Keeps nodes whose hashes were checked.
 pub(crate) async fn store(shared: &Arc<Shared>, nodes: Vec<(NodeId, Bytes)>, keep: Keep) -> Result<(), FetchError> {
     match keep {
-        Keep::ForAWhile => nodes.into_iter().for_each(|(id, bytes)| shared.nodes.browse(id, bytes)),
+        Keep::Browsed(drive) => {
+            let items = nodes.iter().map(|(id, bytes)| (ContentId::from(*id.as_bytes()), bytes.clone()));
+            shared.browsed.keep_small(&drive, items.collect());
+            nodes.into_iter().for_each(|(id, bytes)| shared.nodes.browse(id, bytes));
+        }
         Keep::OnDisk => {
             let shared = shared.clone();
             tokio::task::spawn_blocking(move || shared.nodes.keep(&nodes)).await.map_err(DriveError::from)??;

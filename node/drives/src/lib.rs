@@ -2,8 +2,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod ahead;
 mod blob;
 mod browse;
+mod browsed;
 mod content;
 mod engine;
 mod entry;
@@ -29,6 +31,7 @@ mod signed;
 mod sources;
 mod store;
 mod topic;
+mod traffic;
 mod tree;
 mod viewer;
 mod writers;
@@ -40,6 +43,7 @@ pub use blob::{
     valid_groups,
 };
 pub use browse::{Content, Listing};
+pub use browsed::{BrowseCounters, BrowseQuota, BrowseQuotaError, BrowseState, BrowseUsage};
 pub use engine::{DriveEvent, DriveStatus, Drives, DrivesConfig, Following};
 pub use entry::{Dot, Entry, EntryError, Inline, Kind, MAX_INLINE_BYTES, MAX_VERSIONS, MODE_MASK, Version};
 pub use error::DriveError;
@@ -59,6 +63,7 @@ pub use store::{
     MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
 };
 pub use topic::{Proof, ReadKey, Session, Side, Topic, day_of};
+pub use traffic::Flow;
 pub use tree::{
     BuildError, BuiltNode, Change, Child, Diff, Expected, Listed, MAX_LEVELS, MAX_NODE_BYTES, Node, NodeError, NodeId,
     NodeSource, Range, Root, Sum, Tree, TreeBuilder, UpdateError, WalkError, update,

@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2p_identity::ContentId;
+use p2p_identity::{ContentId, DriveId};
 
 use crate::DriveError;
+use crate::browsed::BrowseCache;
 use crate::store::{Batch, Cache, CacheTable, MAX_BATCH_OPERATIONS, PackLocation, Packs};
 use crate::tree::{NodeId, NodeSource};
 
@@ -70,6 +71,11 @@ impl NodeStore {
     /// Keeps a node in memory for a while.
     pub(crate) fn browse(&self, id: NodeId, bytes: Bytes) {
         lock(&self.browsed).insert(id, bytes, MAX_BROWSED_BYTES);
+    }
+
+    /// Forgets what is in memory of drives that are only looked at, so that it is fetched, and kept on disk, again.
+    pub(crate) fn forget_browsed(&self) {
+        *lock(&self.browsed) = Recent::default();
     }
 
     /// Keeps a node that is only in memory; one that is on disk already costs a look.
@@ -144,6 +150,27 @@ impl NodeSource for NodeStore {
             Err(crate::store::PackError::Missing(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// The nodes of a drive: those of this store, then, for a drive that is only looked at, those that are kept on disk.
+pub(crate) struct Layered<'a> {
+    pub(crate) nodes: &'a NodeStore,
+    pub(crate) browsed: Option<(&'a BrowseCache, DriveId)>,
+}
+
+impl NodeSource for Layered<'_> {
+    type Error = DriveError;
+
+    fn node(&self, id: &NodeId) -> Result<Option<Bytes>, DriveError> {
+        if let Some(bytes) = self.nodes.node(id)? {
+            return Ok(Some(bytes));
+        }
+        let found = self.browsed.and_then(|(browsed, drive)| browsed.node(&drive, id));
+        if let Some(bytes) = &found {
+            self.nodes.browse(*id, bytes.clone());
+        }
+        Ok(found)
     }
 }
 

@@ -162,7 +162,10 @@ impl Server {
         let session = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).get(&frame.session).copied();
         let drive = session.filter(|(owner, _)| *owner == peer).and_then(|(_, id)| self.shared.served(&id));
         match drive {
-            Some(drive) => self.answer(peer, stream, &drive, frame.request).await?,
+            Some(drive) => {
+                self.shared.traffic.meter(peer, drive.id).watch(stream);
+                self.answer(peer, stream, &drive, frame.request).await?;
+            }
             None => send(stream, &Status::Refused).await?,
         }
         timed(WRITE_IDLE, stream.shutdown()).await??;
@@ -203,6 +206,7 @@ impl Server {
         drop(unproven);
         self.shared.dialer.on_proven(peer);
         let number = self.open_session(peer, drive.id);
+        self.shared.traffic.meter(peer, drive.id).watch(stream);
         let result = self.run_session(peer, stream, &drive, number, prove).await;
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         result

@@ -17,6 +17,7 @@ use crate::head::HeadEnvelope;
 use crate::registry::{Drive, Role};
 use crate::session::{Announced, FetchError, Opened, Session};
 use crate::topic::{Topic, day_of};
+use crate::traffic::MeteredDialer;
 
 /// Most peers used for one drive at a time (specs/drives.md, 19).
 const MAX_ACTIVE: usize = 8;
@@ -236,7 +237,8 @@ impl Search {
 
     async fn attempt(&self, peer: PeerId) -> Result<Opened, FetchError> {
         let topic = self.drive.read_key.topic(today().0);
-        let (dialer, key) = (self.shared.dialer.clone(), &self.drive.read_key);
+        let dialer = MeteredDialer::new(&self.shared.dialer, &self.shared.traffic, self.drive.id);
+        let (dialer, key) = (Arc::new(dialer), &self.drive.read_key);
         let announced = self.announced.clone();
         Session::open(dialer, self.shared.me, peer, key, topic, &self.wanted, announced).await
     }

@@ -26,6 +26,8 @@ const TICK: Duration = Duration::from_secs(1);
 const LACKING: Duration = Duration::from_secs(5);
 /// How long a busy peer is left alone.
 const BUSY: Duration = Duration::from_millis(200);
+/// How long peers are waited for before a version that was seen earlier is good enough.
+const PEERS_FIRST: Duration = Duration::from_secs(3);
 /// Most bytes of content of one drive that came along unasked.
 const MAX_ALONG_BYTES: usize = 4 * 1024 * 1024;
 
@@ -69,6 +71,7 @@ impl Viewer {
         let mut viewers = lock(&shared.viewers);
         if let Some(viewer) = viewers.get(&drive.id) {
             viewer.touch();
+            shared.browsed.touch(&drive.id);
             viewer.sources.add_hints(hints);
             return viewer.clone();
         }
@@ -85,15 +88,32 @@ impl Viewer {
         });
         viewers.insert(drive.id, viewer.clone());
         drop(viewers);
+        shared.browsed.touch(&drive.id);
         tokio::spawn(viewer.clone().tend(Arc::downgrade(shared), opened));
         viewer
     }
 
-    /// The newest version that any peer has shown.
+    /// The newest version that any peer has shown; where none does soon, the one that was seen last and is kept here.
     ///
     /// # Errors
-    /// Nobody has shown one in time.
-    pub(crate) async fn head(&self, patience: Duration) -> Result<HeadEnvelope, DriveError> {
+    /// Nobody has shown one in time, and none is kept.
+    pub(crate) async fn head(&self, shared: &Arc<Shared>, patience: Duration) -> Result<HeadEnvelope, DriveError> {
+        let soon = patience.min(PEERS_FIRST);
+        if let Ok(head) = self.head_of_peers(soon).await {
+            // What was kept may have been freed in the meantime.
+            if !shared.browsed.has_head(&self.drive.id) {
+                shared.browsed.keep_head(&head);
+            }
+            return Ok(head);
+        }
+        let (of, drive) = (shared.clone(), self.drive.id);
+        if let Some(kept) = tokio::task::spawn_blocking(move || of.browsed.head(&drive)).await? {
+            self.on_head(shared, kept);
+        }
+        self.head_of_peers(patience.saturating_sub(soon)).await
+    }
+
+    async fn head_of_peers(&self, patience: Duration) -> Result<HeadEnvelope, DriveError> {
         self.touch();
         let deadline = Instant::now() + patience;
         let mut changes = self.changes.subscribe();
@@ -106,6 +126,11 @@ impl Viewer {
                 return Err(DriveError::NoPeers(self.sources.report()));
             }
         }
+    }
+
+    /// Forgets content that came along, so that it is fetched, and kept on disk, again.
+    pub(crate) fn forget_along(&self) {
+        *lock(&self.along) = Along::default();
     }
 
     /// Content that came along, if it did.
@@ -214,7 +239,7 @@ impl Viewer {
     }
 
     fn on_opened(&self, shared: &Shared, opened: Opened) {
-        let Opened { session, heads, blobs, .. } = opened;
+        let Opened { session, heads, nodes, blobs } = opened;
         let head = newest_of(&self.drive, heads);
         // It may be behind what others have shown; one that shows nothing at all is of no use.
         if head.is_none() && lock(&self.head).is_none() {
@@ -222,8 +247,11 @@ impl Viewer {
         }
         // The version last: whoever waits for it finds here what came with it.
         for (hash, bytes) in blobs {
+            shared.browsed.keep_blob(&self.drive.id, hash, bytes.clone());
             lock(&self.along).insert(hash, bytes);
         }
+        let nodes = nodes.into_iter().map(|(id, bytes)| (ContentId::from(*id.as_bytes()), bytes));
+        shared.browsed.keep_small(&self.drive.id, nodes.collect());
         lock(&self.sessions).push(session);
         if let Some(head) = head {
             self.on_head(shared, head);
@@ -240,6 +268,7 @@ impl Viewer {
             }
             *newest = Some(head.clone());
         }
+        shared.browsed.keep_head(&head);
         let mut row = self.drive.state().row;
         row.files = head.body().files;
         row.active = true;

@@ -69,12 +69,10 @@ impl Answers {
     fn begin(&self, call: CallHash) -> Result<Result<Answer, Running>, ApiError> {
         let mut known = self.lock();
         self.read_once(&mut known)?;
-        if let Some(time) = known.times.get(&call) {
-            if since(*time) < REMEMBER {
-                let row = self.ledger.get(TABLE, &row_key(*time, &call)).map_err(|error| failed(&error))?;
-                if let Some(answer) = row.as_deref().and_then(Answer::decode) {
-                    return Ok(Ok(answer));
-                }
+        if let Some(time) = known.times.get(&call).filter(|time| since(**time) < REMEMBER) {
+            let row = self.ledger.get(TABLE, &row_key(*time, &call)).map_err(|error| failed(&error))?;
+            if let Some(answer) = row.as_deref().and_then(Answer::decode) {
+                return Ok(Ok(answer));
             }
         }
         if !known.running.insert(call) {

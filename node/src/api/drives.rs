@@ -33,6 +33,24 @@ pub(super) async fn open(State(server): State<Server>, caller: Caller, JsonBody(
     json(&server.node.drives().open(open).await?)
 }
 
+pub(super) async fn usage(State(server): State<Server>) -> Answer {
+    json(&server.node.drives().usage().await?)
+}
+
+#[derive(Deserialize)]
+struct FreeParameters {
+    drive: Option<String>,
+}
+
+pub(super) async fn free(State(server): State<Server>, uri: Uri) -> Answer {
+    let FreeParameters { drive } = query(&uri)?;
+    json(&server.node.drives().free(drive.map(|drive| id(&drive)).transpose()?).await?)
+}
+
+pub(super) async fn traffic(State(server): State<Server>) -> Answer {
+    json(&server.node.drives().traffic().await?)
+}
+
 pub(super) async fn get(State(server): State<Server>, At(drive): At<String>) -> Answer {
     json(&server.node.drives().get(id(&drive)?).await?)
 }

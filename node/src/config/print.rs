@@ -18,6 +18,12 @@ pub(super) fn commented(config: &Config) -> String {
         "Memory in MiB for the store of what can be fetched or computed again. More makes large drives faster.",
     );
     page.value(
+        "browse_cache",
+        &config.browse_cache,
+        "How much of drives that are only looked at is kept on disk: auto (10 GB, or 5 % of the free disk if that is \
+         less), off, or a size like 500 MB or 2 GiB. The drive not looked at for longest makes room.",
+    );
+    page.value(
         "gateway",
         &config.gateway,
         "Where the web gateway listens: a loopback address and port, localhost:PORT for both families, or off. The port \

@@ -51,7 +51,9 @@ fn an_error_names_file_line_and_what_to_do() {
 
 #[test]
 fn values_out_of_range_are_refused() {
-    for text in ["network = \"\"", "network = \"Main\"", "network = \"a/b\"", "cache_mib = 0"] {
+    for text in
+        ["network = \"\"", "network = \"Main\"", "network = \"a/b\"", "cache_mib = 0", "browse_cache = \"much\""]
+    {
         assert!(matches!(parse(text), Err(ConfigError::Value { .. })), "{text}");
     }
     assert!(parse(&format!("network = \"{}\"", "x".repeat(33))).is_err());

@@ -15,6 +15,7 @@ pub(super) fn drive_info(status: DriveStatus) -> DriveInfo {
             Role::Reader => DriveRole::Reader,
         },
         version: status.version,
+        head: status.head,
         files: status.files,
         bytes: status.bytes,
         peers: status.peers as u32,

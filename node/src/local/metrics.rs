@@ -51,6 +51,11 @@ pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> 
         counters.refused_streams.load(Relaxed),
     );
     let mut by_reason = BTreeMap::<&str, Family<Vec<(String, String)>, Counter>>::new();
+    let browsed = drives.browse_counters();
+    counter("browse_hits", "Reads of browsed drives answered from the disk", browsed.hits.load(Relaxed));
+    counter("browse_damaged", "Damaged blocks of browsed drives dropped", browsed.damaged.load(Relaxed));
+    counter("browse_not_kept", "Items of browsed drives for which there was no room", browsed.not_kept.load(Relaxed));
+    counter("browse_evicted", "Browsed drives that made room for others", browsed.evicted.load(Relaxed));
     for (name, value) in &snapshot.counters {
         match name.split_once("{reason=\"") {
             Some((name, reason)) => {

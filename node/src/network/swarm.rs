@@ -94,7 +94,7 @@ pub(crate) async fn spawn(
     let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
     let protocols = [(protocol.clone(), ACCEPT_QUEUE)];
     let Parts { behaviour: transport, control: streams, mut incoming, relays } =
-        p2p_transport::Behaviour::new(&keypair, &config.transport, &config.network, protocols);
+        Parts::new(&keypair, &config.transport, &config.network, protocols);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
     let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
     let guard = DialGuard::default();

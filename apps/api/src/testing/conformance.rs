@@ -37,6 +37,7 @@ pub async fn run(node: Node, scratch: &Path) {
     exchange::signatures(&node).await;
     drives::create(&node, &scratch.join("create")).await;
     drives::list_and_get(&node, &scratch.join("list")).await;
+    drives::storage(&node, &scratch.join("storage")).await;
     drives::open(&node, &scratch.join("open")).await;
     drives::import(&node, &scratch.join("import")).await;
     drives::import_fails_whole(&node, &scratch.join("fails")).await;

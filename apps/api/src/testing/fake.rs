@@ -22,10 +22,11 @@ use self::contents::Contents;
 use self::exchange::Exchange;
 use self::journal::Journal;
 use crate::{
-    ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, DriveRole, ErrorKind,
-    EventQuery, EventStream, Follow, Import, ImportEvent, NamesContract, NewDrive, Node, NodeInfo, Open, PathKind,
-    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign,
-    Signature, SignedValue, StoredValue, Stream, TopicMessage, TransferEvent, TreeEntry, TreeQuery,
+    ApiError, AppStream, BrowsedState, BrowsedUsage, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo,
+    DriveRole, DriveUsage, ErrorKind, EventQuery, EventStream, Follow, Freed, Import, ImportEvent, NamesContract,
+    NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue,
+    Reachability, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream,
+    TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// A node for tests of apps. Clones are the same node.
@@ -158,6 +159,7 @@ impl State {
             path: Some(drive.path.clone()),
             role: DriveRole::Owner,
             version: drive.version,
+            head: (drive.version > 0).then(|| ContentId::of(format!("{id} {}", drive.version).as_bytes())),
             files: drive.contents.files(),
             bytes: drive.contents.bytes(),
             peers: u32::try_from(self.peers.len()).unwrap_or(u32::MAX),
@@ -330,6 +332,29 @@ impl Contract for FakeNode {
         let removed = self.state().drives.remove(&drive).ok_or_else(|| unknown(drive))?;
         self.inner.journal.write("drives", "drive.removed", json!({ "drive": drive }));
         Ok(Removed { drive, path: Some(removed.path) })
+    }
+
+    async fn usage(&self) -> Result<StorageUsage> {
+        let drives = self.drives().await?.into_iter().map(|info| DriveUsage {
+            drive: info.drive,
+            title: info.title,
+            role: info.role,
+            path: info.path,
+            files: info.files,
+            bytes: info.bytes,
+            cached_bytes: 0,
+            looked_at: None,
+        });
+        let browsed = BrowsedUsage { quota_bytes: 0, used_bytes: 0, state: BrowsedState::Off };
+        Ok(StorageUsage { drives: drives.collect(), browsed, index_bytes: 0, free_bytes: 0 })
+    }
+
+    async fn free(&self, _drive: Option<DriveId>) -> Result<Freed> {
+        Ok(Freed { drives: 0, bytes: 0 })
+    }
+
+    async fn traffic(&self) -> Result<Traffic> {
+        Ok(Traffic::default())
     }
 
     async fn import(&self, drive: DriveId, _how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {

@@ -59,18 +59,20 @@ pub enum GatewaySetting {
     Off,
     /// At an address.
     At(SocketAddr),
+    /// At this port of this computer, for both families of addresses.
+    Localhost(u16),
 }
 
 impl FromStr for GatewaySetting {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self::Off),
-            address => {
-                address.parse().map(Self::At).map_err(|_| "neither an address like 127.0.0.1:8642 nor off".to_owned())
-            }
+        if text == "off" {
+            return Ok(Self::Off);
         }
+        let port = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        let known = port.map(Self::Localhost).or_else(|| text.parse().ok().map(Self::At));
+        known.ok_or_else(|| "neither localhost:PORT nor an address like 127.0.0.1:8642 nor off".to_owned())
     }
 }
 
@@ -167,9 +169,11 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for line in ["--gateway nowhere", "--relay=all", "--listen 1.2.3.4:5"] {
+        for line in ["--gateway nowhere", "--gateway localhost:99999", "--relay=all", "--listen 1.2.3.4:5"] {
             assert!(parse(&format!("p2pnode start --home /h {line}")).is_err(), "{line}");
         }
+        let both = parse("p2pnode start --home /h --gateway localhost:8643").unwrap().gateway;
+        assert_eq!(both, Some(GatewaySetting::Localhost(8643)));
         let at = parse("p2pnode start --home /h --gateway 127.0.0.1:8642").unwrap().gateway;
         assert_eq!(at, Some(GatewaySetting::At("127.0.0.1:8642".parse().unwrap())));
     }

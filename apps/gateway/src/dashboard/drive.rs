@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures::StreamExt;
 use maud::{Markup, html};
 use p2p_api::wire::encode_component;
-use p2p_api::{ApiError, DriveId, DriveInfo, DriveRole, EntryKind, ErrorKind, Result, TreeEntry, TreeQuery};
+use p2p_api::{ApiError, DriveId, DriveInfo, DriveRole, EntryKind, ErrorKind, Open, Result, TreeEntry, TreeQuery};
 use serde::Deserialize;
 
 use super::fields::{self, Fields};
@@ -54,7 +54,14 @@ pub(crate) async fn remove(State(desk): State<Desk>, Path(drive): Path<String>, 
 
 async fn find(desk: &Desk, drive: &str) -> Result<DriveInfo> {
     let id: DriveId = drive.parse().map_err(|error| ApiError::not_found(format!("{error}")))?;
-    desk.node.drives().get(id).await
+    match desk.node.drives().get(id).await {
+        // One that was looked at before the last start is found again, or what is kept of it.
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            let open = Open { link: id.to_string(), timeout: Some(LIST_TIME) };
+            desk.node.drives().open(open).await
+        }
+        found => found,
+    }
 }
 
 async fn show(desk: &Desk, session: &Session, info: &DriveInfo, path: &str, failure: Option<&ApiError>) -> Response {
@@ -67,7 +74,7 @@ async fn show(desk: &Desk, session: &Session, info: &DriveInfo, path: &str, fail
         p.actions {
             a.button href=(desk.urls.site(info.drive, "")) target="_blank" rel="noopener" { "Open site" }
         }
-        dl.facts #facts data-live { (facts(info)) }
+        dl.facts #facts data-live { (facts(info)) (traffic(desk, info)) }
         section #files aria-labelledby="files-title" data-live {
             h2 #files-title { "Files" }
             (crumbs(info, &title, path))
@@ -93,6 +100,16 @@ fn facts(info: &DriveInfo) -> Markup {
         }
         dt { "Here" } dd { (if info.complete { "all of it" } else { "a part of it" }) }
         dt { "Peers" } dd { (human::count(info.peers.into(), "peer", "peers")) " connected for it" }
+    }
+}
+
+fn traffic(desk: &Desk, info: &DriveInfo) -> Markup {
+    let rate = desk.rates.of_drive(&info.drive);
+    html! {
+        dt { "Traffic" } dd {
+            @if rate.now.is_some() { (parts::rate(rate)) " · " }
+            span.inline { (parts::total(rate)) } " since the node started"
+        }
     }
 }
 

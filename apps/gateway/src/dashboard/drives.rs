@@ -72,11 +72,13 @@ async fn show(desk: &Desk, session: &Session, typed: &Typed<'_>, failure: Option
             section.panel aria-labelledby="share" {
                 h2 #share { "Share a folder" }
                 p.note { "Whoever has its link can read it. The files stay where they are." }
-                form method="post" action="/drives/share" {
+                form #share-form method="post" action="/drives/share" {
                     (fields::token(session))
                     label for="share-path" { "Folder on this computer" }
                     input #share-path name="path" value=(typed.share_path) required autocomplete="off"
-                        spellcheck="false" placeholder="/home/ada/website";
+                        spellcheck="false" placeholder="/home/ada/website" data-drop="share-form"
+                        aria-describedby="share-drop";
+                    p.note.drop #share-drop hidden role="status" { "Or drop its path, or its file:// address, anywhere here." }
                     label for="share-title" { "Name " span.note { "(optional)" } }
                     input #share-title name="title" value=(typed.share_title) maxlength="255" autocomplete="off";
                     button type="submit" { "Share" }
@@ -121,6 +123,8 @@ fn list(desk: &Desk, drives: &[DriveInfo]) -> Markup {
                 }
                 @if drive.peers > 0 { " · " (human::count(drive.peers.into(), "peer", "peers")) }
             }
+            @let rate = desk.rates.of_drive(&drive.drive);
+            @if rate.now.is_some() { p.note { (parts::rate(rate)) } }
             @if let Some(path) = &drive.path { p.note.clip title=(path.display()) { (path.display()) } }
             p.actions {
                 a href={ (desk.urls.site(drive.drive, "")) } target="_blank" rel="noopener" { "Open site" }

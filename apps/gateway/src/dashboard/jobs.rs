@@ -106,7 +106,17 @@ fn words(files: u64, bytes: u64, skipped: &[Skipped]) -> String {
 }
 
 fn folder(text: &str) -> Result<PathBuf> {
-    let path = PathBuf::from(text.trim());
+    let text = text.trim();
+    // What file managers copy and drop.
+    let decoded = text.strip_prefix("file://").map(|address| {
+        let path = address.strip_prefix("localhost").unwrap_or(address);
+        percent_encoding::percent_decode_str(path).decode_utf8().map(std::borrow::Cow::into_owned)
+    });
+    let path = match decoded {
+        None => PathBuf::from(text),
+        Some(Ok(path)) => PathBuf::from(path),
+        Some(Err(_)) => return Err(ApiError::invalid("the folder's address is no UTF-8")),
+    };
     if path.is_absolute() {
         return Ok(path);
     }
@@ -125,5 +135,24 @@ async fn problem(mut body: p2p_api::AppBody) -> ApiError {
     match serde_json::from_slice::<Problem>(&bytes) {
         Ok(problem) => problem.into(),
         Err(_) => ApiError::internal("sharing failed, and did not say why"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_full_paths_or_file_addresses() {
+        for (text, path) in [
+            (" /a b ", "/a b"),
+            ("file:///home/ada/my%20site", "/home/ada/my site"),
+            ("file://localhost/x%C3%BC", "/xü"),
+        ] {
+            assert_eq!(folder(text).unwrap(), PathBuf::from(path), "{text}");
+        }
+        for text in ["", "site", "file://", "file://other/x", "file:///%ff", "https://example.org/"] {
+            assert!(folder(text).is_err(), "{text}");
+        }
     }
 }

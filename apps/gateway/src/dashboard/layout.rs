@@ -13,15 +13,19 @@ use crate::human;
 pub(crate) enum Section {
     Overview,
     Drives,
+    Names,
     Peers,
     Storage,
+    Doctor,
 }
 
-const MENU: [(Section, &str, &str); 4] = [
+const MENU: [(Section, &str, &str); 6] = [
     (Section::Overview, "/", "Overview"),
     (Section::Drives, "/drives", "Drives"),
+    (Section::Names, "/names", "Names"),
     (Section::Peers, "/peers", "Peers"),
     (Section::Storage, "/storage", "Storage"),
+    (Section::Doctor, "/doctor", "Doctor"),
 ];
 
 /// A page of the dashboard.

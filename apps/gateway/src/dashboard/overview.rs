@@ -22,6 +22,7 @@ pub(crate) async fn page(State(desk): State<Desk>, Extension(session): Extension
         h1 { "Overview" }
         div #notices data-live { (notices(&info)) }
         div #cards data-live { (cards(&info)) }
+        p.lead #words data-live { (in_words(&info)) }
         div #running data-live {
             @if !running.is_empty() {
                 h2 { "Running now" }
@@ -80,6 +81,23 @@ fn cards(info: &NodeInfo) -> Markup {
             }
         }
     }
+}
+
+/// What this node is and does, without a technical word.
+fn in_words(info: &NodeInfo) -> String {
+    let shares = match info.drives {
+        0 => "This computer shares nothing yet.".to_owned(),
+        drives => format!("This computer knows {}.", human::count(drives.into(), "drive", "drives")),
+    };
+    let reached = match (info.reachability, info.peers) {
+        (Reachability::Public, _) => "People anywhere can fetch what it shares, directly from here, while it is on.",
+        (_, 0) => "Nobody is connected at the moment, so nobody can fetch anything from it right now.",
+        (Reachability::Private, _) => "Those who are connected can fetch from it; others cannot begin a connection.",
+        (Reachability::Unknown, _) => {
+            "Those who are connected can fetch from it; whether others can reach it has not been seen yet."
+        }
+    };
+    format!("{shares} {reached} There is no server in between, and nothing is stored anywhere else by itself.")
 }
 
 fn facts(info: &NodeInfo) -> Markup {

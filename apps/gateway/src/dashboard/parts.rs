@@ -3,6 +3,9 @@
 use maud::{Markup, html};
 use p2p_api::{DriveInfo, DriveRole, PathKind};
 
+use crate::human;
+use crate::rates::Rate;
+
 /// A long text that can be copied as a whole; `name` says what it is to a screen reader.
 pub(crate) fn copyable(text: &str, name: &str) -> Markup {
     html! {
@@ -44,6 +47,27 @@ pub(crate) fn no_version(role: DriveRole) -> &'static str {
         DriveRole::Owner => "Nothing published yet",
         DriveRole::Mirror => "Not yet copied",
         DriveRole::Reader => "Not yet found",
+    }
+}
+
+/// What travels now; nothing where nothing does.
+pub(crate) fn rate(rate: Rate) -> Markup {
+    let speed = |bytes: f64| format!("{}/s", human::bytes(bytes as u64));
+    html! {
+        @if rate.now.is_some() {
+            span.rate {
+                span.flow title="received" { "↓ " span.unseen { "received " } (speed(rate.now.received)) } " "
+                span.flow title="sent" { "↑ " span.unseen { "sent " } (speed(rate.now.sent)) }
+            }
+        }
+    }
+}
+
+/// What has travelled since the node started.
+pub(crate) fn total(rate: Rate) -> Markup {
+    html! {
+        span.flow title="received since the start" { "↓ " span.unseen { "received " } (human::bytes(rate.total.received as u64)) } " "
+        span.flow title="sent since the start" { "↑ " span.unseen { "sent " } (human::bytes(rate.total.sent as u64)) }
     }
 }
 

@@ -33,7 +33,7 @@ async fn show(desk: &Desk, session: &Session, target: &str, failure: Option<&Api
     let body = html! {
         h1 { "Peers" }
         @if let Some(error) = failure { (layout::error(error)) }
-        div #peer-list data-live { (list(&peers)) }
+        div #peer-list data-live { (list(desk, &peers)) }
         section.panel aria-labelledby="dial" {
             h2 #dial { "Connect to a node" }
             p.note { "Peers find each other by themselves. This is for one that you know." }
@@ -50,7 +50,7 @@ async fn show(desk: &Desk, session: &Session, target: &str, failure: Option<&Api
     (status, layout::page(Section::Peers, "Peers", &body)).into_response()
 }
 
-fn list(peers: &[PeerInfo]) -> Markup {
+fn list(desk: &Desk, peers: &[PeerInfo]) -> Markup {
     if peers.is_empty() {
         let text = html! { "They appear here as soon as another node on this network or the Internet is found." };
         return parts::empty("Nobody is connected", &text);
@@ -59,7 +59,7 @@ fn list(peers: &[PeerInfo]) -> Markup {
         div.table tabindex="0" role="region" aria-label="Connected peers" { table.stack {
             thead { tr {
                 th scope="col" { "Peer" } th scope="col" { "Path" } th scope="col" { "Transport" }
-                th.number scope="col" { "Round trip" } th scope="col" { "Program" }
+                th.number scope="col" { "Round trip" } th.number scope="col" { "Drives" } th scope="col" { "Program" }
             } }
             tbody { @for peer in peers { tr {
                 td data-name="Peer" {
@@ -76,6 +76,11 @@ fn list(peers: &[PeerInfo]) -> Markup {
                 td.number data-name="Round trip" { @match peer.rtt_ms {
                     Some(rtt) => { (format!("{rtt:.1} ms")) }
                     None => { span.note { "not measured" } }
+                } }
+                @let rate = desk.rates.of_peer(&peer.peer);
+                td.number data-name="Drives" { span {
+                    @if rate.now.is_some() { (parts::rate(rate)) br; }
+                    span.note { (parts::total(rate)) }
                 } }
                 td data-name="Program" { (peer.agent.as_deref().unwrap_or("not told")) }
             } } }

@@ -1,6 +1,7 @@
 // What a browser sees of the gateway. Started by tests/browser.rs with a task; ends with a status other than 0 at the
 // first thing that is not as it should be.
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import path from "node:path";
 import { chromium } from "playwright-core";
@@ -42,6 +43,20 @@ await step("a site with relative links, style and picture", async () => {
   assert.equal(await page.evaluate(() => window.originAgentCluster), true);
 });
 
+await step("a font of the site is used", async () => {
+  const wide = await page.evaluate(async () => {
+    const faces = await document.fonts.load("100px Own", "A");
+    const measure = document.createElement("span");
+    measure.style = "font: 100px Own; position: absolute";
+    measure.textContent = "A";
+    document.body.append(measure);
+    const { width } = measure.getBoundingClientRect();
+    measure.remove();
+    return { faces: faces.length, width: Math.round(width) };
+  });
+  assert.deepEqual(wide, { faces: 1, width: 200 });
+});
+
 await step("a new version reloads the page that asked for it", async () => {
   console.log("publish");
   await page.waitForSelector("#new");
@@ -79,6 +94,67 @@ await step("sound plays and seeks", async () => {
     return { duration: Math.round(audio.duration), at: Math.round(audio.currentTime) };
   });
   assert.deepEqual(state, { duration: 60, at: 50 });
+});
+
+await step("a video plays and seeks", async () => {
+  // Three seconds that change from red to blue in the middle, recorded by the browser itself.
+  const recorded = await page.evaluate(async () => {
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 64;
+    const ink = canvas.getContext("2d");
+    const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm;codecs=vp8" });
+    const parts = [];
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    const stopped = new Promise((done) => (recorder.onstop = done));
+    const begun = performance.now();
+    const paint = setInterval(() => {
+      ink.fillStyle = performance.now() - begun < 1500 ? "rgb(255, 0, 0)" : "rgb(0, 0, 255)";
+      ink.fillRect(0, 0, 64, 64);
+    }, 20);
+    recorder.start();
+    await new Promise((done) => setTimeout(done, 3000));
+    recorder.stop();
+    await stopped;
+    clearInterval(paint);
+    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+    return Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  });
+  await writeFile(path.join(task.folder, "video.webm"), Buffer.from(recorded, "latin1"));
+  console.log("publish video");
+  await page.waitForFunction(async () => (await fetch("/video.webm", { method: "HEAD" })).status === 200);
+  await page.goto(`${task.site}/`);
+  const seen = await page.evaluate(async () => {
+    const video = document.createElement("video");
+    video.muted = true;
+    document.body.append(video);
+    const on = (name) => new Promise((done) => video.addEventListener(name, done, { once: true }));
+    const failed = new Promise((_, fail) => {
+      video.onerror = () => fail(new Error(`media error ${video.error.code}: ${video.error.message}`));
+    });
+    const within = (what) => Promise.race([what, failed]);
+    video.src = "/video.webm";
+    await within(on("canplay"));
+    await video.play();
+    while (video.currentTime < 0.3) await within(on("timeupdate"));
+    const played = video.currentTime;
+    video.pause();
+    const colour = () => {
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = 1;
+      const ink = canvas.getContext("2d");
+      ink.drawImage(video, 0, 0, 1, 1);
+      const [red, , blue] = ink.getImageData(0, 0, 1, 1).data;
+      return red > blue ? "red" : "blue";
+    };
+    const seek = async (time) => {
+      const done = on("seeked");
+      video.currentTime = time;
+      await within(done);
+      return colour();
+    };
+    return { played: played >= 0.3, late: await seek(2.5), early: await seek(0.5), again: await seek(2.2) };
+  });
+  assert.deepEqual(seen, { played: true, late: "blue", early: "red", again: "blue" });
 });
 
 await step("two sites share no storage and no cookies", async () => {
@@ -210,7 +286,17 @@ await step("the invitation leaves the address bar", async () => {
   await page.waitForSelector("text=Reachability");
 });
 
-const pages = { overview: "/", drives: "/drives", drive: `/drives/${task.drive}`, peers: "/peers", storage: "/storage" };
+const pages = {
+  overview: "/",
+  drives: "/drives",
+  drive: `/drives/${task.drive}`,
+  names: "/names",
+  "names-resolved": "/names?name=docs.alice",
+  "names-missing": "/names?name=nothing.alice",
+  peers: "/peers",
+  storage: "/storage",
+  doctor: "/doctor",
+};
 
 await step("every page of the dashboard", async () => {
   for (const [name, address] of Object.entries(pages)) {
@@ -238,7 +324,7 @@ await step("everything has a name for screen readers, and the keyboard gets ever
     const nameless = await page.evaluate(() => {
       const named = (element) =>
         element.getAttribute("aria-label") || element.textContent.trim() || element.labels?.length > 0;
-      return [...document.querySelectorAll("a, button, input:not([type=hidden])")]
+      return [...document.querySelectorAll("a, button, select, input:not([type=hidden])")]
         .filter((element) => !named(element))
         .map((element) => element.outerHTML);
     });
@@ -256,6 +342,52 @@ await step("a form that cannot be done says why and keeps what was typed", async
   await page.waitForSelector('[role="alert"]');
   assert.equal(await page.inputValue("#share-path"), "/nowhere/at all");
   await shoot("drives-error");
+});
+
+await step("a path that is dropped fills the field", async () => {
+  const drop = (type, text) =>
+    page.evaluate(
+      ([type, text]) => {
+        const data = new DataTransfer();
+        if (type) data.setData(type, text);
+        const target = document.getElementById("share-path");
+        target.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data }));
+        return { value: target.value, hint: document.getElementById("share-drop").textContent };
+      },
+      [type, text],
+    );
+  await page.goto(`${task.dashboard}/drives`);
+  assert.equal((await drop("text/uri-list", "# comment\r\nfile:///home/ada/my%20site\r\n")).value, "/home/ada/my site");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Share");
+  assert.equal((await drop("text/plain", " /srv/site ")).value, "/srv/site");
+  assert.match((await drop("", "")).hint, /does not say where/);
+});
+
+await step("names are made, set, resolved and removed", async () => {
+  await page.goto(`${task.dashboard}/names`);
+  await page.fill("#zone-name", "bob");
+  await page.press("#zone-name", "Enter");
+  await page.waitForSelector("#zone-list >> text=bob");
+  await page.selectOption("#set-zone", "bob");
+  await page.fill("#set-label", "www");
+  await page.fill("#set-type", "a");
+  await page.fill("#set-value", "192.0.2.9");
+  await page.press("#set-value", "Enter");
+  await page.waitForSelector("#record-list >> text=www.bob");
+  await page.fill("#resolve-name", "www.bob");
+  await page.press("#resolve-name", "Enter");
+  await page.waitForSelector(".result >> text=192.0.2.9");
+  await page.click('button[aria-label="Remove A of www.bob"]');
+  await page.waitForURL(`${task.dashboard}/names`);
+  assert.equal(await page.locator("#record-list >> text=www.bob").count(), 0);
+  await page.selectOption("#set-zone", "bob");
+  await page.fill("#set-label", "www");
+  await page.fill("#set-type", "A");
+  await page.fill("#set-value", "no address");
+  await page.press("#set-value", "Enter");
+  await page.waitForSelector('[role="alert"]');
+  assert.equal(await page.inputValue("#set-value"), "no address");
+  await shoot("names-error");
 });
 
 await step("sharing shows up by itself", async () => {
@@ -304,7 +436,14 @@ await step("without a script every page is still read", async () => {
 
 await step("an empty node", async () => {
   await page.goto(task.enter_empty);
-  for (const [name, address] of [["drives", "/drives"], ["peers", "/peers"], ["storage", "/storage"]]) {
+  for (const [name, address] of [
+    ["overview", "/"],
+    ["drives", "/drives"],
+    ["names", "/names"],
+    ["peers", "/peers"],
+    ["storage", "/storage"],
+    ["doctor", "/doctor"],
+  ]) {
     await page.goto(task.empty + address);
     await shoot(`empty-${name}`);
   }

@@ -1,5 +1,7 @@
 //! The fake node with a provider that misbehaves.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,11 +35,20 @@ pub(crate) struct Faulty {
     fake: FakeNode,
     state: Arc<Mutex<(Fault, usize)>>,
     role: Arc<Mutex<DriveRole>>,
+    is_busy: Arc<AtomicBool>,
+    /// How often it was asked what has travelled.
+    looks: Arc<AtomicU64>,
 }
 
 impl Faulty {
     pub(crate) fn new(fake: FakeNode) -> Self {
-        Self { fake, state: Arc::default(), role: Arc::new(Mutex::new(DriveRole::Owner)) }
+        Self {
+            fake,
+            state: Arc::default(),
+            role: Arc::new(Mutex::new(DriveRole::Owner)),
+            is_busy: Arc::default(),
+            looks: Arc::default(),
+        }
     }
 
     pub(crate) fn node(&self) -> Node {
@@ -46,6 +57,11 @@ impl Faulty {
 
     pub(crate) fn set(&self, fault: Fault) {
         self.state.lock().unwrap().0 = fault;
+    }
+
+    /// From now on things travel, and drives were looked at.
+    pub(crate) fn seem_busy(&self) {
+        self.is_busy.store(true, Relaxed);
     }
 
     /// What this node is to its drives.
@@ -135,6 +151,46 @@ impl Contract for Faulty {
     }
     async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
         self.fake.import(drive, how, changes).await
+    }
+    async fn usage(&self) -> Result<StorageUsage> {
+        let mut usage = self.fake.usage().await?;
+        if self.is_busy.load(Relaxed) {
+            let seen = [(4, "A film archive", 912_000_000), (5, "", 3_400_000)];
+            usage.drives.extend(seen.map(|(byte, title, cached_bytes)| DriveUsage {
+                drive: DriveId::from([byte; 32]),
+                title: title.to_owned(),
+                role: DriveRole::Reader,
+                path: None,
+                files: 0,
+                bytes: 0,
+                cached_bytes,
+                looked_at: Some(1_790_000_000),
+            }));
+            usage.browsed =
+                BrowsedUsage { quota_bytes: 10_000_000_000, used_bytes: 915_400_000, state: BrowsedState::Growing };
+            (usage.index_bytes, usage.free_bytes) = (21_000_000, 184_000_000_000);
+        }
+        Ok(usage)
+    }
+    async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
+        self.fake.free(drive).await
+    }
+    async fn traffic(&self) -> Result<Traffic> {
+        if !self.is_busy.load(Relaxed) {
+            return self.fake.traffic().await;
+        }
+        let (peers, drives) = (self.fake.peers().await?, self.fake.drives().await?);
+        let looks = self.looks.fetch_add(1, Relaxed) + 1;
+        let flows = peers.iter().zip(drives.iter().cycle()).map(|(peer, drive)| Flow {
+            peer: peer.peer,
+            drive: drive.drive,
+            sent_bytes: 40_000 * looks,
+            received_bytes: 5_000_000 * looks,
+        });
+        Ok(Traffic { flows: flows.take(2).collect() })
+    }
+    fn names(&self) -> &dyn NamesContract {
+        self.fake.names()
     }
     async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
         self.fake.tree(drive, query).await

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 mod faulty;
+pub(crate) mod font;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -50,6 +50,7 @@ fn flags(options: &StartOptions) -> Flags {
     });
     let gateway = options.gateway.as_ref().map(|gateway| match gateway {
         GatewaySetting::Off => GatewayFlag::from("off"),
+        GatewaySetting::Localhost(port) => GatewayFlag::from(format!("localhost:{port}").as_str()),
         GatewaySetting::At(address) => GatewayFlag::from(address.to_string().as_str()),
     });
     Flags {

@@ -38,6 +38,8 @@ pub enum CacheTable {
     Dht = 9,
     /// The engine's: peers remembered for the next start.
     Peer = 10,
+    /// By drive and hash: where a browsed item lies in the drive's packs; by drive: when it was last looked at.
+    Browsed = 20,
 }
 
 impl CacheTable {
@@ -46,7 +48,7 @@ impl CacheTable {
         match self {
             Self::Log | Self::Leaf | Self::Place | Self::Dht => MAX_ROW_BYTES,
             Self::Bitmap => MAX_BITMAP_BYTES,
-            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer => MAX_SMALL_VALUE_BYTES,
+            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer | Self::Browsed => MAX_SMALL_VALUE_BYTES,
         }
     }
 }

@@ -203,6 +203,15 @@ impl Packs {
         lock(&self.writer).sync()
     }
 
+    /// Begins a new pack if the newest is `damaged`: opening it would cut off what follows an item whose length is damaged.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn turn_from(&self, damaged: u32) -> Result<(), PackError> {
+        let mut writer = lock(&self.writer);
+        if writer.number == damaged { self.begin_pack(&mut writer) } else { Ok(()) }
+    }
+
     /// Numbers of all packs, ascending. The last one is still written.
     ///
     /// # Errors

@@ -56,6 +56,22 @@ pub(super) async fn list_and_get(node: &Node, path: &Path) {
     assert_eq!(error.kind, ErrorKind::NotFound);
 }
 
+pub(super) async fn storage(node: &Node, path: &Path) {
+    let drive = scene::published(node, path).await;
+    let usage = node.drives().usage().await.expect("usage");
+    let own = usage.drives.iter().find(|usage| usage.drive == drive.drive).expect("a drive in a folder is told");
+    assert_eq!((own.role, own.files, own.bytes, own.path.clone()), (drive.role, drive.files, drive.bytes, drive.path));
+    assert_eq!((own.cached_bytes, own.looked_at), (0, None), "what is in a folder is not in the cache");
+    assert!(usage.browsed.used_bytes <= usage.browsed.quota_bytes);
+    let freed = node.drives().free(Some(drive.drive)).await.expect("freed");
+    assert_eq!((freed.drives, freed.bytes), (0, 0), "a shared folder is nothing that could be freed");
+    node.drives().free(None).await.expect("freed");
+    let after = node.drives().get(drive.drive).await.expect("it is still there");
+    assert_eq!(after.files, drive.files);
+    node.drives().traffic().await.expect("traffic");
+    scene::remove(node, drive.drive).await;
+}
+
 pub(super) async fn open(node: &Node, path: &Path) {
     let drive = scene::published(node, path).await;
     for link in [drive.link.clone(), drive.drive.to_string(), format!("{}a/z", Link::to(Target::Drive(drive.drive)))] {

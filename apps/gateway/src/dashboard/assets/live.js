@@ -51,6 +51,41 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => (button.textContent = "Copy"), 1500);
 });
 
+// A browser tells where text that is dropped points to, not where a folder lies. So a path or address goes into the
+// field, and the person presses the button.
+for (const field of document.querySelectorAll("[data-drop]")) {
+  const hint = document.getElementById(field.getAttribute("aria-describedby"));
+  const zone = field.closest("section");
+  hint.hidden = false;
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
+  });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    const text = event.dataTransfer.getData("text/uri-list") || event.dataTransfer.getData("text/plain");
+    const first = text.split(/\r?\n/).find((line) => line.trim() && !line.startsWith("#"));
+    if (!first) {
+      hint.textContent = "The browser does not say where that folder lies. Paste its path instead.";
+      field.focus();
+      return;
+    }
+    field.value = first.trim().startsWith("file://") ? decodePath(first.trim()) : first.trim();
+    hint.textContent = "Taken. Press Share if this is the folder.";
+    document.getElementById(field.dataset.drop).querySelector("button").focus();
+  });
+}
+
+function decodePath(address) {
+  try {
+    return decodeURIComponent(new URL(address).pathname);
+  } catch {
+    return address;
+  }
+}
+
 prepare(document);
 if (state) {
   const events = new EventSource("/events");
