@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, identify};
 use p2p_dht::IdentifiedPeer;
 use p2p_transport::{AddressScope, PathKind, dialable_from, path_kind, scope, with_peer};
@@ -52,6 +53,7 @@ impl Actor {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
+        self.seek_direct(peer, &addresses);
         if remote.1 {
             self.on_maybe_relay(peer, &info.protocols, &remote.0);
         }
@@ -69,6 +71,25 @@ impl Actor {
         agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
         self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
         self.refresh();
+    }
+
+    /// A peer that is connected through a relay only, and names addresses of the world, may be dialled there: no hole needs
+    /// to be punched.
+    fn seek_direct(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+        let is_relayed_only = self.with_snapshot(|snapshot| {
+            let mut known = snapshot.connections.values().filter(|connection| connection.peer == peer);
+            known.all(|connection| path_kind(&connection.address) == PathKind::Relayed)
+        });
+        if !is_relayed_only {
+            return;
+        }
+        let is_direct =
+            |address: &&Multiaddr| scope(address) == AddressScope::Global && path_kind(address) == PathKind::Direct;
+        let direct: Vec<Multiaddr> = addresses.iter().filter(is_direct).cloned().collect();
+        if !direct.is_empty() {
+            let opts = DialOpts::peer_id(peer).addresses(direct).condition(PeerCondition::Always).build();
+            let _ = self.swarm.dial(opts);
+        }
     }
 
     /// Whether an address belongs to the world: global, direct, and not one of this computer's own. Two nodes on one
