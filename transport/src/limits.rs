@@ -139,6 +139,7 @@ fn groups_of(address: &Multiaddr) -> Vec<Group> {
 struct Established {
     peer: PeerId,
     inbound: bool,
+    relayed: bool,
     groups: Vec<Group>,
 }
 
@@ -219,10 +220,10 @@ impl Limits {
         }
     }
 
-    fn check_established(&self, peer: &PeerId, inbound: bool) -> Result<(), Refusal> {
+    fn check_established(&self, peer: &PeerId, inbound: bool, relayed: bool) -> Result<(), Refusal> {
         let config = &self.config;
-        // An inbound one replaces the oldest, see `make_room`.
-        if !inbound && self.of_peer(peer).count() >= config.per_peer as usize {
+        // An inbound one replaces the oldest inbound one, see `make_room`.
+        if self.of_peer(peer, relayed).count() >= config.per_peer as usize {
             return Err(Refusal::PerPeer);
         }
         let trusted = self.trusted.contains(peer);
@@ -239,16 +240,19 @@ impl Limits {
         Ok(())
     }
 
-    fn of_peer(&self, peer: &PeerId) -> impl Iterator<Item = ConnectionId> + '_ {
+    /// Relayed connections are counted apart: the direct ones that come when a hole was punched must not push out the
+    /// one on which everything runs.
+    fn of_peer(&self, peer: &PeerId, relayed: bool) -> impl Iterator<Item = (ConnectionId, bool)> + '_ {
         let peer = *peer;
-        self.established.iter().filter(move |(_, c)| c.peer == peer).map(|(id, _)| *id)
+        let of_peer = self.established.iter().filter(move |(_, c)| c.peer == peer && c.relayed == relayed);
+        of_peer.map(|(id, c)| (*id, c.inbound))
     }
 
     /// The peer's newest connection counts: after a crash its old ones look alive here until they time out, and it
-    /// must not be locked out by what it no longer has.
-    fn make_room(&mut self, peer: &PeerId) {
-        while self.of_peer(peer).count() >= self.config.per_peer as usize
-            && let Some(oldest) = self.of_peer(peer).min()
+    /// must not be locked out by what it no longer has. What this node dialled itself stays.
+    fn make_room(&mut self, peer: &PeerId, relayed: bool) {
+        while self.of_peer(peer, relayed).count() >= self.config.per_peer as usize
+            && let Some((oldest, _)) = self.of_peer(peer, relayed).filter(|(_, inbound)| *inbound).min()
         {
             self.established.remove(&oldest);
             self.replaced.push_back((*peer, oldest));
@@ -327,13 +331,14 @@ impl NetworkBehaviour for Limits {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
         self.pending_in.remove(&id);
-        self.make_room(&peer);
-        self.check_established(&peer, true).map_err(|reason| self.refusals.count(reason))?;
-        self.established.insert(id, Established { peer, inbound: true, groups: groups_of(remote) });
+        let relayed = path_kind(local) == PathKind::Relayed || path_kind(remote) == PathKind::Relayed;
+        self.make_room(&peer, relayed);
+        self.check_established(&peer, true, relayed).map_err(|reason| self.refusals.count(reason))?;
+        self.established.insert(id, Established { peer, inbound: true, relayed, groups: groups_of(remote) });
         Ok(dummy::ConnectionHandler)
     }
 
@@ -355,13 +360,14 @@ impl NetworkBehaviour for Limits {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        address: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
         self.pending_out.remove(&id);
-        self.check_established(&peer, false).map_err(|reason| self.refusals.count(reason))?;
-        self.established.insert(id, Established { peer, inbound: false, groups: Vec::new() });
+        let relayed = path_kind(address) == PathKind::Relayed;
+        self.check_established(&peer, false, relayed).map_err(|reason| self.refusals.count(reason))?;
+        self.established.insert(id, Established { peer, inbound: false, relayed, groups: Vec::new() });
         Ok(dummy::ConnectionHandler)
     }
 
@@ -438,7 +444,7 @@ mod tests {
         };
         assert!((0..5).all(|n| open(&mut limits, n)));
         assert_eq!(limits.replaced, [(peer, ConnectionId::new_unchecked(0))]);
-        assert_eq!(limits.of_peer(&peer).count(), 4);
+        assert_eq!(limits.of_peer(&peer, false).count(), 4);
         let outbound = limits.handle_established_outbound_connection(
             ConnectionId::new_unchecked(9),
             peer,
@@ -447,5 +453,9 @@ mod tests {
             PortUse::Reuse,
         );
         assert!(outbound.is_err(), "a dial of ours does not push out what is there");
+        let relayed = address("/ip4/127.0.0.1/tcp/1/p2p-circuit");
+        let id = ConnectionId::new_unchecked(10);
+        assert!(limits.handle_established_inbound_connection(id, peer, &relayed, &relayed).is_ok());
+        assert!(open(&mut limits, 11) && limits.of_peer(&peer, true).count() == 1, "a relayed one stays");
     }
 }

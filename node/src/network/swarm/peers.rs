@@ -53,7 +53,7 @@ impl Actor {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
-        self.seek_direct(peer, &addresses);
+        self.seek_direct(peer, remote.1, &addresses);
         if remote.1 {
             self.on_maybe_relay(peer, &info.protocols, &remote.0);
         }
@@ -74,8 +74,13 @@ impl Actor {
     }
 
     /// A peer that is connected through a relay only, and names addresses of the world, may be dialled there: no hole needs
-    /// to be punched.
-    fn seek_direct(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+    /// to be punched. Where both have such addresses only one of them dials.
+    fn seek_direct(&mut self, peer: PeerId, is_outbound: bool, addresses: &[Multiaddr]) {
+        let is_in_the_world =
+            self.swarm.listeners().any(|own| scope(own) == AddressScope::Global && path_kind(own) == PathKind::Direct);
+        if is_outbound && is_in_the_world {
+            return;
+        }
         let is_relayed_only = self.with_snapshot(|snapshot| {
             let mut known = snapshot.connections.values().filter(|connection| connection.peer == peer);
             known.all(|connection| path_kind(&connection.address) == PathKind::Relayed)
