@@ -8,6 +8,7 @@ mod body;
 mod drives;
 mod events;
 mod files;
+mod history;
 mod names;
 mod network;
 mod problem;

@@ -30,6 +30,9 @@ pub struct Config {
     /// Memory for the store of what can be fetched or computed again, in MiB; 8 by default. More makes large drives
     /// faster and the process larger.
     pub cache_mib: u64,
+    /// Room for copies of what shared files held in earlier versions, in MiB, where the file system has no reflinks; 2048 by
+    /// default. With 0 earlier versions can be listed, and read as far as their files did not change.
+    pub history_mib: u64,
     /// Where the web gateway listens, for the program that brings one: a loopback address and port, `localhost:PORT` for
     /// both families, or `off`. `localhost:8642` by default; the port is part of every site's origin.
     pub gateway: String,
@@ -48,6 +51,7 @@ impl Default for Config {
         Self {
             network: "main".to_owned(),
             cache_mib: 8,
+            history_mib: 2048,
             gateway: "localhost:8642".to_owned(),
             dns: "localhost:15355".to_owned(),
             transport: p2p_transport::Config::default(),

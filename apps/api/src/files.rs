@@ -77,6 +77,9 @@ pub struct CloneRequest {
     /// Whether to stay and apply new versions as they come, one `done` for each.
     #[serde(default)]
     pub follow: bool,
+    /// Which earlier version: a number, a hash, a tag, or a time; the newest without it.
+    #[serde(default)]
+    pub at: Option<String>,
     /// Seconds to look for peers without any progress.
     #[serde(default)]
     pub timeout_s: Option<f64>,

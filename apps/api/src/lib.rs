@@ -7,6 +7,7 @@ mod error;
 mod events;
 pub mod files;
 pub mod gateway;
+mod history;
 mod names;
 mod network;
 mod node;
@@ -24,6 +25,9 @@ pub use drives::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
+pub use history::{
+    DiffEntry, DiffKind, History, HistoryContract, LogQuery, MAX_LOG, NewTag, Restore, Restored, Tag, VersionInfo,
+};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
     RemoveRecords, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI, ZoneFile, ZoneInfo,
@@ -35,4 +39,4 @@ pub use network::{
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
 /// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
-pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef};
+pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef, WriterKey};

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use p2p_identity::{DriveId, PeerId};
 
+use crate::history::{History, HistoryContract, NoHistory};
 use crate::names::{Names, NamesContract, NoNames};
 use crate::{
     Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo, Open,
@@ -70,6 +71,11 @@ pub trait Contract: Send + Sync + 'static {
     /// version, until it is dropped.
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>>;
 
+    /// Earlier versions of drives; a node may keep none.
+    fn history(&self) -> &dyn HistoryContract {
+        &NoHistory
+    }
+
     /// The name system; a node may have none.
     fn names(&self) -> &dyn NamesContract {
         &NoNames
@@ -127,6 +133,11 @@ impl Node {
     /// Folders with a stable link.
     pub fn drives(&self) -> Drives {
         Drives { contract: self.contract.clone() }
+    }
+
+    /// Earlier versions of drives.
+    pub fn history(&self) -> History {
+        History { contract: self.contract.clone() }
     }
 
     /// Zones, records, resolution.

@@ -16,6 +16,7 @@ use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
+use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
     RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
@@ -46,6 +47,13 @@ use crate::{
     ShareRequest,
     TransferEvent,
     TreeEntry,
+    DiffEntry,
+    LogQuery,
+    NewTag,
+    Restore,
+    Restored,
+    Tag,
+    VersionInfo,
     ImportZoneFile,
     ImportedZoneFile,
     NameChange,
@@ -65,6 +73,7 @@ use crate::{
 )))]
 struct Components;
 
+const AT: &str = "Which version: a number, a hash, a tag, or a time; the newest without it.";
 const TEXT: &str = "text/plain";
 const BYTES: &str = "application/octet-stream";
 
@@ -79,8 +88,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
              line is `{\"error\": Problem}`. Unknown fields are to be ignored.",
         ))
         .build();
-    let operations =
-        network_operations().into_iter().chain(drive_operations()).chain(names_operations()).chain(app_operations());
+    let operations = network_operations()
+        .into_iter()
+        .chain(drive_operations())
+        .chain(history_operations())
+        .chain(names_operations())
+        .chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
         let path = operation.path.replace("{*", "{");
         let method = operation.method.clone();
@@ -155,6 +168,7 @@ fn drive_operations() -> Vec<Operation> {
             routes::FOLLOW,
             "Copies a drive into a folder. Closing the connection stops it.",
         )
+        .query("at", AT)
         .takes(json::<Follow>())
         .answers(200, lines::<TransferEvent>()),
         Operation::get(routes::DRIVE, "One drive that is known here.")
@@ -180,6 +194,7 @@ fn drive_operations() -> Vec<Operation> {
             .at("drive", drive)
             .query("prefix", "Only this path and what is below it.")
             .query("depth", "Levels below the prefix; 1 for one folder, all by default.")
+            .query("at", AT)
             .answers(200, lines::<TreeEntry>()),
         Operation::get(
             routes::FILE,
@@ -187,7 +202,41 @@ fn drive_operations() -> Vec<Operation> {
         )
         .at("drive", drive)
         .at("path", "A path in the drive.")
+        .query("at", AT)
         .answers(200, Some((BYTES, text()))),
+    ]
+}
+
+fn history_operations() -> Vec<Operation> {
+    let drive = "A drive id.";
+    vec![
+        Operation::get(routes::LOG, "Versions that are kept, newest first.")
+            .at("drive", drive)
+            .query("limit", "At most so many, up to 1,000; 100 by default.")
+            .query("before", "Only those made before this time, in milliseconds since 1970.")
+            .answers(200, list::<VersionInfo>()),
+        Operation::get(routes::DIFF, "What differs between two versions, in path order.")
+            .at("drive", drive)
+            .query("from", AT)
+            .query("to", AT)
+            .answers(200, lines::<DiffEntry>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::RESTORE,
+            "Brings files of an earlier version back into the drive's folder. Deletes nothing.",
+        )
+        .at("drive", drive)
+        .takes(json::<Restore>())
+        .answers(200, json::<Restored>()),
+        Operation::get(routes::TAGS, "Names of versions on this node.").at("drive", drive).answers(200, list::<Tag>()),
+        Operation::new(HttpMethod::Post, routes::TAGS, "Gives a version a name, which keeps it for ever.")
+            .at("drive", drive)
+            .takes(json::<NewTag>())
+            .answers(200, json::<Tag>()),
+        Operation::new(HttpMethod::Delete, routes::TAGS, "Takes a name away.")
+            .at("drive", drive)
+            .query("name", "The tag.")
+            .answers(204, None),
     ]
 }
 
@@ -418,6 +467,10 @@ mod tests {
             routes::IMPORT,
             routes::TREE,
             routes::FILE,
+            routes::LOG,
+            routes::DIFF,
+            routes::RESTORE,
+            routes::TAGS,
             routes::ZONES,
             routes::ZONE_EXPORT,
             routes::ZONE_FILE,

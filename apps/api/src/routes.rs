@@ -24,15 +24,23 @@ pub const PROVIDERS: &str = "/v1/dht/providers/{key}";
 pub const DRIVES: &str = "/v1/drives";
 /// `POST` [`crate::Open`]: find a drive and its newest version.
 pub const OPEN: &str = "/v1/drives/open";
-/// `POST` [`crate::Follow`]: copy a drive into a folder; a stream of [`crate::TransferEvent`].
+/// `POST ?at=` [`crate::Follow`]: copy a drive into a folder; a stream of [`crate::TransferEvent`].
 pub const FOLLOW: &str = "/v1/drives/follow";
 /// `GET`: [`crate::DriveInfo`]; `DELETE`: [`crate::Removed`].
 pub const DRIVE: &str = "/v1/drives/{drive}";
 /// `POST ?message=`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
 pub const IMPORT: &str = "/v1/drives/{drive}/import";
-/// `GET ?prefix=&depth=`: one [`crate::TreeEntry`] a line.
+/// `GET ?limit=&before=`: a list of [`crate::VersionInfo`], newest first.
+pub const LOG: &str = "/v1/drives/{drive}/log";
+/// `GET ?from=&to=`: one [`crate::DiffEntry`] a line.
+pub const DIFF: &str = "/v1/drives/{drive}/diff";
+/// `POST` [`crate::Restore`]: [`crate::Restored`].
+pub const RESTORE: &str = "/v1/drives/{drive}/restore";
+/// `GET`: a list of [`crate::Tag`]; `POST` [`crate::NewTag`]: [`crate::Tag`]; `DELETE ?name=`.
+pub const TAGS: &str = "/v1/drives/{drive}/tags";
+/// `GET ?prefix=&depth=&at=`: one [`crate::TreeEntry`] a line.
 pub const TREE: &str = "/v1/drives/{drive}/tree";
-/// `GET`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
+/// `GET ?at=`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
 /// of the entry in [`ENTRY_KIND`], [`ENTRY_MODE`], [`ENTRY_MTIME`] and [`ENTRY_SIZE`].
 pub const FILE: &str = "/v1/drives/{drive}/files/{*path}";
 /// `GET`: a list of [`crate::ZoneInfo`]; `POST` [`crate::NewZone`]: make or take in one.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
-use crate::commands::{api, cat, clone, completions, dht, dial, info, ls, man, name, open, ping, share, unshare};
+use crate::commands::{
+    api, cat, clone, completions, dht, dial, diff, info, log, ls, man, name, open, ping, restore, share, tag, unshare,
+};
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
 
@@ -31,6 +33,10 @@ pub(crate) enum Command {
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Info(info::Arguments),
+    Log(log::Arguments),
+    Diff(diff::Arguments),
+    Restore(restore::Arguments),
+    Tag(tag::Arguments),
     Open(open::Arguments),
     /// Lists the connected peers.
     #[command(after_help = "Example: p2p peers")]

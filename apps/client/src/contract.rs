@@ -7,9 +7,9 @@ use futures::StreamExt;
 use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
-    Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent,
-    NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result, Stream,
-    TransferEvent, TreeEntry, TreeQuery, routes,
+    Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, HistoryContract,
+    Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result,
+    Stream, TransferEvent, TreeEntry, TreeQuery, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -22,8 +22,14 @@ impl Client {
     }
 }
 
-fn of_drive(route: &str, drive: DriveId) -> String {
+pub(crate) fn of_drive(route: &str, drive: DriveId) -> String {
     route.replace("{drive}", &drive.to_string())
+}
+
+pub(crate) fn tree_path(drive: DriveId, query: &TreeQuery) -> String {
+    let prefix = encode_component(&query.prefix);
+    let depth = query.depth.map(|depth| format!("&depth={depth}")).unwrap_or_default();
+    format!("{}?prefix={prefix}{depth}", of_drive(routes::TREE, drive))
 }
 
 fn of_key(key: [u8; 32]) -> String {
@@ -110,17 +116,19 @@ impl Contract for Client {
     }
 
     async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
-        let prefix = encode_component(&query.prefix);
-        let depth = query.depth.map(|depth| format!("&depth={depth}")).unwrap_or_default();
-        Ok(self.get(&format!("{}?prefix={prefix}{depth}", of_drive(routes::TREE, drive))).await?.lines())
+        Ok(self.get(&tree_path(drive, &query)).await?.lines())
     }
 
     async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
-        self.read_file(drive, path, range).await
+        self.read_file(drive, path, range, None).await
     }
 
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
         Ok(self.post(routes::FOLLOW, &follow).await?.lines())
+    }
+
+    fn history(&self) -> &dyn HistoryContract {
+        self
     }
 
     fn names(&self) -> &dyn NamesContract {

@@ -5,6 +5,7 @@ mod client;
 mod connection;
 mod contract;
 mod file;
+mod history;
 mod names;
 mod response;
 mod upload;

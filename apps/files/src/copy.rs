@@ -18,7 +18,13 @@ pub(crate) async fn copy(node: &Node, request: CloneRequest) -> Result<Stream<Cl
         allow_external_links: request.allow_external_links,
         stay: request.follow,
     };
-    let events = node.drives().follow(follow).await?;
+    let events = match &request.at {
+        Some(_) if follow.stay => {
+            return Err(ApiError::invalid("an earlier version does not change: it cannot be followed"));
+        }
+        Some(at) => node.history().copy(follow, at).await?,
+        None => node.drives().follow(follow).await?,
+    };
     let told = events.map_ok(move |event| {
         let is_done = matches!(event, TransferEvent::Done { .. });
         let told = told(event, started);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use p2p_api::{DriveInfo, DriveRole, ErrorKind, Node, Result};
 use p2p_identity::DriveId;
@@ -17,6 +18,8 @@ use crate::watch::Watch;
 
 /// Orders that may wait for the keeper.
 const ORDERS: usize = 64;
+/// How soon a folder that is in use is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Folders looked through at a time: disks prefer it, and memory stays bounded.
 const AT_A_TIME: usize = 2;
 
@@ -138,6 +141,12 @@ async fn keep_one(node: &Node, turns: &Turns, room: &Semaphore, drive: DriveId, 
         match published.await {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NodeStopped => return,
+            // Something else is being done with the folder, and what that does is to be published as well.
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                debug!(%drive, %error, "the folder is published a little later");
+                tokio::time::sleep(TRY_AGAIN).await;
+                continue;
+            }
             Err(error) => match node.drives().get(drive).await {
                 Err(gone) if matches!(gone.kind, ErrorKind::NotFound | ErrorKind::NodeStopped) => return,
                 _ => warn!(%drive, path = %path.display(), %error, "the folder cannot be published now"),

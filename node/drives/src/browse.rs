@@ -13,11 +13,12 @@ use p2p_identity::{DriveId, Hints, Link};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::DriveError;
-use crate::blob::{Decoder, Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
-use crate::content::{ContentError, Located, WHOLE_FILE_BYTES, open_unchanged, read_whole};
+use crate::blob::{Decoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
+use crate::content::{ContentError, read_here};
 use crate::engine::{DriveStatus, Drives, Shared, drive_of};
 use crate::entry::{Entry, Kind, Version};
 use crate::head::HeadEnvelope;
+use crate::history::At;
 use crate::index::{Keep, fetch_node};
 use crate::key::PathKey;
 use crate::mirror::DEFAULT_PATIENCE;
@@ -62,12 +63,14 @@ pub struct Content {
 
 /// A drive as it is looked at: a version, and perhaps a peer for what is not here.
 #[derive(Clone)]
-struct View {
+pub(crate) struct View {
     shared: Arc<Shared>,
     drive: Arc<Drive>,
     head: HeadEnvelope,
     /// Who has what is not here; `None` for a drive that is held.
     there: Option<Arc<Viewer>>,
+    /// Whether it is an earlier version: its content may be here, there, or nowhere any more.
+    is_past: bool,
 }
 
 impl Drives {
@@ -96,6 +99,14 @@ impl Drives {
         self.view(id, Some(path)).await?.lookup(path).await
     }
 
+    /// As [`Drives::entry`], of an earlier version.
+    ///
+    /// # Errors
+    /// As there, and nobody who was asked keeps the version.
+    pub async fn entry_at(&self, id: &DriveId, path: &PathKey, at: &At) -> Result<Option<Entry>, DriveError> {
+        self.past_view(id, at).await?.lookup(path).await
+    }
+
     /// Entries in path order.
     ///
     /// # Errors
@@ -105,21 +116,20 @@ impl Drives {
         id: &DriveId,
         listing: Listing,
     ) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
-        let view = self.view(id, listing.prefix.as_ref()).await?;
-        if let Some(prefix) = &listing.prefix {
-            let entry = view.lookup(prefix).await?;
-            let entry = entry.ok_or_else(|| DriveError::NoSuchPath(prefix.to_path()))?;
-            if entry.shown().kind != Kind::Directory {
-                return Ok(stream::iter([Ok(entry)]).boxed());
-            }
-        }
-        let (tx, rx) = mpsc::channel(PAGE);
-        tokio::spawn(async move {
-            if let Err(error) = view.list(listing, &tx).await {
-                let _ = tx.send(Err(error)).await;
-            }
-        });
-        Ok(stream::unfold(rx, |mut rx| async { rx.recv().await.map(|item| (item, rx)) }).boxed())
+        self.view(id, listing.prefix.as_ref()).await?.list_checked(listing).await
+    }
+
+    /// As [`Drives::list_entries`], of an earlier version.
+    ///
+    /// # Errors
+    /// As there, and nobody who was asked keeps the version.
+    pub async fn list_entries_at(
+        &self,
+        id: &DriveId,
+        listing: Listing,
+        at: &At,
+    ) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
+        self.past_view(id, at).await?.list_checked(listing).await
     }
 
     /// Bytes `start..end` of a file; `end` is cut to its size.
@@ -133,44 +143,37 @@ impl Drives {
         start: u64,
         end: Option<u64>,
     ) -> Result<Content, DriveError> {
-        let view = self.view(id, Some(path)).await?;
-        let entry = view.lookup(path).await?.ok_or_else(|| DriveError::NoSuchPath(path.to_path()))?;
-        let version = entry.shown().clone();
-        match version.kind {
-            // The content of a link is its target.
-            Kind::File | Kind::Symlink => {}
-            Kind::Directory => return Err(DriveError::WrongKind { path: path.to_path(), is: "a folder" }),
-        }
-        let end = end.unwrap_or(version.size).min(version.size);
-        if start > version.size || start > end {
-            let size = version.size;
-            return Err(DriveError::Invalid(format!("the range begins at byte {start}, the file has {size}")));
-        }
-        let len = end - start;
-        let budget = view.shared.read_ahead.clone();
-        let reader = Arc::new(Reader { view, path: path.to_path(), version });
-        let ahead = if reader.view.there.is_some() { PIECES_AHEAD } else { 1 };
-        let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
-            let reader = reader.clone();
-            async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
-        });
-        let bytes = pieces.buffered(ahead);
-        Ok(Content { entry, start, len, stream: bytes.boxed() })
+        self.view(id, Some(path)).await?.read(path, start, end).await
     }
 
-    async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
+    /// As [`Drives::read_file`], of an earlier version.
+    ///
+    /// # Errors
+    /// As there, and nobody who was asked keeps the version or its content.
+    pub async fn read_file_at(
+        &self,
+        id: &DriveId,
+        path: &PathKey,
+        start: u64,
+        end: Option<u64>,
+        at: &At,
+    ) -> Result<Content, DriveError> {
+        self.past_view(id, at).await?.read(path, start, end).await
+    }
+
+    pub(crate) async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
         let drive = self.shared().registry.active(id);
         let drive = drive.ok_or(DriveError::UnknownDrive(*id))?;
         let shared = self.shared().clone();
         if is_here(&drive)
             && let Some(head) = drive.head()
         {
-            return Ok(View { shared, drive, head, there: None });
+            return Ok(View { shared, drive, head, there: None, is_past: false });
         }
         let path = path.map(|path| path.as_bytes().to_vec());
         let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
         let head = viewer.head(DEFAULT_PATIENCE).await?;
-        Ok(View { shared, drive, head, there: Some(viewer) })
+        Ok(View { shared, drive, head, there: Some(viewer), is_past: false })
     }
 }
 
@@ -181,7 +184,106 @@ fn is_here(drive: &Drive) -> bool {
 }
 
 impl View {
-    async fn lookup(&self, key: &PathKey) -> Result<Option<Entry>, DriveError> {
+    /// An earlier version.
+    pub(crate) fn past(shared: Arc<Shared>, drive: Arc<Drive>, head: HeadEnvelope, there: Option<Arc<Viewer>>) -> Self {
+        Self { shared, drive, head, there, is_past: true }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn nodes(&self) -> &NodeStore {
+        &self.shared.nodes
+    }
+
+    pub(crate) fn peers(&self) -> Option<&Arc<Viewer>> {
+        self.there.as_ref()
+    }
+
+    pub(crate) fn into_head(self) -> HeadEnvelope {
+        self.head
+    }
+
+    /// The number of the version; 0 where the owner did not make it.
+    pub(crate) fn version(&self) -> u64 {
+        if self.head.body().is_by_owner() { self.head.body().counter } else { 0 }
+    }
+
+    pub(crate) fn root(&self) -> Expected {
+        let body = self.head.body();
+        Expected::root_with_sums(body.root, body.files, body.bytes)
+    }
+
+    /// Whether every index node is here.
+    pub(crate) async fn has_index(&self) -> Result<bool, DriveError> {
+        let (shared, root) = (self.shared.clone(), self.root());
+        tokio::task::spawn_blocking(move || {
+            for entry in Tree::new(&*shared.nodes, root).range(&[]) {
+                match entry {
+                    Ok(_) => {}
+                    Err(WalkError::Missing(_)) => return Ok(false),
+                    Err(error) => return Err(crate::content::walk_error(error)),
+                }
+            }
+            Ok(true)
+        })
+        .await?
+    }
+
+    async fn list_checked(self, listing: Listing) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
+        if let Some(prefix) = &listing.prefix {
+            let entry = self.lookup(prefix).await?;
+            let entry = entry.ok_or_else(|| DriveError::NoSuchPath(prefix.to_path()))?;
+            if entry.shown().kind != Kind::Directory {
+                return Ok(stream::iter([Ok(entry)]).boxed());
+            }
+        }
+        Ok(self.entries(listing))
+    }
+
+    /// What lies below the prefix of a listing.
+    pub(crate) fn entries(self, listing: Listing) -> BoxStream<'static, Result<Entry, DriveError>> {
+        let (tx, rx) = mpsc::channel(PAGE);
+        tokio::spawn(async move {
+            if let Err(error) = self.list(listing, &tx).await {
+                let _ = tx.send(Err(error)).await;
+            }
+        });
+        stream::unfold(rx, |mut rx| async { rx.recv().await.map(|item| (item, rx)) }).boxed()
+    }
+
+    async fn read(self, path: &PathKey, start: u64, end: Option<u64>) -> Result<Content, DriveError> {
+        let entry = self.lookup(path).await?.ok_or_else(|| DriveError::NoSuchPath(path.to_path()))?;
+        let version = entry.shown();
+        match version.kind {
+            // The content of a link is its target.
+            Kind::File | Kind::Symlink => {}
+            Kind::Directory => return Err(DriveError::WrongKind { path: path.to_path(), is: "a folder" }),
+        }
+        let end = end.unwrap_or(version.size).min(version.size);
+        if start > version.size || start > end {
+            let size = version.size;
+            return Err(DriveError::Invalid(format!("the range begins at byte {start}, the file has {size}")));
+        }
+        let stream = self.content(&entry, start, end);
+        Ok(Content { entry, start, len: end - start, stream })
+    }
+
+    /// Bytes `start..end` of the file that an entry shows.
+    pub(crate) fn content(self, entry: &Entry, start: u64, end: u64) -> BoxStream<'static, Result<Bytes, DriveError>> {
+        let budget = self.shared.read_ahead.clone();
+        let (path, version) = (entry.key().to_path(), entry.shown().clone());
+        let reader = Arc::new(Reader { view: self, path, version });
+        let ahead = if reader.view.there.is_some() { PIECES_AHEAD } else { 1 };
+        let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
+            let reader = reader.clone();
+            async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
+        });
+        pieces.buffered(ahead).boxed()
+    }
+
+    pub(crate) async fn lookup(&self, key: &PathKey) -> Result<Option<Entry>, DriveError> {
         let key = key.clone();
         self.with_nodes(move |nodes, root| Tree::new(nodes, root).lookup(&key)).await
     }
@@ -310,6 +412,11 @@ impl Reader {
             return Ok(inline.slice(piece.start as usize..piece.end as usize));
         }
         let Some(viewer) = &self.view.there else { return self.read_here(piece).await };
+        if self.view.is_past
+            && let Ok(bytes) = self.clone().read_here(piece.clone()).await
+        {
+            return Ok(bytes);
+        }
         if let Some(bytes) = viewer.along(&self.version.hash) {
             return Ok(bytes.slice(piece.start as usize..piece.end as usize));
         }
@@ -318,16 +425,20 @@ impl Reader {
             let (this, piece) = (this.clone(), piece.clone());
             async move { this.read_there(&session, piece).await }
         };
-        viewer.ask(DEFAULT_PATIENCE, fetch).await
+        match viewer.ask(DEFAULT_PATIENCE, fetch).await {
+            Err(DriveError::Stalled(_)) if self.view.is_past => Err(DriveError::ContentNotKept(self.path.clone())),
+            result => result,
+        }
     }
 
     async fn read_here(&self, piece: Range<u64>) -> Result<Bytes, DriveError> {
         let (shared, drive) = (self.view.shared.clone(), self.view.drive.clone());
         let (path, version) = (self.path.clone(), self.version.clone());
         let read =
-            tokio::task::spawn_blocking(move || read_local(&shared, &drive, &path, &version, piece.start, piece.end));
-        read.await?.map_err(|error| match error {
+            tokio::task::spawn_blocking(move || read_here(&shared, &drive, &path, &version, piece.start, piece.end));
+        read.await?.map(Bytes::from).map_err(|error| match error {
             ContentError::Failed(error) => error,
+            _ if self.view.is_past => DriveError::ContentNotKept(self.path.clone()),
             _ => DriveError::Corrupt(format!("{:?} was changed on disk since this version was made", self.path)),
         })
     }
@@ -371,45 +482,4 @@ impl Reader {
 fn cut(bytes: Vec<u8>, first: u64, start: u64, end: u64) -> Option<Bytes> {
     let (from, to) = ((start - first) as usize, (end - first) as usize);
     (to <= bytes.len()).then(|| Bytes::from(bytes).slice(from..to))
-}
-
-/// Bytes of a file in the folder, checked.
-fn read_local(
-    shared: &Shared,
-    drive: &Drive,
-    path: &str,
-    version: &Version,
-    start: u64,
-    end: u64,
-) -> Result<Bytes, ContentError> {
-    let folder = shared.folder_of(drive)?;
-    if version.size <= WHOLE_FILE_BYTES {
-        let at = Located { path: path.to_owned(), kind: version.kind, size: version.size, inline: None };
-        let bytes = read_whole(&folder, &at, &version.hash)?;
-        return cut(bytes, 0, start, end).ok_or(ContentError::Stale);
-    }
-    let file = open_unchanged(&folder, path, version.size)?;
-    let outboard = shared.outboards.open(&version.hash, &file, version.size)?;
-    let ranges = GroupRanges::from_bytes_range(start..end);
-    let mut encoder = Encoder::new(&version.hash, version.size, &ranges, Grain::FINE, SizeProof::No);
-    let first = start / GROUP_BYTES * GROUP_BYTES;
-    let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
-    while let Some(step) = encoder.step() {
-        use crate::blob::ReadAt as _;
-        match step {
-            Step::Parent(parent) => {
-                let mut pair = [0; PARENT_BYTES as usize];
-                outboard.read_exact_at(&mut pair, parent.outboard_offset).map_err(|_| ContentError::Stale)?;
-                encoder.check_parent(&pair).map_err(|_| ContentError::Stale)?;
-            }
-            Step::Unit(unit) => {
-                let from = bytes.len();
-                bytes.resize(from + unit.len, 0);
-                let part = bytes.get_mut(from..).unwrap_or_default();
-                file.read_exact_at(part, unit.start_byte).map_err(|_| ContentError::Stale)?;
-                encoder.check_unit(part).map_err(|_| ContentError::Stale)?;
-            }
-        }
-    }
-    cut(bytes, first, start, end).ok_or(ContentError::Stale)
 }

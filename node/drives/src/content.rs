@@ -9,9 +9,14 @@ use std::sync::{Arc, PoisonError};
 use p2p_identity::ContentId;
 
 use crate::DriveError;
-use crate::blob::{ReadAt, hash_bytes, hash_file_into, outboard_len};
-use crate::entry::{Entry, Kind};
+use crate::blob::{
+    Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, ReadAt, SendError, SizeProof, Step, hash_bytes,
+    hash_file_into, outboard_len,
+};
+use crate::engine::Shared;
+use crate::entry::{Entry, Kind, Version};
 use crate::folder::{Folder, Found};
+use crate::kept::KeptContent;
 use crate::nodes::NodeStore;
 use crate::registry::Drive;
 use crate::tree::{Expected, Node, NodeId, NodeSource};
@@ -188,6 +193,158 @@ pub(crate) fn open_unchanged(folder: &Folder, path: &str, size: u64) -> Result<F
         return Err(ContentError::Stale);
     }
     Ok(file)
+}
+
+/// Small content that was kept of an earlier version, whole and checked. Blocks.
+pub(crate) fn read_kept(kept: &KeptContent, hash: &ContentId, size: u64) -> Option<Vec<u8>> {
+    let file = kept.open(hash, size).filter(|_| size <= WHOLE_FILE_BYTES)?;
+    let mut bytes = vec![0; size as usize];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    (hash_bytes(&bytes).0 == *hash).then_some(bytes)
+}
+
+/// Where to look for content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the folder, as the newest version has it.
+    Folder,
+    /// Among what was kept of earlier versions.
+    Kept,
+}
+
+/// Content ready to be handed out. Every part is checked as it is read.
+pub(crate) enum Blob {
+    /// Small: read whole and checked, with its outboard.
+    Whole(Vec<u8>, Vec<u8>),
+    /// A file with its outboard.
+    File { file: File, outboard: File, size: u64 },
+}
+
+impl Blob {
+    /// Finds content of a drive by its hash. Blocks.
+    pub(crate) fn open(shared: &Shared, drive: &Drive, hash: &ContentId, place: Place) -> Result<Self, ContentError> {
+        if place == Place::Kept {
+            let (file, size) = shared.kept.find(hash).ok_or(ContentError::NotFound)?;
+            return match size {
+                0..=WHOLE_FILE_BYTES => {
+                    read_kept(&shared.kept, hash, size).map(Self::whole).ok_or(ContentError::NotFound)
+                }
+                _ => Self::of_file(shared, file, hash, size),
+            };
+        }
+        let index = ContentIndex::of(drive, &shared.nodes)?;
+        let folder = shared.folder_of(drive)?;
+        let mut result = Err(ContentError::NotFound);
+        for at in index.locate(hash, &shared.nodes, &mut LeafCache::default())? {
+            result = Self::open_at(shared, &folder, &at, hash);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Content that should lie at a path of the folder. Blocks.
+    pub(crate) fn open_at(
+        shared: &Shared,
+        folder: &Folder,
+        at: &Located,
+        hash: &ContentId,
+    ) -> Result<Self, ContentError> {
+        if at.size <= WHOLE_FILE_BYTES {
+            return read_whole(folder, at, hash).map(Self::whole);
+        }
+        let file = open_unchanged(folder, &at.path, at.size)?;
+        Self::of_file(shared, file, hash, at.size)
+    }
+
+    fn whole(bytes: Vec<u8>) -> Self {
+        let outboard = hash_bytes(&bytes).1.unwrap_or_default();
+        Self::Whole(bytes, outboard)
+    }
+
+    fn of_file(shared: &Shared, file: File, hash: &ContentId, size: u64) -> Result<Self, ContentError> {
+        let outboard = shared.outboards.open(hash, &file, size)?;
+        Ok(Self::File { file, outboard, size })
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Whole(bytes, _) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    /// Appends the next unit with the parents before it, checked. Blocks.
+    pub(crate) fn encode_unit(&self, encoder: &mut Encoder, out: &mut Vec<u8>) -> Result<(), SendError> {
+        match self {
+            Self::Whole(bytes, outboard) => encoder.encode_unit(bytes, outboard, out).map(drop),
+            Self::File { file, outboard, .. } => encoder.encode_unit(file, outboard, out).map(drop),
+        }
+    }
+
+    /// Bytes `start..end`, which lie within the content, checked. Blocks.
+    pub(crate) fn read(&self, hash: &ContentId, start: u64, end: u64) -> Result<Vec<u8>, ContentError> {
+        let (file, outboard, size) = match self {
+            Self::Whole(bytes, _) => {
+                let part = bytes.get(start as usize..end as usize);
+                return part.map(<[u8]>::to_vec).ok_or(ContentError::Stale);
+            }
+            Self::File { file, outboard, size } => (file, outboard, *size),
+        };
+        let ranges = GroupRanges::from_bytes_range(start..end);
+        let mut encoder = Encoder::new(hash, size, &ranges, Grain::FINE, SizeProof::No);
+        let first = start / GROUP_BYTES * GROUP_BYTES;
+        let mut bytes = Vec::with_capacity((end - first) as usize + GROUP_BYTES as usize);
+        while let Some(step) = encoder.step() {
+            match step {
+                Step::Parent(parent) => {
+                    let mut pair = [0; PARENT_BYTES as usize];
+                    outboard.read_exact_at(&mut pair, parent.outboard_offset).map_err(|_| ContentError::Stale)?;
+                    encoder.check_parent(&pair).map_err(|_| ContentError::Stale)?;
+                }
+                Step::Unit(unit) => {
+                    let from = bytes.len();
+                    bytes.resize(from + unit.len, 0);
+                    let part = bytes.get_mut(from..).unwrap_or_default();
+                    file.read_exact_at(part, unit.start_byte).map_err(|_| ContentError::Stale)?;
+                    encoder.check_unit(part).map_err(|_| ContentError::Stale)?;
+                }
+            }
+        }
+        let part = bytes.get((start - first) as usize..(end - first) as usize);
+        part.map(<[u8]>::to_vec).ok_or(ContentError::Stale)
+    }
+}
+
+/// Bytes `start..end` of a file of any version of a drive: from where that version has it, else from wherever the same
+/// content lies, else from what was kept. Blocks.
+pub(crate) fn read_here(
+    shared: &Shared,
+    drive: &Drive,
+    path: &str,
+    version: &Version,
+    start: u64,
+    end: u64,
+) -> Result<Vec<u8>, ContentError> {
+    if let Some(inline) = &version.inline {
+        return Blob::whole(inline.as_bytes().to_vec()).read(&version.hash, start, end);
+    }
+    let at = Located { path: path.to_owned(), kind: version.kind, size: version.size, inline: None };
+    let mut failure = ContentError::NotFound;
+    let places: [&dyn Fn() -> Result<Blob, ContentError>; 3] = [
+        &|| Blob::open_at(shared, &*shared.folder_of(drive)?, &at, &version.hash),
+        &|| Blob::open(shared, drive, &version.hash, Place::Folder),
+        &|| Blob::open(shared, drive, &version.hash, Place::Kept),
+    ];
+    for open in places {
+        match open().and_then(|blob| blob.read(&version.hash, start, end)) {
+            Ok(bytes) => return Ok(bytes),
+            Err(ContentError::NotFound) => {}
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Outboards of files above [`WHOLE_FILE_BYTES`].

@@ -7,15 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use p2p_identity::{ContentId, DriveId, Hints, Keystore, Link, MAX_HINT_PEERS, PeerId, SecretKey, SecretKind, Target};
+use p2p_identity::{
+    ContentId, DriveId, Hints, Keystore, Link, MAX_HINT_PEERS, PeerId, SecretKey, SecretKind, Target, VersionRef,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::DriveError;
 use crate::browse::MAX_LARGE_PIECES;
 use crate::content::Outboards;
-use crate::folder::Folder;
+use crate::folder::{Folder, temporary_name};
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
+use crate::history::{At, keep_history};
+use crate::kept::KeptContent;
 use crate::loopback::Loopback;
 use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Follower};
 use crate::network::{Dialer, PeerStream, Providers};
@@ -52,6 +56,8 @@ pub struct DrivesConfig {
     pub dialer: Arc<dyn Dialer>,
     /// Finds peers.
     pub providers: Arc<dyn Providers>,
+    /// Most bytes of copies that are kept of the content of earlier versions.
+    pub history_bytes: u64,
 }
 
 /// What all parts of the service share.
@@ -61,6 +67,10 @@ pub(crate) struct Shared {
     pub(crate) nodes: Arc<NodeStore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) outboards: Arc<Outboards>,
+    /// Content of earlier versions.
+    pub(crate) kept: KeptContent,
+    /// Told when a version was published.
+    pub(crate) published: tokio::sync::Notify,
     pub(crate) partial_directory: PathBuf,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
@@ -140,7 +150,8 @@ impl Drives {
     /// # Errors
     /// The ledger or the packs cannot be read.
     pub fn open(config: DrivesConfig) -> Result<(Self, Vec<String>), DriveError> {
-        let DrivesConfig { me, directory, ledger, cache, cache_opened, keystore, dialer, providers } = config;
+        let DrivesConfig { me, directory, ledger, cache, cache_opened, keystore, dialer, providers, history_bytes } =
+            config;
         std::fs::create_dir_all(&directory).map_err(DriveError::io(format!("make {}", directory.display())))?;
         check_version(&directory)?;
         let (packs, recovery) = Packs::open(&directory.join("packs"))?;
@@ -166,6 +177,8 @@ impl Drives {
             nodes,
             cache,
             outboards: Arc::new(Outboards::new(directory.join("outboards"))),
+            kept: KeptContent::new(directory.join("blobs"), history_bytes),
+            published: tokio::sync::Notify::new(),
             partial_directory: directory.join("partial"),
             dialer: loopback.clone(),
             providers,
@@ -183,6 +196,7 @@ impl Drives {
         let stop = CancellationToken::new();
         let guard = stop.child_token();
         tokio::spawn(announce(shared.clone(), guard.clone()));
+        tokio::spawn(keep_history(shared.clone(), guard.clone()));
         let drives = Self { shared, server, stop, _announcer: Arc::new(guard.drop_guard()) };
         Ok((drives, notices))
     }
@@ -349,6 +363,8 @@ impl Drives {
             .await??;
         }
         self.shared.changed.notify_waiters();
+        // One permit stays where nobody waits: what was published meanwhile is looked at next.
+        self.shared.published.notify_one();
         let _ = self.shared.events.send(DriveEvent::Head { drive: *id, version });
         Ok(published)
     }
@@ -367,6 +383,66 @@ impl Drives {
         progress: Arc<CopyProgress>,
     ) -> Result<Copied, DriveError> {
         self.follow(link, target, links, patience, progress).await?.next().await
+    }
+
+    /// Copies an earlier version into a folder of its own, which is not brought up to date later. Content that nobody who
+    /// was asked keeps is left out and reported.
+    ///
+    /// # Errors
+    /// As for [`Drives::copy`], and nobody who was asked keeps the version.
+    pub async fn copy_at(
+        &self,
+        link: &Link,
+        target: &Path,
+        at: At,
+        links: ExternalLinks,
+        patience: Option<Duration>,
+        progress: Arc<CopyProgress>,
+    ) -> Result<Copied, DriveError> {
+        let id = drive_of(link)?;
+        let (this, path, wanted) = (self.clone(), target.to_owned(), at.clone());
+        let prepared = tokio::task::spawn_blocking(move || this.prepare_past_copy(id, &path, &wanted));
+        let (drive, folder, at) = prepared.await??;
+        let patience = patience.unwrap_or(DEFAULT_PATIENCE);
+        let shared = self.shared.clone();
+        Follower::start(shared, drive, folder, &link.hints, links, patience, progress).past(at).await
+    }
+
+    /// An earlier version goes into an empty folder, or one where the same was interrupted. The drive is a stranger to the
+    /// registry: what is known of it does not change. A tag becomes the version that it names here. Blocks.
+    fn prepare_past_copy(
+        &self,
+        id: DriveId,
+        target: &Path,
+        at: &At,
+    ) -> Result<(Arc<Drive>, Arc<Folder>, At), DriveError> {
+        let _one = lock(&self.shared.preparing);
+        let registry = &self.shared.registry;
+        let holds_it = |drive: &Arc<Drive>| {
+            drive.state().row.active && drive.state().row.folder_path().is_some_and(|path| target.starts_with(path))
+        };
+        if let Some(other) = registry.all().into_iter().find(holds_it) {
+            return Err(DriveError::FolderTaken { path: target.to_owned(), drive: other.id });
+        }
+        let at = match (at, registry.get(&id)) {
+            (At::Tag(name), known) => {
+                let hash = registry.tags(&id)?.into_iter().find(|(tag, _)| tag == name).map(|(_, hash)| hash);
+                let hash = hash.filter(|_| known.is_some());
+                let missing = || DriveError::NoSuchVersion(format!("there is no tag {name:?} on this node"));
+                At::Version(VersionRef::of_head(hash.ok_or_else(missing)?.as_bytes()))
+            }
+            (at, _) => at.clone(),
+        };
+        let folder = Folder::create(target).map_err(DriveError::io(format!("make {}", target.display())))?;
+        // The last step of a copy removes it, so it is there only where one was interrupted.
+        let marker = temporary_name(&[b"earlier version of ".as_slice(), id.as_bytes()].concat());
+        let is_interrupted = folder.status(&marker).is_ok();
+        if !is_interrupted && !folder.is_empty().map_err(DriveError::io(format!("list {}", target.display())))? {
+            return Err(DriveError::TargetNotEmpty(target.to_owned()));
+        }
+        folder.open_temporary(&marker, &marker).map_err(DriveError::io(format!("write into {}", target.display())))?;
+        let drive = Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None);
+        Ok((Arc::new(drive), Arc::new(folder), at))
     }
 
     /// As [`Drives::copy`], version after version: each call of [`Following::next`] brings one into the folder.
@@ -444,7 +520,7 @@ impl Drives {
         Ok(Prepared { drive, folder: Arc::new(folder), work, made })
     }
 
-    fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
+    pub(crate) fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
         self.shared.registry.active(id).ok_or(DriveError::UnknownDrive(*id))
     }
 

@@ -5,5 +5,5 @@
 mod fetching;
 mod forged;
 mod liar;
-mod network;
+pub(crate) mod network;
 mod serving;

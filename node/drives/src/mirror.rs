@@ -8,12 +8,12 @@ mod large;
 mod plan;
 mod small;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use p2p_identity::Hints;
+use p2p_identity::{ContentId, Hints, PeerId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ use crate::DriveError;
 use crate::engine::Shared;
 use crate::folder::Folder;
 use crate::head::HeadEnvelope;
+use crate::history::{At, find_at, missing};
 use crate::index::{Keep, fetch_tree};
 use crate::publish::LeftOut;
 use crate::registry::Drive;
@@ -43,6 +44,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a follower that waits looks which of its peers are still there.
 const SESSION_CHECK: Duration = Duration::from_secs(1);
+/// How long peers are waited for that may keep an earlier version, once one has said that it does not.
+const PAST_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a newer version is taken up when the old one can no longer be had.
 const MAX_RESTARTS: usize = 5;
 
@@ -107,6 +110,11 @@ pub(crate) struct Job {
     pub(crate) folder: Arc<Folder>,
     pub(crate) links: ExternalLinks,
     pub(crate) progress: Arc<CopyProgress>,
+    /// Whether it is an earlier version, of which nobody may have some content any more.
+    is_past: bool,
+    begun: Instant,
+    /// Peers that said that they have not got some content; only of an earlier version.
+    lacking: Mutex<HashMap<ContentId, HashSet<PeerId>>>,
     pub(crate) left_out: Mutex<Vec<LeftOut>>,
     queue: Queue,
     failure: Mutex<Option<DriveError>>,
@@ -192,18 +200,7 @@ impl Follower {
             }
         };
         for _ in 0..MAX_RESTARTS {
-            let job = Arc::new(Job {
-                shared: self.shared.clone(),
-                drive: self.drive.clone(),
-                folder: self.folder.clone(),
-                links: self.links,
-                progress: self.progress.clone(),
-                left_out: Mutex::default(),
-                queue: Queue::default(),
-                failure: Mutex::default(),
-                last_error: Mutex::default(),
-                stale: AtomicBool::new(false),
-            });
+            let job = Arc::new(self.job());
             let scope = if self.done.is_some() { Scope::Changes } else { Scope::Everything };
             match job.copy(&mut self.party, first, scope, self.patience).await? {
                 Outcome::Done(copied, head) => {
@@ -215,6 +212,65 @@ impl Follower {
             reset(&self.progress);
         }
         Err(DriveError::Stalled("the drive changes faster than it can be copied".into()))
+    }
+
+    /// Copies an earlier version, from whoever keeps it.
+    pub(crate) async fn past(mut self, at: At) -> Result<Copied, DriveError> {
+        let first = self.find_past(&at).await?;
+        let job = Arc::new(Job { is_past: true, ..self.job() });
+        match job.copy(&mut self.party, first, Scope::Everything, self.patience).await? {
+            Outcome::Done(copied, _) => Ok(copied),
+            Outcome::Newer(_) => Err(DriveError::Corrupt("an earlier version became another".into())),
+        }
+    }
+
+    /// Asks one peer after the other for an earlier version, until it is found or peers were asked in vain for a while.
+    async fn find_past(&mut self, at: &At) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+        let begun = Instant::now();
+        let mut deadline = begun + self.patience;
+        let mut newest = 0;
+        loop {
+            let Party { sources, opened, sessions } = &mut self.party;
+            match tokio::time::timeout_at(deadline, opened.recv()).await {
+                Ok(Some(opened)) => {
+                    let session = opened.session;
+                    let owners = opened.heads.iter().filter(|head| head.body().is_by_owner());
+                    newest = owners.map(|head| head.body().counter).max().unwrap_or(0).max(newest);
+                    match find_at(&session, &self.drive.id, at).await {
+                        Ok(Some(head)) => return Ok((session, head)),
+                        Ok(None) => deadline = deadline.min(begun + PAST_PATIENCE),
+                        Err(error) if error.is_fault() => {
+                            session.end();
+                            sources.ban(session.peer);
+                            continue;
+                        }
+                        Err(error) => tracing::debug!(peer = %session.peer, %error, "no log"),
+                    }
+                    sessions.push(session);
+                }
+                Ok(None) => return Err(DriveError::Stopped),
+                Err(_) if sessions.is_empty() => return Err(DriveError::NoPeers(sources.report())),
+                Err(_) => return Err(missing(at, newest, "any peer that was asked")),
+            }
+        }
+    }
+
+    fn job(&self) -> Job {
+        Job {
+            shared: self.shared.clone(),
+            drive: self.drive.clone(),
+            folder: self.folder.clone(),
+            links: self.links,
+            progress: self.progress.clone(),
+            is_past: false,
+            begun: Instant::now(),
+            lacking: Mutex::default(),
+            left_out: Mutex::default(),
+            queue: Queue::default(),
+            failure: Mutex::default(),
+            last_error: Mutex::default(),
+            stale: AtomicBool::new(false),
+        }
     }
 
     /// Waits for a peer that has a newer version than the one in the folder.
@@ -394,6 +450,7 @@ impl Job {
                 _ = tick.tick() => {
                     self.progress.peers.store(sessions.len(), Ordering::Relaxed);
                     if self.stale.swap(false, Ordering::Relaxed)
+                        && !self.is_past
                         && let Some(newer) = newer_head(&self.drive, sessions, head).await
                     {
                         return Ok(Some(newer));
@@ -447,7 +504,7 @@ impl Job {
                     guard.done(left);
                 }
                 Err((left, error)) => {
-                    guard.done(left);
+                    guard.done(if self.is_past { self.without_what_is_gone(left, &error, &session) } else { left });
                     *lock(&self.last_error) = Some(format!("{} {error}", session.peer.fmt_short()));
                     if !self.on_error(&sources, &session, error).await {
                         break;
@@ -482,6 +539,40 @@ impl Job {
                 session.end();
                 sources.on_ended(session.peer);
                 false
+            }
+        }
+    }
+
+    /// Of work that a peer could not do: what somebody else may still have. The rest is reported.
+    fn without_what_is_gone(&self, left: Work, error: &FetchError, session: &Session) -> Work {
+        if !matches!(error, FetchError::NotFound | FetchError::Stale) {
+            return left;
+        }
+        let peers = self.progress.peers.load(Ordering::Relaxed).max(1);
+        let is_gone = |hash: &ContentId| {
+            let mut lacking = lock(&self.lacking);
+            let by = lacking.entry(*hash).or_default();
+            by.insert(session.peer);
+            by.len() >= peers && self.begun.elapsed() >= PAST_PATIENCE
+        };
+        let reason = || DriveError::NOT_KEPT.to_owned();
+        match left {
+            Work::Small(files) => {
+                let (gone, left): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_gone(&file.hash));
+                for file in gone {
+                    self.leave_out(&file.path, reason());
+                }
+                Work::Small(left)
+            }
+            Work::Large(partial, ranges) => {
+                if !is_gone(partial.hash()) {
+                    return Work::Large(partial, ranges);
+                }
+                let is_known = lock(&self.left_out).iter().any(|left| left.path == partial.path());
+                if !is_known {
+                    self.leave_out(partial.path(), reason());
+                }
+                Work::Large(partial, crate::GroupRanges::default())
             }
         }
     }

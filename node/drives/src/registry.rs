@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2p_identity::{ContentId, DriveId};
+use p2p_identity::{ContentId, DriveId, WriterKey};
 use serde::{Deserialize, Serialize};
 
 use tokio::sync::watch;
@@ -77,6 +77,36 @@ pub(crate) struct Drive {
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
     pub(crate) content: Mutex<Option<Arc<ContentIndex>>>,
+    /// The heads in the ledger, oldest first; read when they are first asked for.
+    history: Mutex<Option<Arc<Vec<HeadNote>>>>,
+}
+
+/// A head that is kept, without its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeadNote {
+    pub(crate) hash: ContentId,
+    pub(crate) writer: WriterKey,
+    pub(crate) counter: u64,
+    pub(crate) hlc: u64,
+    /// Whether the owner made it: then its counter is a version.
+    pub(crate) is_by_owner: bool,
+}
+
+impl HeadNote {
+    fn of(head: &HeadEnvelope) -> Self {
+        let body = head.body();
+        let is_by_owner = body.is_by_owner();
+        Self { hash: head.hash(), writer: body.writer, counter: body.counter, hlc: body.hlc, is_by_owner }
+    }
+
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.hlc >> 16
+    }
+
+    fn rank(&self) -> (u64, WriterKey, u64) {
+        (self.hlc, self.writer, self.counter)
+    }
 }
 
 #[derive(Clone)]
@@ -94,6 +124,7 @@ impl Drive {
             head_count: watch::Sender::new(0),
             work: Arc::default(),
             content: Mutex::default(),
+            history: Mutex::default(),
         }
     }
 
@@ -103,6 +134,17 @@ impl Drive {
 
     pub(crate) fn head(&self) -> Option<HeadEnvelope> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).head.clone()
+    }
+
+    /// Adds a head that has just been stored, if the others were read already.
+    fn note(&self, note: HeadNote) {
+        if let Some(known) = &mut *lock(&self.history)
+            && !known.iter().rev().any(|other| other.hash == note.hash)
+        {
+            let known = Arc::make_mut(known);
+            let place = known.partition_point(|other| other.rank() < note.rank());
+            known.insert(place, note);
+        }
     }
 }
 
@@ -216,6 +258,9 @@ impl Registry {
             }
             self.ledger.commit(&batch)?;
         }
+        if let Some(head) = &head {
+            drive.note(HeadNote::of(head));
+        }
         let before = {
             let mut state = drive.state.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *state, DriveState { row, head })
@@ -224,6 +269,76 @@ impl Registry {
             drive.head_count.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+}
+
+/// What the ledger keeps of earlier versions.
+impl Registry {
+    /// All heads of a drive in the ledger, oldest first. Blocks.
+    pub(crate) fn history(&self, drive: &Drive) -> Result<Arc<Vec<HeadNote>>, DriveError> {
+        let mut history = lock(&drive.history);
+        if let Some(known) = &*history {
+            return Ok(known.clone());
+        }
+        let mut notes = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.ledger.scan(LedgerTable::Head, drive.id.as_bytes(), after.as_deref(), SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            notes.extend(rows.into_iter().filter_map(|(_, value)| {
+                let head = HeadEnvelope::decode(Bytes::from(value)).ok()?;
+                (head.body().drive == drive.id).then(|| HeadNote::of(&head))
+            }));
+        }
+        notes.sort_by_key(HeadNote::rank);
+        let notes = Arc::new(notes);
+        *history = Some(notes.clone());
+        Ok(notes)
+    }
+
+    /// A head that is in the ledger. Blocks.
+    pub(crate) fn head(&self, drive: &DriveId, hash: &ContentId) -> Result<Option<HeadEnvelope>, DriveError> {
+        let bytes = self.ledger.get(LedgerTable::Head, &head_key(drive, hash))?;
+        Ok(bytes.and_then(|bytes| HeadEnvelope::decode(Bytes::from(bytes)).ok()))
+    }
+
+    /// Removes heads from the ledger; never those of the version that stands. Blocks.
+    pub(crate) fn forget_heads(&self, drive: &Drive, hashes: &[ContentId]) -> Result<(), DriveError> {
+        let current = drive.head().map(|head| head.hash());
+        let mut batch = Batch::new();
+        for hash in hashes.iter().filter(|hash| Some(**hash) != current) {
+            batch.delete(LedgerTable::Head, head_key(&drive.id, hash));
+        }
+        self.ledger.commit(&batch)?;
+        *lock(&drive.history) = None;
+        Ok(())
+    }
+
+    /// Names that people gave to heads, in order. Blocks.
+    pub(crate) fn tags(&self, drive: &DriveId) -> Result<Vec<(String, ContentId)>, DriveError> {
+        let mut tags = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.ledger.scan(LedgerTable::Tag, drive.as_bytes(), after.as_deref(), SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { return Ok(tags) };
+            after = Some(last.clone());
+            tags.extend(rows.iter().filter_map(|(key, value)| {
+                let name = std::str::from_utf8(key.get(32..)?).ok()?.to_owned();
+                Some((name, ContentId::from(<[u8; 32]>::try_from(value.as_slice()).ok()?)))
+            }));
+        }
+    }
+
+    /// Gives a head a name, or takes the name away. On disk when this returns. Blocks.
+    pub(crate) fn set_tag(&self, drive: &DriveId, name: &str, head: Option<&ContentId>) -> Result<(), DriveError> {
+        let key = [drive.as_bytes().as_slice(), name.as_bytes()].concat();
+        let mut batch = Batch::new();
+        match head {
+            Some(head) => batch.put(LedgerTable::Tag, key, *head.as_bytes()),
+            None => batch.delete(LedgerTable::Tag, key),
+        };
+        Ok(self.ledger.commit(&batch)?)
     }
 }
 

@@ -15,16 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::DriveError;
 use crate::blob::Encoder;
 use crate::codec::{Message, encode_node_len};
-use crate::content::{ContentError, ContentIndex, LeafCache, WHOLE_FILE_BYTES, open_unchanged, read_whole};
+use crate::content::{Blob, ContentError, ContentIndex, LeafCache, Place, read_kept, read_whole};
 use crate::engine::Shared;
 use crate::frame::{FrameError, read_frame, read_message, write_message};
+use crate::history;
 use crate::network::PeerStream;
 use crate::prefetch::{Along, along};
 use crate::registry::Drive;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, HeadAnnounce, Hello, Item, MAX_BUFFER_BYTES,
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, HeadAnnounce, Hello, Item, Log, MAX_BUFFER_BYTES,
     MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
     MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open, Presence, Prove, Request, RequestFrame,
     Status, Summary, VectorEntry, VectorList,
@@ -285,6 +286,7 @@ impl Server {
                 let _place = self.enter_bulk(peer).await?;
                 self.answer_many(stream, drive, many).await
             }
+            Request::Log(log) => self.answer_log(stream, drive, log).await,
             // The change log comes with following; the asker then compares trees.
             Request::Changes(_) => send(stream, &Status::NotFound).await,
             Request::Unknown(_) => send(stream, &Status::BadRequest).await,
@@ -292,9 +294,15 @@ impl Server {
     }
 
     async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
-        let Some(head) = drive.head().filter(|head| open.head.is_none_or(|wanted| wanted == head.hash())) else {
-            return send(stream, &Status::NotFound).await;
+        let head = match open.head.filter(|wanted| drive.head().is_none_or(|head| head.hash() != *wanted)) {
+            None => drive.head(),
+            Some(earlier) => {
+                let (shared, id) = (self.shared.clone(), drive.id);
+                let found = tokio::task::spawn_blocking(move || shared.registry.head(&id, &earlier));
+                found.await.map_err(DriveError::from)??
+            }
         };
+        let Some(head) = head else { return send(stream, &Status::NotFound).await };
         let path = open.path.map(|path| path.into_vec());
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let root = head.body().root;
@@ -318,6 +326,17 @@ impl Server {
     async fn answer_heads(&self, stream: &mut PeerStream, drive: &Arc<Drive>) -> Result<(), ServeError> {
         send(stream, &Status::Ok).await?;
         if let Some(head) = drive.head() {
+            send(stream, &Item::Head(envelope(&head)?)).await?;
+        }
+        send(stream, &Item::End).await
+    }
+
+    async fn answer_log(&self, stream: &mut PeerStream, drive: &Arc<Drive>, log: Log) -> Result<(), ServeError> {
+        let (shared, of_drive) = (self.shared.clone(), drive.clone());
+        let found = tokio::task::spawn_blocking(move || history::log(&shared, &of_drive, log));
+        let heads = found.await.map_err(DriveError::from)??;
+        send(stream, &Status::Ok).await?;
+        for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;
         }
         send(stream, &Item::End).await
@@ -360,25 +379,37 @@ impl Server {
     }
 
     async fn answer_get(&self, stream: &mut PeerStream, drive: &Arc<Drive>, get: Get) -> Result<(), ServeError> {
-        let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
-        let source = tokio::task::spawn_blocking(move || open_blob(&shared, &of_drive, &hash));
-        let source = match source.await.map_err(DriveError::from)? {
-            Ok(source) => source,
-            Err(ContentError::NotFound) => return send(stream, &Status::NotFound).await,
-            Err(ContentError::Stale) => {
-                self.counters.stale.fetch_add(1, Ordering::Relaxed);
-                return send(stream, &Status::Stale).await;
+        let mut refusal = Status::NotFound;
+        let mut begun = None;
+        // What lies in the folder may have changed; then what was kept of it will do.
+        for place in [Place::Folder, Place::Kept] {
+            let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
+            let source = tokio::task::spawn_blocking(move || Blob::open(&shared, &of_drive, &hash, place));
+            match source.await.map_err(DriveError::from)? {
+                Ok(source) => {
+                    let source = Arc::new(source);
+                    let encoder = Encoder::new(&get.hash, source.size(), &get.ranges, get.grain, get.size_proof);
+                    let prefix = encoder.size_prefix();
+                    // The first unit is checked before anything is promised.
+                    begun = encode_next(encoder, source.clone(), Vec::new())
+                        .await?
+                        .map(|(encoder, unit)| (source, prefix, encoder, unit));
+                    if begun.is_some() {
+                        break;
+                    }
+                    self.shared.outboards.forget(&get.hash);
+                    refusal = Status::Stale;
+                }
+                Err(ContentError::NotFound) => {}
+                Err(ContentError::Stale) => refusal = Status::Stale,
+                Err(ContentError::Failed(error)) => return Err(error.into()),
             }
-            Err(ContentError::Failed(error)) => return Err(error.into()),
-        };
-        let encoder = Encoder::new(&get.hash, source.size, &get.ranges, get.grain, get.size_proof);
-        let prefix = encoder.size_prefix();
-        let source = Arc::new(source);
-        // The first unit is checked before anything is promised.
-        let Some((mut encoder, mut unit)) = encode_next(encoder, source.clone(), Vec::new()).await? else {
-            self.counters.stale.fetch_add(1, Ordering::Relaxed);
-            self.shared.outboards.forget(&get.hash);
-            return send(stream, &Status::Stale).await;
+        }
+        let Some((source, prefix, mut encoder, mut unit)) = begun else {
+            if refusal == Status::Stale {
+                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+            }
+            return send(stream, &refusal).await;
         };
         send(stream, &Status::Ok).await?;
         put(stream, &prefix).await?;
@@ -525,46 +556,11 @@ fn read_many(shared: &Shared, drive: &Drive, many: &GetMany) -> Result<(Presence
                 Err(_) => stale += 1,
             }
         }
+        let found = found.or_else(|| read_kept(&shared.kept, &file.hash, file.size));
         present.push(found.is_some());
         body.extend(found.unwrap_or_default());
     }
     Ok((Presence::new(present), body, stale))
-}
-
-/// A blob ready to be sent.
-struct Blob {
-    data: Data,
-    outboard: Option<std::fs::File>,
-    size: u64,
-}
-
-enum Data {
-    File(std::fs::File),
-    /// Small: read whole and checked.
-    Whole(Vec<u8>, Vec<u8>),
-}
-
-fn open_blob(shared: &Shared, drive: &Drive, hash: &ContentId) -> Result<Blob, ContentError> {
-    let index = ContentIndex::of(drive, &shared.nodes)?;
-    let folder = shared.folder_of(drive)?;
-    let mut result = Err(ContentError::NotFound);
-    for at in index.locate(hash, &shared.nodes, &mut LeafCache::default())? {
-        result = if at.size <= WHOLE_FILE_BYTES {
-            read_whole(&folder, &at, hash).map(|bytes| {
-                let outboard = crate::hash_bytes(&bytes).1.unwrap_or_default();
-                Blob { size: at.size, data: Data::Whole(bytes, outboard), outboard: None }
-            })
-        } else {
-            open_unchanged(&folder, &at.path, at.size).and_then(|file| {
-                let outboard = shared.outboards.open(hash, &file, at.size)?;
-                Ok(Blob { size: at.size, data: Data::File(file), outboard: Some(outboard) })
-            })
-        };
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 /// The next unit with the parents before it, checked; empty at the end; `None` if the content is stale.
@@ -575,12 +571,7 @@ async fn encode_next(
 ) -> Result<Option<(Encoder, Vec<u8>)>, ServeError> {
     let done = tokio::task::spawn_blocking(move || {
         out.clear();
-        let result = match (&blob.data, &blob.outboard) {
-            (Data::Whole(bytes, outboard), _) => encoder.encode_unit(bytes, outboard, &mut out),
-            (Data::File(file), Some(outboard)) => encoder.encode_unit(file, outboard, &mut out),
-            (Data::File(file), None) => encoder.encode_unit(file, &Vec::new(), &mut out),
-        };
-        match result {
+        match blob.encode_unit(&mut encoder, &mut out) {
             Ok(_) => Some((encoder, out)),
             Err(error) => {
                 tracing::debug!(%error, "content is stale");

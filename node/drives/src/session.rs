@@ -244,6 +244,12 @@ impl Session {
         Ok(nodes)
     }
 
+    /// Heads of earlier versions that the peer keeps, newest first.
+    pub(crate) async fn log(&self, log: crate::wire::Log) -> Result<Vec<HeadEnvelope>, FetchError> {
+        let mut stream = self.request(Request::Log(log)).await?;
+        Ok(read_items(&mut stream).await?.heads)
+    }
+
     /// The newest heads the peer has.
     pub(crate) async fn heads(&self) -> Result<Vec<HeadEnvelope>, FetchError> {
         let after = crate::wire::VectorList::default();

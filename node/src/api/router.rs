@@ -10,7 +10,7 @@ use http::StatusCode;
 use p2p_api::{ApiError, App, ErrorKind, Node, routes};
 
 use super::problem::Refusal;
-use super::{apps, drives, events, files, names, network};
+use super::{apps, drives, events, files, history, names, network};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -40,6 +40,10 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::IMPORT, post(drives::import))
         .route(routes::TREE, get(drives::tree))
         .route(routes::FILE, get(files::read))
+        .route(routes::LOG, get(history::log))
+        .route(routes::DIFF, get(history::diff))
+        .route(routes::RESTORE, post(history::restore))
+        .route(routes::TAGS, get(history::tags).post(history::set_tag).delete(history::remove_tag))
         .route(routes::ZONES, get(names::zones).post(names::create_zone))
         .route(routes::ZONE_EXPORT, post(names::export_zone))
         .route(routes::ZONE_FILE, get(names::zone_file).post(names::import_zone_file))

@@ -18,6 +18,11 @@ pub(super) fn commented(config: &Config) -> String {
         "Memory in MiB for the store of what can be fetched or computed again. More makes large drives faster.",
     );
     page.value(
+        "history_mib",
+        &config.history_mib,
+        "Room in MiB for copies of what shared files held in earlier versions, where the file system has no reflinks.",
+    );
+    page.value(
         "gateway",
         &config.gateway,
         "Where the web gateway listens: a loopback address and port, localhost:PORT for both families, or off. The port \

@@ -65,6 +65,17 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
     let (kind, hint) = match &error {
         DriveError::UnknownDrive(_) => (ErrorKind::NotFound, "open or clone it by its link first"),
         DriveError::NoSuchPath(_) => (ErrorKind::NotFound, "`p2p ls LINK` shows what is there"),
+        DriveError::NoSuchVersion(_) => (ErrorKind::NotFound, "`p2p log DRIVE` shows which versions there are"),
+        DriveError::VersionNotKept(_) => (
+            ErrorKind::NotKept,
+            "`p2p log DRIVE` shows which versions are kept: all of a day, hourly for a week, daily for a month, then those \
+             with a tag",
+        ),
+        DriveError::ContentNotKept(_) => (
+            ErrorKind::NotKept,
+            "of files above 64 MiB, and of those that changed before they could be copied, earlier content is kept only \
+             where the file system has reflinks",
+        ),
         DriveError::WrongKind { .. } | DriveError::Invalid(_) => (ErrorKind::InvalidInput, ""),
         DriveError::NoPeers(_) => {
             (ErrorKind::NotFound, "check that a node that has it is running; `p2p peers` shows whom this node reaches")

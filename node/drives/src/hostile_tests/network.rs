@@ -19,14 +19,14 @@ use crate::{
 };
 
 /// Bytes that lie in a pipe before its writer has to wait.
-pub(super) const PIPE_BYTES: usize = 64 * 1024;
+pub(crate) const PIPE_BYTES: usize = 64 * 1024;
 
 /// Serves a stream that a peer opened.
 type Acceptor = Arc<dyn Fn(PeerId, DuplexStream) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// All nodes of a test.
 #[derive(Default)]
-pub(super) struct Net {
+pub(crate) struct Net {
     acceptors: Mutex<HashMap<PeerId, Acceptor>>,
     hidden: Mutex<Vec<PeerId>>,
     shown: Mutex<Vec<PeerId>>,
@@ -34,27 +34,27 @@ pub(super) struct Net {
 
 impl Net {
     /// Enters a node that nobody sees yet.
-    pub(super) fn enter(&self, peer: PeerId, acceptor: Acceptor) {
+    pub(crate) fn enter(&self, peer: PeerId, acceptor: Acceptor) {
         self.acceptors.lock().unwrap().insert(peer, acceptor);
     }
 
     /// A neighbour from now on.
-    pub(super) fn show(&self, peer: PeerId) {
+    pub(crate) fn show(&self, peer: PeerId) {
         self.shown.lock().unwrap().push(peer);
     }
 
     /// A neighbour as soon as [`Self::show_hidden`] is called.
-    pub(super) fn hide(&self, peer: PeerId) {
+    pub(crate) fn hide(&self, peer: PeerId) {
         self.hidden.lock().unwrap().push(peer);
     }
 
     /// The liar was met: now the others come.
-    pub(super) fn show_hidden(&self) {
+    pub(crate) fn show_hidden(&self) {
         self.shown.lock().unwrap().append(&mut self.hidden.lock().unwrap());
     }
 
     /// A pipe from one node to another.
-    pub(super) fn open(&self, from: PeerId, to: PeerId) -> Result<DuplexStream, DialError> {
+    pub(crate) fn open(&self, from: PeerId, to: PeerId) -> Result<DuplexStream, DialError> {
         let acceptor = self.acceptors.lock().unwrap().get(&to).cloned().ok_or(DialError("nobody there".into()))?;
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         tokio::spawn(acceptor(from, far));
@@ -99,16 +99,16 @@ impl Providers for Line {
 }
 
 /// A node, and where it lives.
-pub(super) struct TestNode {
-    pub(super) peer: PeerId,
-    pub(super) drives: Drives,
-    pub(super) home: TempDir,
-    pub(super) keystore: Arc<Mutex<Keystore>>,
+pub(crate) struct TestNode {
+    pub(crate) peer: PeerId,
+    pub(crate) drives: Drives,
+    pub(crate) home: TempDir,
+    pub(crate) keystore: Arc<Mutex<Keystore>>,
 }
 
 impl TestNode {
     /// A node on `net` that serves what it has.
-    pub(super) fn start(net: &Arc<Net>, number: u8) -> Self {
+    pub(crate) fn start(net: &Arc<Net>, number: u8) -> Self {
         let peer = peer(number);
         let home = tempfile::tempdir().unwrap();
         let keystore = Arc::new(Mutex::new(Keystore::open_or_create(&home.path().join("keys")).unwrap()));
@@ -122,6 +122,7 @@ impl TestNode {
             keystore: keystore.clone(),
             dialer: line.clone(),
             providers: line,
+            history_bytes: 1 << 30,
         })
         .unwrap();
         let server = drives.clone();
@@ -137,25 +138,25 @@ impl TestNode {
 }
 
 /// The honest node: it shares a folder with all sorts of files.
-pub(super) struct Owner {
-    pub(super) node: TestNode,
-    pub(super) id: DriveId,
-    pub(super) key: SecretKey,
-    pub(super) read_key: ReadKey,
-    pub(super) head: HeadEnvelope,
-    pub(super) folder: PathBuf,
+pub(crate) struct Owner {
+    pub(crate) node: TestNode,
+    pub(crate) id: DriveId,
+    pub(crate) key: SecretKey,
+    pub(crate) read_key: ReadKey,
+    pub(crate) head: HeadEnvelope,
+    pub(crate) folder: PathBuf,
     /// Path and content of all files.
-    pub(super) files: BTreeMap<String, Vec<u8>>,
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Set when a liar has told its lie.
-    pub(super) lie_was_told: AtomicBool,
+    pub(crate) lie_was_told: AtomicBool,
 }
 
 /// Size of the one large file.
-pub(super) const LARGE_BYTES: usize = 3 * 1024 * 1024;
+pub(crate) const LARGE_BYTES: usize = 3 * 1024 * 1024;
 
 impl Owner {
     /// Shares a folder with an inline file, small ones and a large one.
-    pub(super) async fn start(net: &Arc<Net>) -> Arc<Self> {
+    pub(crate) async fn start(net: &Arc<Net>) -> Arc<Self> {
         let node = TestNode::start(net, 1);
         let folder = node.home.path().join("shared");
         let files: BTreeMap<String, Vec<u8>> =
@@ -181,13 +182,13 @@ impl Owner {
         Arc::new(Self { node, id, key, read_key, head, folder, files, lie_was_told: AtomicBool::new(false) })
     }
 
-    pub(super) fn lie_was_told(&self) -> bool {
+    pub(crate) fn lie_was_told(&self) -> bool {
         self.lie_was_told.load(Ordering::Relaxed)
     }
 }
 
 /// A peer's id, for tests.
-pub(super) fn peer(number: u8) -> PeerId {
+pub(crate) fn peer(number: u8) -> PeerId {
     PeerId::from([number; 32])
 }
 
@@ -199,7 +200,7 @@ fn content(path: &str, len: usize) -> Vec<u8> {
 }
 
 /// Files under a folder: path below it and content. Files that are still being written have names of their own.
-pub(super) fn files_under(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files_under(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

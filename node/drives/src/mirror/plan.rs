@@ -452,22 +452,9 @@ impl Job {
 
     /// Gives what stands at a path, and was changed here, another name.
     fn move_aside(&self, path: &str) -> io::Result<()> {
-        /// Names tried before giving up.
-        const MAX_NAMES: usize = 1_000;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let parent = path.strip_suffix(name).unwrap_or_default();
-        for number in 1..MAX_NAMES {
-            let aside = format!("{name} (local {number})");
-            match self.folder.status(&format!("{parent}{aside}")) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.folder.move_aside(path, &aside)?;
-                    self.leave_out(path, format!("what stood there was changed here and is kept as {aside:?}"));
-                    return Ok(());
-                }
-                _ => {}
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name to move the local file to"))
+        let aside = self.folder.move_to_free_name(path)?;
+        self.leave_out(path, format!("what stood there was changed here and is kept as {aside:?}"));
+        Ok(())
     }
 }
 

@@ -38,6 +38,8 @@ pub enum CacheTable {
     Dht = 9,
     /// The engine's: peers remembered for the next start.
     Peer = 10,
+    /// By drive: the root up to which its content was kept for history.
+    Kept = 11,
 }
 
 impl CacheTable {
@@ -46,7 +48,7 @@ impl CacheTable {
         match self {
             Self::Log | Self::Leaf | Self::Place | Self::Dht => MAX_ROW_BYTES,
             Self::Bitmap => MAX_BITMAP_BYTES,
-            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer => MAX_SMALL_VALUE_BYTES,
+            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer | Self::Kept => MAX_SMALL_VALUE_BYTES,
         }
     }
 }

@@ -25,12 +25,14 @@ pub enum LedgerTable {
     Head,
     /// By drive and local path: the stored name.
     Names,
+    /// By drive and tag: the hash of a head.
+    Tag,
     /// The rows of the name system, which knows their keys.
     NameSystem,
 }
 
 impl LedgerTable {
-    const ALL: [Self; 4] = [Self::Drive, Self::Head, Self::Names, Self::NameSystem];
+    const ALL: [Self; 5] = [Self::Drive, Self::Head, Self::Names, Self::Tag, Self::NameSystem];
 
     /// The name on disk; the prefix keeps clear of other parts that share the file.
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -38,6 +40,7 @@ impl LedgerTable {
             Self::Drive => "drives.drive",
             Self::Head => "drives.head",
             Self::Names => "drives.names",
+            Self::Tag => "drives.tag",
             Self::NameSystem => "names.rows",
         })
     }

@@ -69,6 +69,7 @@ fn requests_have_fixed_forms() {
     let files = vec![FileRef { hash: id(0xee), size: 200 }].try_into().expect("one");
     check(&Request::GetMany(GetMany { files }), &format!("0501{}c801", times("ee", 32)));
     check(&Request::Heads(Heads { after: VectorList::default() }), "0600");
+    check(&Request::Log(Log { counter: 3, before_hlc: 300, max: 64 }), "0903ac0240");
     let frame = RequestFrame { session: 129, request: Request::Get(get) };
     check(&frame, &format!("810104{}0200020601", times("dd", 32)));
 }
@@ -234,6 +235,11 @@ fn any_request() -> impl Strategy<Value = Request> {
             Request::GetMany(GetMany { files: files.try_into().expect("few") })
         }),
         any_vector().prop_map(|after| Request::Heads(Heads { after })),
+        (any::<u64>(), any::<u64>(), 0..=MAX_LOG_HEADS).prop_map(|(counter, before_hlc, max)| Request::Log(Log {
+            counter,
+            before_hlc,
+            max
+        })),
         (7..=255_u8).prop_map(Request::Unknown),
     ]
 }
