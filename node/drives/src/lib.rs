@@ -19,6 +19,7 @@ mod index;
 mod kept;
 mod key;
 mod loopback;
+mod merge;
 mod mirror;
 mod network;
 mod nodes;
@@ -50,6 +51,7 @@ pub use head::{Head, HeadEnvelope, MAX_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_PREV, 
 pub use header::{Header, MAX_HEADER_BYTES, MAX_TITLE_BYTES, Visibility};
 pub use history::{At, Logged, MAX_TAG_BYTES, Restored, Retained, dropped, is_tag};
 pub use key::{MAX_COMPONENT_BYTES, MAX_KEY_BYTES, PathKey, PathKeyError};
+pub use merge::{Judge, Source, merge};
 pub use mirror::{Copied, CopyProgress, ExternalLinks};
 pub use network::{DialError, Dialer, Duplex, PeerStream, Providers};
 pub use publish::{ImportProgress, LeftOut, LocalPath, Published};
