@@ -16,6 +16,7 @@ mod router;
 mod server;
 mod socket;
 mod upload;
+mod writers;
 
 pub use server::serve;
 pub use socket::{SocketGuard, bind};

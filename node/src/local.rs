@@ -5,6 +5,7 @@ mod history;
 mod metrics;
 mod names;
 mod reported;
+mod writers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, Change, Content, Contract, DhtMode, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
     HistoryContract, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress,
-    Provider, Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery,
+    Provider, Reachability, ReadRange, Removed, Result, Stream, TransferEvent, TreeEntry, TreeQuery, WritersContract,
 };
 use p2p_drives::{
     At, Copied, CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
@@ -27,7 +28,7 @@ use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
 use tokio_util::sync::CancellationToken;
 
 use self::convert::{api_error, drive_info, left_out, parse_link, tree_entry};
-use self::reported::reported;
+use self::reported::{Rate, reported};
 use crate::events::EventLog;
 use crate::names::Names;
 use crate::network::Network;
@@ -258,6 +259,10 @@ impl Contract for LocalNode {
         self
     }
 
+    fn writers(&self) -> &dyn WritersContract {
+        self
+    }
+
     fn names(&self) -> &dyn NamesContract {
         self
     }
@@ -271,21 +276,26 @@ fn external_links(follow: &Follow) -> ExternalLinks {
 fn told(copies: Stream<TransferEvent>, progress: Arc<CopyProgress>, stays: bool) -> Stream<TransferEvent> {
     let mut told = None;
     reported(copies, move |rate| {
-        use std::sync::atomic::Ordering::Relaxed;
-        let bytes = progress.bytes.load(Relaxed);
-        let now = Progress {
-            files_done: progress.files.load(Relaxed),
-            files_total: progress.files_total.load(Relaxed),
-            bytes_done: bytes,
-            bytes_total: progress.bytes_total.load(Relaxed),
-            bytes_per_second: rate.update(bytes),
-            peers: progress.peers.load(Relaxed) as u32,
-        };
+        let now = moving(&progress, rate);
         // A follower that waits for a version has nothing to tell.
         let moved = (now.files_done, now.bytes_done, now.peers);
         let is_news = told.replace(moved) != Some(moved);
         (is_news || !stays).then_some(TransferEvent::Progress(now))
     })
+}
+
+/// How far a copy is.
+fn moving(progress: &CopyProgress, rate: &mut Rate) -> Progress {
+    use std::sync::atomic::Ordering::Relaxed;
+    let bytes = progress.bytes.load(Relaxed);
+    Progress {
+        files_done: progress.files.load(Relaxed),
+        files_total: progress.files_total.load(Relaxed),
+        bytes_done: bytes,
+        bytes_total: progress.bytes_total.load(Relaxed),
+        bytes_per_second: rate.update(bytes),
+        peers: progress.peers.load(Relaxed) as u32,
+    }
 }
 
 fn content(content: p2p_drives::Content) -> Content {

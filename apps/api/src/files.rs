@@ -85,6 +85,23 @@ pub struct CloneRequest {
     pub timeout_s: Option<f64>,
 }
 
+/// `POST /v1/apps/files/syncs`: keep a folder and a drive in step, both ways. Answers a stream of [`crate::SyncEvent`],
+/// one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyncRequest {
+    /// The link, or a bare id.
+    pub link: String,
+    /// Absolute path of the folder.
+    #[schema(value_type = String)]
+    pub target: PathBuf,
+    /// Whether symlinks that leave the folder are made too.
+    #[serde(default)]
+    pub allow_external_links: bool,
+    /// Seconds to look for peers without any progress.
+    #[serde(default)]
+    pub timeout_s: Option<f64>,
+}
+
 /// What copying reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]

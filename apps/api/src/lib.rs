@@ -17,6 +17,7 @@ pub mod socket;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wire;
+mod writers;
 
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
 pub use drives::{
@@ -40,3 +41,7 @@ pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
 /// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
 pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef, WriterKey};
+pub use writers::{
+    ConflictInfo, ConflictVersion, DriveWriters, NewWriter, OwnWriterKey, RevokedWriter, SyncEvent, WriterInfo,
+    Writers, WritersContract,
+};

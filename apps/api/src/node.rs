@@ -10,6 +10,7 @@ use p2p_identity::{DriveId, PeerId};
 
 use crate::history::{History, HistoryContract, NoHistory};
 use crate::names::{Names, NamesContract, NoNames};
+use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     Change, Content, Dialed, DriveInfo, EventQuery, EventStream, Follow, Import, ImportEvent, NewDrive, NodeInfo, Open,
     PeerInfo, Ping, Provider, ReadRange, Removed, Result, TransferEvent, TreeEntry, TreeQuery,
@@ -76,6 +77,11 @@ pub trait Contract: Send + Sync + 'static {
         &NoHistory
     }
 
+    /// Several writers of drives; a node may know only one each.
+    fn writers(&self) -> &dyn WritersContract {
+        &OneWriter
+    }
+
     /// The name system; a node may have none.
     fn names(&self) -> &dyn NamesContract {
         &NoNames
@@ -138,6 +144,11 @@ impl Node {
     /// Earlier versions of drives.
     pub fn history(&self) -> History {
         History { contract: self.contract.clone() }
+    }
+
+    /// Several writers of drives.
+    pub fn writers(&self) -> DriveWriters {
+        DriveWriters { contract: self.contract.clone() }
     }
 
     /// Zones, records, resolution.

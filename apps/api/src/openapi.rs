@@ -9,13 +9,14 @@ use utoipa::openapi::schema::{Array, ObjectBuilder, Type};
 use utoipa::openapi::{HttpMethod, InfoBuilder, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{OpenApi, ToSchema};
 
-use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest};
+use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest, SyncRequest};
 use crate::gateway::{OpenRequest, Opened};
 use crate::wire::{EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
 use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
+use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers};
 use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
@@ -54,6 +55,12 @@ use crate::{
     Restored,
     Tag,
     VersionInfo,
+    ConflictInfo,
+    NewWriter,
+    OwnWriterKey,
+    SyncEvent,
+    SyncRequest,
+    Writers,
     ImportZoneFile,
     ImportedZoneFile,
     NameChange,
@@ -92,6 +99,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .into_iter()
         .chain(drive_operations())
         .chain(history_operations())
+        .chain(writer_operations())
         .chain(names_operations())
         .chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
@@ -240,6 +248,33 @@ fn history_operations() -> Vec<Operation> {
     ]
 }
 
+fn writer_operations() -> Vec<Operation> {
+    let drive = "A drive id.";
+    let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
+    vec![
+        Operation::get(routes::WRITERS, "Who may write to the drive, besides its owner.")
+            .at("drive", drive)
+            .answers(200, json::<Writers>()),
+        post(routes::WRITERS, "Lets somebody write, or changes how far.")
+            .at("drive", drive)
+            .takes(json::<NewWriter>())
+            .answers(200, json::<Writers>()),
+        Operation::new(HttpMethod::Delete, routes::WRITER, "Lets somebody write no more. What it wrote stays.")
+            .at("drive", drive)
+            .at("writer", "The writer's key.")
+            .answers(200, json::<Writers>()),
+        post(routes::WRITER_KEY, "This node's writer key for a drive; made when it is first asked for.")
+            .takes(json::<Open>())
+            .answers(200, json::<OwnWriterKey>()),
+        post(routes::SYNC, "Brings the newest state into a folder and keeps both in step from then on.")
+            .takes(json::<Follow>())
+            .answers(200, lines::<SyncEvent>()),
+        Operation::get(routes::CONFLICTS, "Paths that several wrote at once.")
+            .at("drive", drive)
+            .answers(200, list::<ConflictInfo>()),
+    ]
+}
+
 fn names_operations() -> Vec<Operation> {
     let zone = "The zone's local name.";
     let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
@@ -296,6 +331,13 @@ fn app_operations() -> Vec<Operation> {
         )
         .takes(json::<CloneRequest>())
         .answers(200, lines::<CloneEvent>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::SYNCS,
+            "Keeps a folder and a drive in step, both ways. Closing the connection before `done` stops it.",
+        )
+        .takes(json::<SyncRequest>())
+        .answers(200, lines::<SyncEvent>()),
         Operation::new(
             HttpMethod::Post,
             routes::GATEWAY_OPEN,
@@ -471,6 +513,12 @@ mod tests {
             routes::DIFF,
             routes::RESTORE,
             routes::TAGS,
+            routes::WRITERS,
+            routes::WRITER,
+            routes::WRITER_KEY,
+            routes::SYNC,
+            routes::CONFLICTS,
+            routes::SYNCS,
             routes::ZONES,
             routes::ZONE_EXPORT,
             routes::ZONE_FILE,

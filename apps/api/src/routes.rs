@@ -38,6 +38,16 @@ pub const DIFF: &str = "/v1/drives/{drive}/diff";
 pub const RESTORE: &str = "/v1/drives/{drive}/restore";
 /// `GET`: a list of [`crate::Tag`]; `POST` [`crate::NewTag`]: [`crate::Tag`]; `DELETE ?name=`.
 pub const TAGS: &str = "/v1/drives/{drive}/tags";
+/// `GET`: [`crate::Writers`]; `POST` [`crate::NewWriter`]: [`crate::Writers`].
+pub const WRITERS: &str = "/v1/drives/{drive}/writers";
+/// `DELETE`: [`crate::Writers`].
+pub const WRITER: &str = "/v1/drives/{drive}/writers/{writer}";
+/// `POST` [`crate::Open`]: [`crate::OwnWriterKey`].
+pub const WRITER_KEY: &str = "/v1/drives/writer-key";
+/// `POST` [`crate::Follow`]: bring a folder in step and keep it so; a stream of [`crate::SyncEvent`].
+pub const SYNC: &str = "/v1/drives/sync";
+/// `GET`: a list of [`crate::ConflictInfo`].
+pub const CONFLICTS: &str = "/v1/drives/{drive}/conflicts";
 /// `GET ?prefix=&depth=&at=`: one [`crate::TreeEntry`] a line.
 pub const TREE: &str = "/v1/drives/{drive}/tree";
 /// `GET ?at=`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
@@ -67,6 +77,8 @@ pub const APPS: &str = "/v1/apps/{app}/{*path}";
 pub const SHARES: &str = "/v1/apps/files/shares";
 /// `POST` [`crate::files::CloneRequest`]: a stream of [`crate::files::CloneEvent`].
 pub const CLONES: &str = "/v1/apps/files/clones";
+/// `POST` [`crate::files::SyncRequest`]: a stream of [`crate::SyncEvent`]; the folder is watched from then on.
+pub const SYNCS: &str = "/v1/apps/files/syncs";
 /// `POST` [`crate::gateway::OpenRequest`]: [`crate::gateway::Opened`].
 pub const GATEWAY_OPEN: &str = "/v1/apps/gateway/open";
 

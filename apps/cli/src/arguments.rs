@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
 use crate::commands::{
-    api, cat, clone, completions, dht, dial, diff, info, log, ls, man, name, open, ping, restore, share, tag, unshare,
+    api, cat, clone, completions, conflicts, dht, dial, diff, info, log, ls, man, name, open, ping, restore, share,
+    sync, tag, unshare, writers,
 };
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
@@ -30,6 +31,7 @@ pub(crate) enum Command {
     Shares,
     Unshare(unshare::Arguments),
     Clone(clone::Arguments),
+    Sync(sync::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Info(info::Arguments),
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Diff(diff::Arguments),
     Restore(restore::Arguments),
     Tag(tag::Arguments),
+    Conflicts(conflicts::Arguments),
+    Writers(writers::Arguments),
     Open(open::Arguments),
     /// Lists the connected peers.
     #[command(after_help = "Example: p2p peers")]

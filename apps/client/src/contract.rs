@@ -9,7 +9,7 @@ use p2p_api::wire::encode_component;
 use p2p_api::{
     Change, Content, Contract, DialRequest, Dialed, DriveInfo, EventQuery, EventStream, Follow, HistoryContract,
     Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, ReadRange, Removed, Result,
-    Stream, TransferEvent, TreeEntry, TreeQuery, routes,
+    Stream, TransferEvent, TreeEntry, TreeQuery, WritersContract, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -128,6 +128,10 @@ impl Contract for Client {
     }
 
     fn history(&self) -> &dyn HistoryContract {
+        self
+    }
+
+    fn writers(&self) -> &dyn WritersContract {
         self
     }
 

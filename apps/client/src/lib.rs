@@ -9,6 +9,7 @@ mod history;
 mod names;
 mod response;
 mod upload;
+mod writers;
 
 pub use client::{Client, ConnectError};
 pub use response::{Bytestream, Response};

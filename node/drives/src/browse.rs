@@ -18,6 +18,7 @@ use crate::content::{ContentError, read_here};
 use crate::engine::{DriveStatus, Drives, Shared, drive_of};
 use crate::entry::{Entry, Kind, Version};
 use crate::head::HeadEnvelope;
+use crate::heads::Snapshot;
 use crate::history::At;
 use crate::index::{Keep, fetch_node};
 use crate::key::PathKey;
@@ -66,7 +67,7 @@ pub struct Content {
 pub(crate) struct View {
     shared: Arc<Shared>,
     drive: Arc<Drive>,
-    head: HeadEnvelope,
+    at: Snapshot,
     /// Who has what is not here; `None` for a drive that is held.
     there: Option<Arc<Viewer>>,
     /// Whether it is an earlier version: its content may be here, there, or nowhere any more.
@@ -166,27 +167,27 @@ impl Drives {
         let drive = drive.ok_or(DriveError::UnknownDrive(*id))?;
         let shared = self.shared().clone();
         if is_here(&drive)
-            && let Some(head) = drive.head()
+            && let Some(at) = drive.snapshot()
         {
-            return Ok(View { shared, drive, head, there: None, is_past: false });
+            return Ok(View { shared, drive, at, there: None, is_past: false });
         }
         let path = path.map(|path| path.as_bytes().to_vec());
         let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
-        let head = viewer.head(DEFAULT_PATIENCE).await?;
-        Ok(View { shared, drive, head, there: Some(viewer), is_past: false })
+        let at = viewer.snapshot(DEFAULT_PATIENCE).await?;
+        Ok(View { shared, drive, at, there: Some(viewer), is_past: false })
     }
 }
 
 /// Whether a drive is read from this node's own disk.
 fn is_here(drive: &Drive) -> bool {
     let state = drive.state();
-    state.row.role != Role::Reader && state.head.is_some()
+    state.row.role != Role::Reader && state.at.is_some()
 }
 
 impl View {
     /// An earlier version.
     pub(crate) fn past(shared: Arc<Shared>, drive: Arc<Drive>, head: HeadEnvelope, there: Option<Arc<Viewer>>) -> Self {
-        Self { shared, drive, head, there, is_past: true }
+        Self { shared, drive, at: head.into(), there, is_past: true }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -202,17 +203,16 @@ impl View {
     }
 
     pub(crate) fn into_head(self) -> HeadEnvelope {
-        self.head
+        self.at.head
     }
 
     /// The number of the version; 0 where the owner did not make it.
     pub(crate) fn version(&self) -> u64 {
-        if self.head.body().is_by_owner() { self.head.body().counter } else { 0 }
+        if self.at.head.body().is_by_owner() { self.at.version() } else { 0 }
     }
 
     pub(crate) fn root(&self) -> Expected {
-        let body = self.head.body();
-        Expected::root_with_sums(body.root, body.files, body.bytes)
+        self.at.expected()
     }
 
     /// Whether every index node is here.
@@ -341,8 +341,7 @@ impl View {
         &self,
         walk: impl Fn(&NodeStore, Expected) -> Result<T, WalkError<DriveError>> + Clone + Send + 'static,
     ) -> Result<T, DriveError> {
-        let body = self.head.body();
-        let root = Expected::root_with_sums(body.root, body.files, body.bytes);
+        let root = self.root();
         loop {
             let (nodes, walk, root) = (self.shared.nodes.clone(), walk.clone(), root.clone());
             let result = tokio::task::spawn_blocking(move || walk(&nodes, root)).await?;

@@ -60,8 +60,7 @@ impl From<DriveError> for ContentError {
 impl ContentIndex {
     /// The index of a drive's newest version, made now if need be. Blocks.
     pub(crate) fn of(drive: &Drive, nodes: &NodeStore) -> Result<Arc<Self>, DriveError> {
-        let head = drive.head().ok_or(DriveError::UnknownDrive(drive.id))?;
-        let root = head.body().root;
+        let root = drive.snapshot().ok_or(DriveError::UnknownDrive(drive.id))?.root;
         if let Some(known) = &*drive.content.lock().unwrap_or_else(PoisonError::into_inner)
             && known.root == root
         {

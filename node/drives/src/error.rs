@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use p2p_identity::{DriveId, KeystoreError};
+use p2p_identity::{DriveId, KeystoreError, WriterKey};
 
 use crate::store::{CacheError, LedgerError, PackError};
 
@@ -43,6 +43,9 @@ pub enum DriveError {
     /// The request is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// This node's writer key has no certificate of the owner, or one that has ended.
+    #[error("this node may not write to the drive: the owner has not let in its writer key {0}")]
+    NotAWriter(WriterKey),
     /// The target folder is in the way.
     #[error("{} is not empty and not a copy of this drive", .0.display())]
     TargetNotEmpty(PathBuf),

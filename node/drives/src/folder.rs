@@ -29,6 +29,13 @@ pub(crate) struct Fingerprint {
     pub(crate) ctime_ns: i64,
 }
 
+impl Fingerprint {
+    /// One that no file ever has: the file is read again.
+    pub(crate) fn never() -> Self {
+        Self { size: u64::MAX, ..Self::default() }
+    }
+}
+
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {

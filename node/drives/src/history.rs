@@ -392,9 +392,12 @@ fn logged(
 
 /// Files of a version whose content is neither in the folder nor kept: of those that differ from the newest version.
 fn not_kept(shared: &Shared, drive: &Drive, head: &HeadEnvelope) -> Result<Option<u64>, DriveError> {
-    let (Role::Owner, Some(newest)) = (drive.state().row.role, drive.head()) else { return Ok(None) };
-    let root = |head: &HeadEnvelope| Expected::root_with_sums(head.body().root, head.body().files, head.body().bytes);
-    let (old, new) = (Tree::new(&*shared.nodes, root(head)), Tree::new(&*shared.nodes, root(&newest)));
+    let state = drive.state();
+    let is_ours = state.row.role == Role::Owner || state.row.syncs;
+    let Some(newest) = state.at.filter(|_| is_ours) else { return Ok(None) };
+    let body = head.body();
+    let old = Expected::root_with_sums(body.root, body.files, body.bytes);
+    let (old, new) = (Tree::new(&*shared.nodes, old), Tree::new(&*shared.nodes, newest.expected()));
     let index = crate::content::ContentIndex::of(drive, &shared.nodes)?;
     let mut leaf = crate::content::LeafCache::default();
     let mut missing = 0;

@@ -10,8 +10,10 @@ mod entry;
 mod error;
 mod exchange;
 mod folder;
+mod gather;
 mod head;
 mod header;
+mod heads;
 mod history;
 #[cfg(test)]
 mod hostile_tests;
@@ -26,11 +28,13 @@ mod nodes;
 mod prefetch;
 mod publish;
 mod registry;
+mod rights;
 mod serve;
 mod session;
 mod signed;
 mod sources;
 mod store;
+mod sync;
 mod topic;
 mod tree;
 mod viewer;
@@ -56,6 +60,7 @@ pub use mirror::{Copied, CopyProgress, ExternalLinks};
 pub use network::{DialError, Dialer, Duplex, PeerStream, Providers};
 pub use publish::{ImportProgress, LeftOut, LocalPath, Published};
 pub use registry::Role;
+pub use rights::{NewWriter, Rights, WriterRight};
 pub use serve::ServeCounters;
 pub use signed::{Body, Ext, MAX_EXT_ITEMS, Signed, SignedError};
 pub use store::{
@@ -63,6 +68,7 @@ pub use store::{
     MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_PACK_ITEM_BYTES, MAX_ROW_BYTES, MAX_SMALL_VALUE_BYTES, MemoryCache,
     MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
 };
+pub use sync::{Conflict, Synced};
 pub use topic::{Proof, ReadKey, Session, Side, Topic, day_of};
 pub use tree::{
     BuildError, BuiltNode, Change, Child, Diff, Expected, Listed, MAX_LEVELS, MAX_NODE_BYTES, Node, NodeError, NodeId,

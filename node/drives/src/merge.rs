@@ -60,9 +60,9 @@ impl Judge {
         let sources = || std::iter::once(owner).chain(others);
         let covers = |of: &Source| {
             let is_owner = of.writer == owner.writer;
-            let covered = of.vv.counters().iter().filter_map(|(writer, counter)| {
+            let covered = of.vv.counters().iter().map(|(writer, counter)| {
                 if let Some((_, last)) = revoked.iter().find(|(revoked, _)| revoked == writer) {
-                    return Some((writer.prefix(), *counter.min(last)));
+                    return (writer.prefix(), *counter.min(last));
                 }
                 let newest = sources().find(|source| source.writer == *writer).map_or(0, |source| source.counter);
                 let covered = match counter {
@@ -71,7 +71,7 @@ impl Judge {
                     // Cut as well, it would erase what that writer writes next.
                     _ => 0,
                 };
-                Some((writer.prefix(), covered))
+                (writer.prefix(), covered)
             });
             covered.collect()
         };
@@ -150,6 +150,9 @@ where
     failure.map_or(Ok(root), |error| Err(UpdateError::Walk(error)))
 }
 
+/// A path, and the entries that the trees have there, the owner's first.
+type Disputed = (PathKey, Vec<Option<Entry>>);
+
 /// What the merge changes of the owner's tree, in key order. Ends early when a tree cannot be read.
 struct Changes<'a, 's, S: NodeSource + ?Sized> {
     judge: &'a Judge,
@@ -162,7 +165,7 @@ struct Changes<'a, 's, S: NodeSource + ?Sized> {
 
 impl<S: NodeSource + ?Sized> Changes<'_, '_, S> {
     /// The next path where anything may have to change, with the entries of all trees.
-    fn next_path(&mut self) -> Result<Option<(PathKey, Vec<Option<Entry>>)>, WalkError<S::Error>> {
+    fn next_path(&mut self) -> Result<Option<Disputed>, WalkError<S::Error>> {
         self.skip_innocent()?;
         let mut lowest: Option<PathKey> = None;
         let mut lower = |key: &PathKey| {

@@ -24,14 +24,15 @@ use self::small::SmallFile;
 use crate::DriveError;
 use crate::engine::Shared;
 use crate::folder::Folder;
+use crate::gather::gather;
 use crate::head::HeadEnvelope;
+use crate::heads::Snapshot;
 use crate::history::{At, find_at, missing};
 use crate::index::{Keep, fetch_tree};
 use crate::publish::LeftOut;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
 use crate::sources::{Sources, Wanted};
-use crate::tree::Expected;
 
 /// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once: 1 GiB over loopback on
 /// two cores takes 2.1 s with one, 1.9 s with two, three or four (medians of four).
@@ -44,6 +45,12 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a follower that waits looks which of its peers are still there.
 const SESSION_CHECK: Duration = Duration::from_secs(1);
+/// Between a head of another writer that is announced and the question for it, so that several are asked for together.
+const ASK_PAUSE: Duration = Duration::from_millis(50);
+/// How often peers are asked for heads of other writers although nothing was announced.
+const ASK_EVERY: Duration = Duration::from_secs(30);
+/// How long an edit in the folder that is in the way has time to be imported.
+const LOCAL_CHANGE_PAUSE: Duration = Duration::from_secs(1);
 /// How long peers are waited for that may keep an earlier version, once one has said that it does not.
 const PAST_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a newer version is taken up when the old one can no longer be had.
@@ -112,6 +119,9 @@ pub(crate) struct Job {
     pub(crate) progress: Arc<CopyProgress>,
     /// Whether it is an earlier version, of which nobody may have some content any more.
     is_past: bool,
+    /// Whether edits in the folder come first: where one is found, nothing is stored.
+    two_way: bool,
+    local_change: AtomicBool,
     begun: Instant,
     /// Peers that said that they have not got some content; only of an earlier version.
     lacking: Mutex<HashMap<ContentId, HashSet<PeerId>>>,
@@ -146,8 +156,10 @@ pub(crate) struct Follower {
     patience: Duration,
     progress: Arc<CopyProgress>,
     party: Party,
-    /// The version that this follower has brought into the folder.
-    done: Option<HeadEnvelope>,
+    /// Whether this follower has brought a version into the folder: then only changes are looked at.
+    is_done: bool,
+    /// Whether edits in the folder go back to the drive: then they are never in the way, but come first.
+    two_way: bool,
 }
 
 /// The peers of one copy, and the search that brings more.
@@ -157,7 +169,15 @@ struct Party {
     sessions: Vec<Arc<Session>>,
 }
 
+/// A peer, and the heads that it shows.
+type Offer = (Arc<Session>, Vec<HeadEnvelope>);
+
 impl Party {
+    fn start(shared: &Arc<Shared>, drive: &Arc<Drive>, hints: &Hints, wanted: Wanted) -> Self {
+        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, wanted);
+        Self { sources, opened, sessions: Vec::new() }
+    }
+
     /// Sessions that go on. Peers of the others are looked for again, and may come back with a newer version.
     fn live(&mut self) -> &[Arc<Session>] {
         for session in self.sessions.extract_if(.., |session| session.is_ended()) {
@@ -178,20 +198,28 @@ impl Follower {
         patience: Duration,
         progress: Arc<CopyProgress>,
     ) -> Self {
-        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, Wanted::default());
-        let party = Party { sources, opened, sessions: Vec::new() };
-        Self { shared, drive, folder, links, patience, progress, party, done: None }
+        let party = Party::start(&shared, &drive, hints, Wanted::default());
+        Self { shared, drive, folder, links, patience, progress, party, is_done: false, two_way: false }
+    }
+
+    /// As [`Self::start`], for a folder that holds the drive's state already and whose edits go back to it. The work lock
+    /// is taken for each version.
+    pub(crate) fn start_sync(shared: Arc<Shared>, drive: Arc<Drive>, folder: Arc<Folder>, hints: &Hints) -> Self {
+        let wanted = Wanted { from_others: true, ..Wanted::default() };
+        let party = Party::start(&shared, &drive, hints, wanted);
+        let (links, patience, progress) = (ExternalLinks::LeaveOut, DEFAULT_PATIENCE, Arc::default());
+        Self { shared, drive, folder, links, patience, progress, party, is_done: true, two_way: true }
     }
 
     /// Copies the newest version that can be had; from the second call on, the next one, for which it waits as long as
     /// it takes. Dropped midway, the next call goes on where it was.
     pub(crate) async fn next(&mut self) -> Result<Copied, DriveError> {
-        let mut first = match &self.done {
-            None => {
+        let mut first = match self.is_done {
+            false => {
                 let Party { sources, opened, .. } = &mut self.party;
                 first_session(&self.drive, sources, opened, self.patience).await?
             }
-            Some(_) => {
+            true => {
                 let first = self.newer().await?;
                 reset(&self.progress);
                 self.progress.fetched.store(0, Ordering::Relaxed);
@@ -199,15 +227,26 @@ impl Follower {
                 first
             }
         };
-        for _ in 0..MAX_RESTARTS {
+        let mut restarts = 0;
+        while restarts < MAX_RESTARTS {
+            // A follower's caller holds the lock as long as it follows; here others import in between.
+            let _work = if self.two_way { Some(self.drive.work.clone().lock_owned().await) } else { None };
+            let mut imported = self.drive.head_count.subscribe();
             let job = Arc::new(self.job());
-            let scope = if self.done.is_some() { Scope::Changes } else { Scope::Everything };
-            match job.copy(&mut self.party, first, scope, self.patience).await? {
-                Outcome::Done(copied, head) => {
-                    self.done = Some(*head);
+            let scope = if self.is_done { Scope::Changes } else { Scope::Everything };
+            match job.copy(&mut self.party, first.clone(), scope, self.patience).await? {
+                Outcome::Done(copied) => {
+                    self.is_done = true;
                     return Ok(copied);
                 }
-                Outcome::Newer(again) => first = *again,
+                Outcome::Newer(again) => {
+                    first = *again;
+                    restarts += 1;
+                }
+                Outcome::LocalChange => {
+                    drop(_work);
+                    let _ = tokio::time::timeout(LOCAL_CHANGE_PAUSE, imported.changed()).await;
+                }
             }
             reset(&self.progress);
         }
@@ -218,9 +257,12 @@ impl Follower {
     pub(crate) async fn past(mut self, at: At) -> Result<Copied, DriveError> {
         let first = self.find_past(&at).await?;
         let job = Arc::new(Job { is_past: true, ..self.job() });
+        let first = (first.0, vec![first.1]);
         match job.copy(&mut self.party, first, Scope::Everything, self.patience).await? {
-            Outcome::Done(copied, _) => Ok(copied),
-            Outcome::Newer(_) => Err(DriveError::Corrupt("an earlier version became another".into())),
+            Outcome::Done(copied) => Ok(copied),
+            Outcome::Newer(_) | Outcome::LocalChange => {
+                Err(DriveError::Corrupt("an earlier version became another".into()))
+            }
         }
     }
 
@@ -263,6 +305,8 @@ impl Follower {
             links: self.links,
             progress: self.progress.clone(),
             is_past: false,
+            two_way: self.two_way && self.shared.author_of(&self.drive).is_ok(),
+            local_change: AtomicBool::new(false),
             begun: Instant::now(),
             lacking: Mutex::default(),
             left_out: Mutex::default(),
@@ -274,25 +318,37 @@ impl Follower {
     }
 
     /// Waits for a peer that has a newer version than the one in the folder.
-    async fn newer(&mut self) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+    async fn newer(&mut self) -> Result<Offer, DriveError> {
         let mut announced = self.party.sources.announced();
-        let done = self.done.as_ref().map_or(0, |head| head.body().counter);
-        let is_newer = |head: &HeadEnvelope| head.body().counter > done;
+        let mut others = self.party.sources.others_announced();
         let mut watching = tokio::time::interval(SESSION_CHECK);
+        // At once: something may have been told before.
+        let mut ask_at = Instant::now();
         loop {
-            let newest = announced.borrow_and_update().clone().filter(|(_, head)| is_newer(head));
-            if let Some((peer, head)) = newest
+            let done = self.drive.snapshot();
+            let newest = announced.borrow_and_update().clone();
+            if let Some((peer, head)) = newest.filter(|(_, head)| is_news(done.as_ref(), head))
                 && let Some(session) = self.party.live().iter().find(|session| session.peer == peer)
             {
-                return Ok((session.clone(), head));
+                return Ok((session.clone(), vec![head]));
             }
             tokio::select! {
                 changed = announced.changed() => changed.map_err(|_| DriveError::Stopped)?,
+                changed = others.changed() => {
+                    changed.map_err(|_| DriveError::Stopped)?;
+                    ask_at = ask_at.min(Instant::now() + ASK_PAUSE);
+                }
+                () = tokio::time::sleep_until(ask_at) => {
+                    ask_at = Instant::now() + ASK_EVERY;
+                    if let Some(offer) = self.ask_all(done.as_ref()).await {
+                        return Ok(offer);
+                    }
+                }
                 opened = self.party.opened.recv() => {
                     let opened = opened.ok_or(DriveError::Stopped)?;
                     self.party.sessions.push(opened.session.clone());
-                    if let Some(head) = newest_of(&self.drive, opened.heads).filter(is_newer) {
-                        return Ok((opened.session, head));
+                    if opened.heads.iter().any(|head| is_news(done.as_ref(), head)) {
+                        return Ok((opened.session, opened.heads));
                     }
                 }
                 _ = watching.tick() => {
@@ -301,6 +357,22 @@ impl Follower {
                 }
             }
         }
+    }
+}
+
+impl Follower {
+    /// Asks every peer for the heads it has; the first that has news.
+    async fn ask_all(&mut self, done: Option<&Snapshot>) -> Option<Offer> {
+        // Where the owner alone writes, what is announced is all there is.
+        done.filter(|done| done.set.is_some())?;
+        for session in self.party.live().to_vec() {
+            if let Ok(heads) = session.heads().await
+                && heads.iter().any(|head| is_news(done, head))
+            {
+                return Some((session, heads));
+            }
+        }
+        None
     }
 }
 
@@ -317,15 +389,20 @@ impl Job {
     async fn copy(
         self: Arc<Self>,
         party: &mut Party,
-        first: (Arc<Session>, HeadEnvelope),
+        first: Offer,
         scope: Scope,
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
-        let (session, head) = first;
-        let (session, head) = self.fetch_index(&party.sources, &mut party.opened, session, head, patience).await?;
+        let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, patience).await?;
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
-        let plan = Arc::new(Plan::new(self.clone(), head.clone(), scope));
+        let plan = Arc::new(Plan::new(self.clone(), at.clone(), scope));
+        if self.two_way {
+            let looking = plan.clone();
+            if on_disk_thread(move || looking.has_local_change()).await? {
+                return Ok(Outcome::LocalChange);
+            }
+        }
         let (files, bytes) = on_disk_thread({
             let plan = plan.clone();
             move || plan.totals()
@@ -337,7 +414,7 @@ impl Job {
             let plan = plan.clone();
             move || plan.run()
         });
-        let outcome = self.clone().fetch_all(party, session, &head, patience).await;
+        let outcome = self.clone().fetch_all(party, session, &at, patience).await;
         self.queue.close();
         let planned = planner.await?;
         match outcome? {
@@ -347,6 +424,9 @@ impl Job {
         if let Some(error) = lock(&self.failure).take() {
             return Err(error);
         }
+        if self.local_change.load(Ordering::Relaxed) {
+            return Ok(Outcome::LocalChange);
+        }
         on_disk_thread(move || plan.finish()).await?;
         let job = self.clone();
         on_disk_thread(move || {
@@ -355,36 +435,34 @@ impl Job {
             let mut row = job.drive.state().row;
             row.files = files;
             row.complete = true;
-            job.shared.registry.store(&job.drive, row, Some(head.clone()))?;
+            job.shared.registry.store(&job.drive, row, Some(at.clone()))?;
             let copied = Copied {
-                version: head.body().counter,
+                version: at.version(),
                 files,
                 bytes,
                 bytes_fetched: job.progress.fetched.load(Ordering::Relaxed),
                 peers: job.progress.senders.load(Ordering::Relaxed),
                 left_out: std::mem::take(&mut *lock(&job.left_out)),
             };
-            Ok(Outcome::Done(copied, Box::new(head)))
+            Ok(Outcome::Done(copied))
         })
         .await
     }
 
-    /// Gets the whole index, from the next peer where one fails: then the version is the one that peer has. A peer that
+    /// Gets the whole index, from the next peer where one fails: then the state is the one that peer has. A peer that
     /// shows a version and has not got it must not keep us from what the others have.
-    async fn fetch_index(
+    async fn fetch_state(
         &self,
         sources: &Sources,
         opened: &mut mpsc::Receiver<Opened>,
-        mut session: Arc<Session>,
-        mut head: HeadEnvelope,
+        first: Offer,
         patience: Duration,
-    ) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+    ) -> Result<(Arc<Session>, Snapshot), DriveError> {
         let deadline = Instant::now() + patience;
+        let (mut session, mut heads) = first;
         loop {
-            let body = head.body();
-            let root = Expected::root_with_sums(body.root, body.files, body.bytes);
-            match fetch_tree(&self.shared, &session, root, Keep::OnDisk).await {
-                Ok(()) => return Ok((session, head)),
+            match self.state_of(&session, heads).await {
+                Ok(at) => return Ok((session, at)),
                 Err(FetchError::Local(error)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(peer = %session.peer, %error, "index not fetched");
@@ -395,7 +473,7 @@ impl Job {
                     } else {
                         sources.on_ended(session.peer)
                     }
-                    (session, head) = match first_session(&self.drive, sources, opened, left).await {
+                    (session, heads) = match first_session(&self.drive, sources, opened, left).await {
                         Ok(next) => next,
                         Err(DriveError::NoPeers(report)) => {
                             return Err(DriveError::NoPeers(format!("{report}; last: {error}")));
@@ -407,14 +485,29 @@ impl Job {
         }
     }
 
+    async fn state_of(&self, session: &Session, heads: Vec<HeadEnvelope>) -> Result<Snapshot, FetchError> {
+        if self.is_past {
+            let head = heads.into_iter().next().ok_or(FetchError::NotFound)?;
+            let at = Snapshot::from(head);
+            fetch_tree(&self.shared, session, at.expected(), Keep::OnDisk).await?;
+            return Ok(at);
+        }
+        let known = self.drive.snapshot();
+        match gather(&self.shared, &self.drive.id, session, heads, known.as_ref(), Keep::OnDisk).await? {
+            Some(at) => Ok(at),
+            // Nothing new: what is known is gone through again.
+            None => known.ok_or(FetchError::NotFound),
+        }
+    }
+
     /// Lets every session work until nothing is left. Returns a newer head if the content of this one is gone.
     async fn fetch_all(
         self: Arc<Self>,
         party: &mut Party,
         first: Arc<Session>,
-        head: &HeadEnvelope,
+        at: &Snapshot,
         patience: Duration,
-    ) -> Result<Option<(Arc<Session>, HeadEnvelope)>, DriveError> {
+    ) -> Result<Option<Offer>, DriveError> {
         let mut workers: JoinSet<Arc<Session>> = JoinSet::new();
         party.live();
         if !party.sessions.iter().any(|known| Arc::ptr_eq(known, &first)) {
@@ -451,7 +544,7 @@ impl Job {
                     self.progress.peers.store(sessions.len(), Ordering::Relaxed);
                     if self.stale.swap(false, Ordering::Relaxed)
                         && !self.is_past
-                        && let Some(newer) = newer_head(&self.drive, sessions, head).await
+                        && let Some(newer) = newer_heads(sessions, at).await
                     {
                         return Ok(Some(newer));
                     }
@@ -595,8 +688,10 @@ impl Drop for CloseOnDrop {
 }
 
 enum Outcome {
-    Done(Copied, Box<HeadEnvelope>),
-    Newer(Box<(Arc<Session>, HeadEnvelope)>),
+    Done(Copied),
+    Newer(Box<Offer>),
+    /// Somebody edited what was to be replaced: that is imported first.
+    LocalChange,
 }
 
 /// Work that goes back to the queue if its worker is stopped midway.
@@ -693,12 +788,12 @@ pub(crate) async fn first_session(
     sources: &Sources,
     opened: &mut mpsc::Receiver<Opened>,
     patience: Duration,
-) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+) -> Result<Offer, DriveError> {
     let deadline = Instant::now() + patience;
     loop {
         match tokio::time::timeout_at(deadline, opened.recv()).await {
-            Ok(Some(opened)) => match newest_of(drive, opened.heads) {
-                Some(head) => return Ok((opened.session, head)),
+            Ok(Some(opened)) => match newest_of(drive, &opened.heads) {
+                Some(_) => return Ok((opened.session, opened.heads)),
                 None => sources.ban(opened.session.peer),
             },
             Ok(None) => return Err(DriveError::Stopped),
@@ -709,8 +804,8 @@ pub(crate) async fn first_session(
 
 /// The owner's newest head among those that a peer sent: signed by the drive's key, and for this drive. Never older
 /// than one that is known here.
-pub(crate) fn newest_of(drive: &Drive, heads: Vec<HeadEnvelope>) -> Option<HeadEnvelope> {
-    let good = heads.into_iter().filter(|head| head.body().drive == drive.id && head.body().is_by_owner());
+pub(crate) fn newest_of<'a>(drive: &Drive, heads: &'a [HeadEnvelope]) -> Option<&'a HeadEnvelope> {
+    let good = heads.iter().filter(|head| head.body().drive == drive.id && head.body().is_by_owner());
     let theirs = good.max_by_key(|head| head.body().counter);
     match (theirs, drive.head()) {
         (Some(theirs), Some(ours)) if ours.body().counter > theirs.body().counter => None,
@@ -718,17 +813,24 @@ pub(crate) fn newest_of(drive: &Drive, heads: Vec<HeadEnvelope>) -> Option<HeadE
     }
 }
 
-async fn newer_head(
-    drive: &Drive,
-    sessions: &[Arc<Session>],
-    head: &HeadEnvelope,
-) -> Option<(Arc<Session>, HeadEnvelope)> {
+/// Whether a head would change a state.
+fn is_news(at: Option<&Snapshot>, head: &HeadEnvelope) -> bool {
+    let Some(at) = at else { return head.body().is_by_owner() };
+    let (body, owner) = (head.body(), at.head.body());
+    if body.drive != owner.drive {
+        return false;
+    }
+    let known = at.head_of(&body.writer).map_or(0, |head| head.body().counter);
+    let is_writer = at.set.as_ref().is_some_and(|set| set.body().certificate(&body.writer).is_some());
+    body.counter > known && (body.is_by_owner() || is_writer)
+}
+
+async fn newer_heads(sessions: &[Arc<Session>], at: &Snapshot) -> Option<Offer> {
     for session in sessions {
         if let Ok(heads) = session.heads().await
-            && let Some(newer) = newest_of(drive, heads)
-            && newer.body().counter > head.body().counter
+            && heads.iter().any(|head| is_news(Some(at), head))
         {
-            return Some((session.clone(), newer));
+            return Some((session.clone(), heads));
         }
     }
     None

@@ -1,12 +1,12 @@
 //! What the ledger says of each drive, and the same in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2p_identity::{ContentId, DriveId, WriterKey};
+use p2p_identity::{ContentId, DriveId, PeerId, WriterKey};
 use serde::{Deserialize, Serialize};
 
 use tokio::sync::watch;
@@ -14,12 +14,15 @@ use tokio::sync::watch;
 use crate::DriveError;
 use crate::content::ContentIndex;
 use crate::head::HeadEnvelope;
+use crate::heads::{SignedSet, Snapshot};
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
 
 /// First byte of a row: its format.
-const ROW_FORMAT: u8 = 1;
+const ROW_FORMAT: u8 = 2;
+/// The format before there were several writers.
+const ROW_FORMAT_ONE_WRITER: u8 = 1;
 /// Most drives remembered as looked at.
 const MAX_READERS: usize = 1_024;
 /// Rows read from the ledger at a time.
@@ -52,12 +55,57 @@ pub(crate) struct DriveRow {
     pub(crate) files: u64,
     /// Whether all of that version is in the folder.
     pub(crate) complete: bool,
+    /// The signed writer set that the newest head names, as received; empty without one.
+    pub(crate) writer_set: Vec<u8>,
+    /// Hashes of the newest heads of other writers; the envelopes lie in their own rows.
+    pub(crate) others: Vec<ContentId>,
+    /// Root, entries and bytes of what all heads make together, where that is not the newest head's own tree.
+    pub(crate) merged: Option<(ContentId, u64, u64)>,
+    /// Whether this node brings its edits of a copy back to the drive.
+    pub(crate) syncs: bool,
+    /// The link it was copied by, whose hints lead to peers; empty where it is not needed again.
+    pub(crate) link: String,
+}
+
+/// A row of format 1.
+#[derive(Serialize, Deserialize)]
+struct OneWriterRow {
+    role: Role,
+    active: bool,
+    folder: Option<Vec<u8>>,
+    title: String,
+    header: Vec<u8>,
+    head: Option<ContentId>,
+    files: u64,
+    complete: bool,
+}
+
+impl From<OneWriterRow> for DriveRow {
+    fn from(row: OneWriterRow) -> Self {
+        let OneWriterRow { role, active, folder, title, header, head, files, complete } = row;
+        let empty = Self::new(role, None, title);
+        Self { active, folder, header, head, files, complete, ..empty }
+    }
 }
 
 impl DriveRow {
     pub(crate) fn new(role: Role, folder: Option<&Path>, title: String) -> Self {
         let folder = folder.map(|path| path.as_os_str().as_bytes().to_vec());
-        Self { role, active: true, folder, title, header: Vec::new(), head: None, files: 0, complete: false }
+        Self {
+            role,
+            active: true,
+            folder,
+            title,
+            header: Vec::new(),
+            head: None,
+            files: 0,
+            complete: false,
+            writer_set: Vec::new(),
+            others: Vec::new(),
+            merged: None,
+            syncs: false,
+            link: String::new(),
+        }
     }
 
     pub(crate) fn folder_path(&self) -> Option<PathBuf> {
@@ -77,6 +125,8 @@ pub(crate) struct Drive {
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
     pub(crate) content: Mutex<Option<Arc<ContentIndex>>>,
+    /// Peers with a session for the drive: who looks for peers may try them as well.
+    pub(crate) visitors: Mutex<BTreeMap<PeerId, usize>>,
     /// The heads in the ledger, oldest first; read when they are first asked for.
     history: Mutex<Option<Arc<Vec<HeadNote>>>>,
 }
@@ -112,19 +162,21 @@ impl HeadNote {
 #[derive(Clone)]
 pub(crate) struct DriveState {
     pub(crate) row: DriveRow,
-    pub(crate) head: Option<HeadEnvelope>,
+    /// What is served, and lies in the folder if there is one.
+    pub(crate) at: Option<Snapshot>,
 }
 
 impl Drive {
-    pub(crate) fn new(id: DriveId, row: DriveRow, head: Option<HeadEnvelope>) -> Self {
+    pub(crate) fn new(id: DriveId, row: DriveRow, at: Option<Snapshot>) -> Self {
         Self {
             id,
             read_key: ReadKey::of_public(&id),
-            state: Mutex::new(DriveState { row, head }),
+            state: Mutex::new(DriveState { row, at }),
             head_count: watch::Sender::new(0),
             work: Arc::default(),
             content: Mutex::default(),
             history: Mutex::default(),
+            visitors: Mutex::default(),
         }
     }
 
@@ -132,8 +184,14 @@ impl Drive {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The owner's newest head.
     pub(crate) fn head(&self) -> Option<HeadEnvelope> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).head.clone()
+        lock(&self.state).at.as_ref().map(|at| at.head.clone())
+    }
+
+    /// The state that is served, and lies in the folder if there is one.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        lock(&self.state).at.clone()
     }
 
     /// Adds a head that has just been stored, if the others were read already.
@@ -237,35 +295,45 @@ impl Registry {
             Some(drive) => drive,
             None => Arc::new(Drive::new(id, row.clone(), None)),
         };
-        let head = drive.head();
-        self.store(&drive, row, head)?;
+        let at = drive.snapshot();
+        self.store(&drive, row, at)?;
         lock(&self.drives).insert(id, drive.clone());
         self.forget_reader(&id);
         Ok(drive)
     }
 
     /// Changes what is known of a drive. On disk when this returns, unless the drive is only looked at.
-    pub(crate) fn store(&self, drive: &Drive, row: DriveRow, head: Option<HeadEnvelope>) -> Result<(), DriveError> {
+    pub(crate) fn store(&self, drive: &Drive, row: DriveRow, at: Option<Snapshot>) -> Result<(), DriveError> {
         let mut row = row;
-        row.head = head.as_ref().map(Signed::hash);
+        row.head = at.as_ref().map(|at| at.head.hash());
+        row.others = at.iter().flat_map(|at| at.others.iter().map(Signed::hash)).collect();
+        let set = at.as_ref().and_then(|at| at.set.as_ref());
+        row.writer_set = set.map(|set| set.as_bytes().to_vec()).unwrap_or_default();
+        let own = |at: &Snapshot| at.root == at.head.body().root;
+        row.merged =
+            at.as_ref().filter(|at| !own(at)).map(|at| (ContentId::from(*at.root.as_bytes()), at.entries, at.bytes));
         if row.role != Role::Reader {
             let mut value = vec![ROW_FORMAT];
             value.extend(postcard::to_stdvec(&row).map_err(|error| DriveError::Corrupt(error.to_string()))?);
             let mut batch = Batch::new();
             batch.put(LedgerTable::Drive, *drive.id.as_bytes(), value);
-            if let Some(head) = &head {
+            for head in at.iter().flat_map(Snapshot::heads) {
                 batch.put(LedgerTable::Head, head_key(&drive.id, &head.hash()), head.as_bytes().to_vec());
             }
             self.ledger.commit(&batch)?;
         }
-        if let Some(head) = &head {
+        for head in at.iter().flat_map(Snapshot::heads) {
             drive.note(HeadNote::of(head));
         }
         let before = {
             let mut state = drive.state.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *state, DriveState { row, head })
+            std::mem::replace(&mut *state, DriveState { row, at })
         };
-        if before.head.as_ref().map(Signed::hash) != drive.head().as_ref().map(Signed::hash) {
+        let is_same = match (&before.at, &drive.snapshot()) {
+            (Some(before), Some(after)) => before.has_heads_of(after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        if !is_same {
             drive.head_count.send_modify(|count| *count += 1);
         }
         Ok(())
@@ -305,9 +373,9 @@ impl Registry {
 
     /// Removes heads from the ledger; never those of the version that stands. Blocks.
     pub(crate) fn forget_heads(&self, drive: &Drive, hashes: &[ContentId]) -> Result<(), DriveError> {
-        let current = drive.head().map(|head| head.hash());
+        let current: Vec<ContentId> = drive.snapshot().iter().flat_map(Snapshot::heads).map(Signed::hash).collect();
         let mut batch = Batch::new();
-        for hash in hashes.iter().filter(|hash| Some(**hash) != current) {
+        for hash in hashes.iter().filter(|hash| !current.contains(hash)) {
             batch.delete(LedgerTable::Head, head_key(&drive.id, hash));
         }
         self.ledger.commit(&batch)?;
@@ -349,19 +417,31 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn read_drive(ledger: &dyn Ledger, key: &[u8], value: &[u8]) -> Result<Option<Drive>, DriveError> {
     let Ok(id) = <[u8; 32]>::try_from(key) else { return Ok(None) };
     let id = DriveId::from(id);
-    let Some((&ROW_FORMAT, bytes)) = value.split_first() else { return Ok(None) };
-    let Ok(row) = postcard::from_bytes::<DriveRow>(bytes) else { return Ok(None) };
-    let head = match row.head {
-        None => None,
-        Some(hash) => match ledger.get(LedgerTable::Head, &head_key(&id, &hash))? {
-            None => return Ok(None),
-            Some(bytes) => match HeadEnvelope::decode(Bytes::from(bytes)) {
-                Ok(head) => Some(head),
-                Err(_) => return Ok(None),
-            },
-        },
+    let row = match value.split_first() {
+        Some((&ROW_FORMAT, bytes)) => postcard::from_bytes::<DriveRow>(bytes).ok(),
+        Some((&ROW_FORMAT_ONE_WRITER, bytes)) => postcard::from_bytes::<OneWriterRow>(bytes).ok().map(DriveRow::from),
+        _ => None,
     };
-    Ok(Some(Drive::new(id, row, head)))
+    let Some(row) = row else { return Ok(None) };
+    let Some(head) = row.head else { return Ok(Some(Drive::new(id, row, None))) };
+    let envelope = |hash: &ContentId| -> Result<Option<HeadEnvelope>, DriveError> {
+        let bytes = ledger.get(LedgerTable::Head, &head_key(&id, hash))?;
+        Ok(bytes.and_then(|bytes| HeadEnvelope::decode(Bytes::from(bytes)).ok()))
+    };
+    let Some(head) = envelope(&head)? else { return Ok(None) };
+    let mut at = Snapshot::from(head);
+    if !row.writer_set.is_empty() {
+        let Ok(set) = SignedSet::decode(row.writer_set.clone().into()) else { return Ok(None) };
+        at.set = Some(set);
+    }
+    for hash in &row.others {
+        let Some(head) = envelope(hash)? else { return Ok(None) };
+        at.others.push(head);
+    }
+    if let Some((root, entries, bytes)) = row.merged {
+        (at.root, at.entries, at.bytes) = ((*root.as_bytes()).into(), entries, bytes);
+    }
+    Ok(Some(Drive::new(id, row, Some(at))))
 }
 
 fn head_key(drive: &DriveId, head: &ContentId) -> Vec<u8> {

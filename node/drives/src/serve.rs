@@ -3,7 +3,8 @@
 //! A stream's first frame tells what it is: `Hello` begins with its number, 1; a request begins with a session number,
 //! and those are given out from 128 upwards, so their first byte is never below 128.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +19,13 @@ use crate::codec::{Message, encode_node_len};
 use crate::content::{Blob, ContentError, ContentIndex, LeafCache, Place, read_kept, read_whole};
 use crate::engine::Shared;
 use crate::frame::{FrameError, read_frame, read_message, write_message};
+use crate::heads::Snapshot;
 use crate::history;
+use crate::mirror::lock;
 use crate::network::PeerStream;
 use crate::prefetch::{Along, along};
 use crate::registry::Drive;
+use crate::signed::Signed;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
@@ -200,7 +204,14 @@ impl Server {
         self.forgive(peer);
         drop(unproven);
         let number = self.open_session(peer, drive.id);
+        *lock(&drive.visitors).entry(peer).or_default() += 1;
         let result = self.run_session(peer, stream, &drive, number, prove).await;
+        if let Entry::Occupied(mut visits) = lock(&drive.visitors).entry(peer) {
+            *visits.get_mut() -= 1;
+            if *visits.get() == 0 {
+                visits.remove();
+            }
+        }
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         result
     }
@@ -220,7 +231,9 @@ impl Server {
         }
         flush(stream).await?;
         let mut heads = drive.head_count.subscribe();
-        let mut told = drive.head().map(|head| head.hash());
+        let hashes =
+            |at: Option<Snapshot>| at.iter().flat_map(Snapshot::heads).map(Signed::hash).collect::<HashSet<_>>();
+        let mut told = hashes(drive.snapshot());
         let (mut reader, mut writer) = tokio::io::split(&mut *stream);
         // Reading is not cancel safe, so one read goes on while heads are told.
         let mut next = Box::pin(read_control(&mut reader));
@@ -235,12 +248,14 @@ impl Server {
                     }
                 }
                 changed = heads.changed() => {
-                    let Some(head) = drive.head().filter(|head| changed.is_ok() && Some(head.hash()) != told) else {
-                        continue;
-                    };
-                    told = Some(head.hash());
-                    let announce = Control::HeadAnnounce(HeadAnnounce { envelope: envelope(&head)? });
-                    timed(WRITE_IDLE, write_message(&mut writer, &announce)).await??;
+                    let at = drive.snapshot().filter(|_| changed.is_ok());
+                    let Some(at) = at else { continue };
+                    // The owner's first: it names the writers.
+                    for head in at.heads().filter(|head| !told.contains(&head.hash())) {
+                        let announce = Control::HeadAnnounce(HeadAnnounce { envelope: envelope(head)? });
+                        timed(WRITE_IDLE, write_message(&mut writer, &announce)).await??;
+                    }
+                    told = hashes(Some(at));
                     timed(WRITE_IDLE, writer.flush()).await??;
                 }
             }
@@ -276,7 +291,7 @@ impl Server {
                 self.answer_open(stream, drive, open).await
             }
             Request::Open(open) => self.answer_open(stream, drive, open).await,
-            Request::Heads(_) => self.answer_heads(stream, drive).await,
+            Request::Heads(heads) => self.answer_heads(stream, drive, &heads.after).await,
             Request::Nodes(nodes) => self.answer_nodes(stream, drive, nodes).await,
             Request::Get(get) => {
                 let _place = self.enter_bulk(peer).await?;
@@ -294,23 +309,25 @@ impl Server {
     }
 
     async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
-        let head = match open.head.filter(|wanted| drive.head().is_none_or(|head| head.hash() != *wanted)) {
-            None => drive.head(),
+        let at = match open.head.filter(|wanted| drive.head().is_none_or(|head| head.hash() != *wanted)) {
+            None => drive.snapshot(),
             Some(earlier) => {
                 let (shared, id) = (self.shared.clone(), drive.id);
                 let found = tokio::task::spawn_blocking(move || shared.registry.head(&id, &earlier));
-                found.await.map_err(DriveError::from)??
+                found.await.map_err(DriveError::from)??.map(Snapshot::from)
             }
         };
-        let Some(head) = head else { return send(stream, &Status::NotFound).await };
+        let Some(at) = at else { return send(stream, &Status::NotFound).await };
         let path = open.path.map(|path| path.into_vec());
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
-        let root = head.body().root;
+        let root = at.root;
         let gathered =
             tokio::task::spawn_blocking(move || along(&shared, &of_drive, root, path.as_deref(), open.prefetch_bytes));
         let Along { nodes, blobs } = gathered.await.map_err(DriveError::from)??;
         send(stream, &Status::Ok).await?;
-        send(stream, &Item::Head(envelope(&head)?)).await?;
+        for head in at.heads() {
+            send(stream, &Item::Head(envelope(head)?)).await?;
+        }
         for (_, node) in nodes {
             send(stream, &Item::Node { len: node.len() as u32 }).await?;
             put(stream, &node).await?;
@@ -323,10 +340,19 @@ impl Server {
         send(stream, &Item::End).await
     }
 
-    async fn answer_heads(&self, stream: &mut PeerStream, drive: &Arc<Drive>) -> Result<(), ServeError> {
+    async fn answer_heads(
+        &self,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        after: &VectorList,
+    ) -> Result<(), ServeError> {
         send(stream, &Status::Ok).await?;
-        if let Some(head) = drive.head() {
-            send(stream, &Item::Head(envelope(&head)?)).await?;
+        for head in drive.snapshot().iter().flat_map(Snapshot::heads) {
+            let (writer, counter) = (head.body().writer, head.body().counter);
+            // The same counter again: it may be the other half of a fork.
+            if !after.entries().iter().any(|known| known.writer == writer && known.counter > counter) {
+                send(stream, &Item::Head(envelope(head)?)).await?;
+            }
         }
         send(stream, &Item::End).await
     }
@@ -346,9 +372,10 @@ impl Server {
         let state = drive.state();
         send(stream, &Status::Ok).await?;
         for hash in asked.hashes.iter().copied() {
-            let header = (ContentId::of(&state.row.header) == hash).then(|| state.row.header.clone().into());
-            let bytes = match header {
-                Some(header) => Some(header),
+            let object = [&state.row.header, &state.row.writer_set].into_iter();
+            let object = object.filter(|bytes| !bytes.is_empty()).find(|bytes| ContentId::of(bytes) == hash);
+            let bytes = match object.map(|bytes| bytes.clone().into()) {
+                Some(object) => Some(object),
                 None => {
                     let shared = self.shared.clone();
                     tokio::task::spawn_blocking(move || shared.nodes.node(&(*hash.as_bytes()).into()))
@@ -522,12 +549,13 @@ async fn read_control(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Resul
 /// What this node holds of a drive; `None` before the first version.
 pub(crate) fn summary_of(drive: &Drive) -> Option<Summary> {
     let state = drive.state();
-    let head = state.head?;
-    let entries =
-        head.body().vv.counters().iter().map(|(writer, counter)| VectorEntry { writer: *writer, counter: *counter });
+    let at = state.at?;
+    let mut entries: Vec<_> =
+        at.counters().into_iter().map(|(writer, counter)| VectorEntry { writer, counter }).collect();
+    entries.sort_by_key(|entry| entry.writer);
     Some(Summary {
-        root: ContentId::from(*head.body().root.as_bytes()),
-        vector: VectorList::new(entries.collect())?,
+        root: ContentId::from(*at.root.as_bytes()),
+        vector: VectorList::new(entries)?,
         complete: state.row.complete,
     })
 }

@@ -12,7 +12,10 @@ use tokio::time::Instant;
 
 use crate::DriveError;
 use crate::engine::{DriveEvent, Shared};
+use crate::gather::gather;
 use crate::head::HeadEnvelope;
+use crate::heads::Snapshot;
+use crate::index::Keep;
 use crate::mirror::newest_of;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
@@ -24,6 +27,8 @@ const KEEP: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_secs(1);
 /// How long a look goes on when every peer that is there has said that it lacks something.
 const LACKING: Duration = Duration::from_secs(5);
+/// Between two questions for the heads of other writers.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// How long a busy peer is left alone.
 const BUSY: Duration = Duration::from_millis(200);
 /// Most bytes of content of one drive that came along unasked.
@@ -36,7 +41,7 @@ pub(crate) struct Viewer {
     sessions: Mutex<Vec<Arc<Session>>>,
     /// Counts changes of the sessions and of the version.
     changes: watch::Sender<u64>,
-    head: Mutex<Option<HeadEnvelope>>,
+    at: Mutex<Option<Snapshot>>,
     used: Mutex<Instant>,
     along: Mutex<Along>,
 }
@@ -72,14 +77,14 @@ impl Viewer {
             viewer.sources.add_hints(hints);
             return viewer.clone();
         }
-        let wanted = Wanted { path, prefetch: true };
+        let wanted = Wanted { path, prefetch: true, from_others: false };
         let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, wanted);
         let viewer = Arc::new(Self {
             drive: drive.clone(),
             sources,
             sessions: Mutex::default(),
             changes: watch::Sender::new(0),
-            head: Mutex::default(),
+            at: Mutex::default(),
             used: Mutex::new(Instant::now()),
             along: Mutex::default(),
         });
@@ -94,13 +99,21 @@ impl Viewer {
     /// # Errors
     /// Nobody has shown one in time.
     pub(crate) async fn head(&self, patience: Duration) -> Result<HeadEnvelope, DriveError> {
+        Ok(self.snapshot(patience).await?.head)
+    }
+
+    /// The newest state that peers have shown.
+    ///
+    /// # Errors
+    /// Nobody has shown one in time.
+    pub(crate) async fn snapshot(&self, patience: Duration) -> Result<Snapshot, DriveError> {
         self.touch();
         let deadline = Instant::now() + patience;
         let mut changes = self.changes.subscribe();
         loop {
             changes.borrow_and_update();
-            if let Some(head) = lock(&self.head).clone() {
-                return Ok(head);
+            if let Some(at) = lock(&self.at).clone() {
+                return Ok(at);
             }
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return Err(DriveError::NoPeers(self.sources.report()));
@@ -181,19 +194,31 @@ impl Viewer {
     /// Takes in sessions and versions until nobody has looked for a while.
     async fn tend(self: Arc<Self>, shared: std::sync::Weak<Shared>, mut opened: mpsc::Receiver<Opened>) {
         let mut announced = self.sources.announced();
+        let mut others = self.sources.others_announced();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 next = opened.recv() => {
                     let (Some(next), Some(shared)) = (next, shared.upgrade()) else { break };
-                    self.on_opened(&shared, next);
+                    self.on_opened(&shared, next).await;
                 }
                 changed = announced.changed() => {
                     let Some(shared) = shared.upgrade().filter(|_| changed.is_ok()) else { break };
                     let head = announced.borrow_and_update().clone();
-                    if let Some((_, head)) = head {
-                        self.on_head(&shared, head);
+                    if let Some((peer, head)) = head
+                        && let Some(session) = self.live().into_iter().find(|session| session.peer == peer)
+                    {
+                        self.on_heads(&shared, session, vec![head]).await;
                     }
+                }
+                changed = others.changed() => {
+                    let Some(shared) = shared.upgrade().filter(|_| changed.is_ok()) else { break };
+                    others.borrow_and_update();
+                    for session in self.live() {
+                        tokio::spawn(self.clone().ask_for_heads(shared.clone(), session));
+                    }
+                    // However many are announced, peers are asked so often at most.
+                    tokio::time::sleep(ASK_PAUSE).await;
                 }
                 _ = tick.tick() => {
                     let ended: Vec<_> =
@@ -213,41 +238,78 @@ impl Viewer {
         }
     }
 
-    fn on_opened(&self, shared: &Shared, opened: Opened) {
+    async fn on_opened(self: &Arc<Self>, shared: &Arc<Shared>, opened: Opened) {
         let Opened { session, heads, blobs, .. } = opened;
-        let head = newest_of(&self.drive, heads);
+        let newest = newest_of(&self.drive, &heads);
         // It may be behind what others have shown; one that shows nothing at all is of no use.
-        if head.is_none() && lock(&self.head).is_none() {
+        if newest.is_none() && lock(&self.at).is_none() {
             return self.sources.ban(session.peer);
         }
         // The version last: whoever waits for it finds here what came with it.
         for (hash, bytes) in blobs {
             lock(&self.along).insert(hash, bytes);
         }
-        lock(&self.sessions).push(session);
-        if let Some(head) = head {
-            self.on_head(shared, head);
-        }
+        lock(&self.sessions).push(session.clone());
+        self.on_heads(shared, session, heads).await;
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn on_head(&self, shared: &Shared, head: HeadEnvelope) {
-        let version = head.body().counter;
-        {
-            let mut newest = lock(&self.head);
-            if newest.as_ref().is_some_and(|known| known.body().counter >= version) {
-                return;
+    /// Takes in what a peer shows. Where the owner alone writes that needs no question and is done when this returns.
+    async fn on_heads(self: &Arc<Self>, shared: &Arc<Shared>, session: Arc<Session>, heads: Vec<HeadEnvelope>) {
+        let work = self.clone().take_heads(shared.clone(), session, heads.clone());
+        let is_plain = heads.iter().all(|head| head.body().writer_set.is_none() && head.body().is_by_owner());
+        if is_plain { work.await } else { drop(tokio::spawn(work)) }
+    }
+
+    async fn ask_for_heads(self: Arc<Self>, shared: Arc<Shared>, session: Arc<Session>) {
+        match session.heads().await {
+            Ok(heads) => self.take_heads(shared, session, heads).await,
+            Err(error) => tracing::debug!(peer = %session.peer, %error, "no heads"),
+        }
+    }
+
+    async fn take_heads(self: Arc<Self>, shared: Arc<Shared>, session: Arc<Session>, heads: Vec<HeadEnvelope>) {
+        loop {
+            let known = lock(&self.at).clone();
+            let found = gather(&shared, &self.drive.id, &session, heads.clone(), known.as_ref(), Keep::ForAWhile).await;
+            match found {
+                Ok(None) => return,
+                Ok(Some(at)) => {
+                    // Another peer's news may have come meanwhile: then both together.
+                    if self.on_state(&shared, known.as_ref(), at) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %session.peer, %error, "the state of the drive cannot be had");
+                    if error.is_fault() {
+                        self.end(&session, true);
+                    }
+                    return;
+                }
             }
-            *newest = Some(head.clone());
+        }
+    }
+
+    /// False where the state is no longer the one that the new one was made from.
+    fn on_state(&self, shared: &Shared, before: Option<&Snapshot>, at: Snapshot) -> bool {
+        let version = at.version();
+        {
+            let mut newest = lock(&self.at);
+            if newest.as_ref() != before {
+                return false;
+            }
+            *newest = Some(at.clone());
         }
         let mut row = self.drive.state().row;
-        row.files = head.body().files;
+        row.files = at.entries;
         row.active = true;
-        if let Err(error) = shared.registry.store(&self.drive, row, Some(head)) {
+        if let Err(error) = shared.registry.store(&self.drive, row, Some(at)) {
             tracing::warn!(drive = %self.drive.id, %error, "a version that is looked at cannot be kept");
         }
         self.changes.send_modify(|count| *count += 1);
         let _ = shared.events.send(DriveEvent::Head { drive: self.drive.id, version });
+        true
     }
 }
 

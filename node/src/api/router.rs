@@ -10,7 +10,7 @@ use http::StatusCode;
 use p2p_api::{ApiError, App, ErrorKind, Node, routes};
 
 use super::problem::Refusal;
-use super::{apps, drives, events, files, history, names, network};
+use super::{apps, drives, events, files, history, names, network, writers};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -40,6 +40,11 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::IMPORT, post(drives::import))
         .route(routes::TREE, get(drives::tree))
         .route(routes::FILE, get(files::read))
+        .route(routes::WRITERS, get(writers::list).post(writers::add))
+        .route(routes::WRITER, axum::routing::delete(writers::remove))
+        .route(routes::WRITER_KEY, post(writers::own_key))
+        .route(routes::SYNC, post(writers::sync))
+        .route(routes::CONFLICTS, get(writers::conflicts))
         .route(routes::LOG, get(history::log))
         .route(routes::DIFF, get(history::diff))
         .route(routes::RESTORE, post(history::restore))

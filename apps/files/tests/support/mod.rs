@@ -50,8 +50,19 @@ impl Fake {
         let number = u8::try_from(state.drives.len()).expect("a test has few drives");
         let drive = DriveId::from(SecretKey::from_seed(&[number + 1; 32]).public());
         let link = format!("p2p://{drive}/");
-        let info =
-            DriveInfo { drive, link, path, role, version: 0, files: 0, bytes: 0, peers: 0, complete: true, title };
+        let info = DriveInfo {
+            drive,
+            link,
+            path,
+            role,
+            version: 0,
+            files: 0,
+            bytes: 0,
+            peers: 0,
+            complete: true,
+            title,
+            syncs: false,
+        };
         state.drives.push(info.clone());
         info
     }

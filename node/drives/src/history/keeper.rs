@@ -15,7 +15,6 @@ use crate::DriveError;
 use crate::content::{ContentIndex, LeafCache, load, walk_error};
 use crate::engine::Shared;
 use crate::entry::{Entry, Kind};
-use crate::head::HeadEnvelope;
 use crate::kept::Keeping;
 use crate::registry::{Drive, Role};
 use crate::store::{Batch, CacheTable};
@@ -70,15 +69,15 @@ pub(crate) async fn keep_history(shared: Arc<Shared>, stop: CancellationToken) {
 /// Whether this node writes to the drive: what it publishes, it keeps.
 fn is_ours(drive: &Drive) -> bool {
     let state = drive.state();
-    state.row.active && state.row.role == Role::Owner && state.head.is_some()
+    state.row.active && (state.row.role == Role::Owner || state.row.syncs) && state.at.is_some()
 }
 
 /// Keeps what the newest version has and what was not looked at before. Blocks for long, gently.
 fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Result<(), DriveError> {
-    let Some(head) = drive.head() else { return Ok(()) };
+    let Some(at) = drive.snapshot() else { return Ok(()) };
     let before = shared.cache.get(CacheTable::Kept, drive.id.as_bytes())?;
     let before = before.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(NodeId::from);
-    if before == Some(head.body().root) {
+    if before == Some(at.root) {
         return Ok(());
     }
     let folder = shared.folder_of(drive)?;
@@ -103,7 +102,7 @@ fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Res
         Ok(())
     };
     let failed = || DriveError::io("keep content for history");
-    let new = Tree::new(&*shared.nodes, root_of(&head));
+    let new = Tree::new(&*shared.nodes, at.expected());
     let known = before.filter(|root| load(&shared.nodes, &Expected::root(*root)).is_ok());
     match known {
         Some(before) => {
@@ -128,7 +127,7 @@ fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Res
         }
     }
     let mut row = Batch::new();
-    row.put(CacheTable::Kept, *drive.id.as_bytes(), *head.body().root.as_bytes());
+    row.put(CacheTable::Kept, *drive.id.as_bytes(), *at.root.as_bytes());
     Ok(shared.cache.apply(&row)?)
 }
 
@@ -199,11 +198,6 @@ fn mark(shared: &Shared, drive: &DriveId, expected: &Expected, seen: &mut HashSe
         }
         Err(error) => tracing::debug!(%drive, %error, "part of an earlier version is gone"),
     }
-}
-
-fn root_of(head: &HeadEnvelope) -> Expected {
-    let body = head.body();
-    Expected::root_with_sums(body.root, body.files, body.bytes)
 }
 
 fn short(hash: &ContentId) -> u64 {

@@ -1,0 +1,141 @@
+//! From the heads that a peer shows to a state: which of them count, their index nodes, and what they make together
+//! (specs/drives.md, 5.2, rule 4).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use p2p_identity::DriveId;
+
+use crate::DriveError;
+use crate::engine::Shared;
+use crate::head::HeadEnvelope;
+use crate::heads::{HeadSet, SignedSet, Snapshot, Sources};
+use crate::index::{Keep, fetch_tree};
+use crate::merge::merge;
+use crate::nodes::NodeStore;
+use crate::session::{FetchError, Session};
+use crate::signed::Signed;
+use crate::tree::{BuildError, BuiltNode, Expected, NodeId, Root, UpdateError};
+
+/// Nodes handed over together.
+const BATCH_NODES: usize = 64;
+
+/// The state that follows from `known` and the heads a peer offers; `None` where it offers nothing new. What is missing of
+/// the trees comes from that peer; with [`Keep::ForAWhile`] the tree of an owner who writes alone is left where it is.
+pub(crate) async fn gather(
+    shared: &Arc<Shared>,
+    drive: &DriveId,
+    session: &Session,
+    offered: Vec<HeadEnvelope>,
+    known: Option<&Snapshot>,
+    keep: Keep,
+) -> Result<Option<Snapshot>, FetchError> {
+    let mut heads = HeadSet::new(*drive, known);
+    let (owners, others): (Vec<_>, Vec<_>) = offered.into_iter().partition(|head| head.body().is_by_owner());
+    let owners = owners.into_iter().filter(|head| head.body().drive == *drive);
+    let mut is_new = false;
+    if let Some(newest) = owners.max_by_key(|head| head.body().counter) {
+        is_new = take_owner(session, &mut heads, newest).await?;
+    }
+    if heads.owner().is_none() {
+        return Err(FetchError::NotFound);
+    }
+    let mut taken = Vec::new();
+    for head in others {
+        let (writer, before) = (head.body().writer, heads.head_of(&head.body().writer).cloned());
+        match heads.take(head.clone()) {
+            Ok(()) => taken.push((writer, before, head)),
+            Err(reason) => tracing::trace!(%drive, %writer, %reason, "a head does not count"),
+        }
+    }
+    let is_alone = heads.is_owner_alone();
+    // Who only looks has left the owner's tree where it is for as long as nobody else wrote.
+    if (is_new || keep == Keep::ForAWhile) && !(is_alone && keep == Keep::ForAWhile) {
+        fetch_owner(shared, session, &heads, keep).await?;
+    }
+    for (writer, before, head) in taken {
+        match fetch_tree(shared, session, root_of(&head), keep).await {
+            Ok(()) => is_new = true,
+            Err(error @ FetchError::Local(_)) => return Err(error),
+            // The writer's own doing, or not all there yet: what it signed before still counts.
+            Err(error @ (FetchError::Lied(_) | FetchError::NotFound | FetchError::Stale)) => {
+                tracing::debug!(%drive, %writer, peer = %session.peer, %error, "the tree of a head cannot be had");
+                heads.put_back(&writer, before);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if !is_new {
+        return Ok(None);
+    }
+    let shared = shared.clone();
+    let state =
+        tokio::task::spawn_blocking(move || settle(&shared.nodes, heads, keep)).await.map_err(DriveError::from)?;
+    Ok(Some(state?))
+}
+
+/// Merges the heads of a set whose trees are all here. Blocks.
+pub(crate) fn settle(nodes: &NodeStore, heads: HeadSet, keep: Keep) -> Result<Snapshot, DriveError> {
+    let nothing = || DriveError::Corrupt("a drive without a head of its owner".into());
+    let Sources { owner, others, revoked } = heads.sources().ok_or_else(nothing)?;
+    let root = if heads.is_owner_alone() {
+        let (entries, bytes) = owner.root.sums.unwrap_or_default();
+        Root { id: owner.root.id, level: 0, entries, bytes }
+    } else {
+        let mut waiting: Vec<(NodeId, Bytes)> = Vec::new();
+        let store = |waiting: &mut Vec<(NodeId, Bytes)>| match keep {
+            Keep::OnDisk => nodes.keep(&std::mem::take(waiting)),
+            Keep::ForAWhile => {
+                std::mem::take(waiting).into_iter().for_each(|(id, bytes)| nodes.browse(id, bytes));
+                Ok(())
+            }
+        };
+        let merged = merge(&owner, &others, &revoked, nodes, |node: BuiltNode| {
+            waiting.push((node.id, node.encoded));
+            if waiting.len() >= BATCH_NODES { store(&mut waiting) } else { Ok(()) }
+        });
+        let root = merged.map_err(|error| match error {
+            UpdateError::Walk(error) => crate::content::walk_error(error),
+            UpdateError::Build(BuildError::Sink(error)) => error,
+            error => DriveError::Corrupt(format!("the heads of the writers cannot be merged: {error}")),
+        })?;
+        store(&mut waiting)?;
+        root
+    };
+    heads.into_snapshot(root).ok_or_else(nothing)
+}
+
+/// Whether the owner's head is news.
+async fn take_owner(session: &Session, heads: &mut HeadSet, head: HeadEnvelope) -> Result<bool, FetchError> {
+    if heads.owner().is_some_and(|known| known.body().counter > head.body().counter || known.hash() == head.hash()) {
+        return Ok(false);
+    }
+    let set = match head.body().writer_set {
+        None => None,
+        Some(hash) => match heads.set().filter(|set| set.hash() == hash) {
+            Some(known) => Some(known.clone()),
+            None => {
+                let bytes = session.nodes(&[hash]).await?.pop().flatten().ok_or(FetchError::NotFound)?;
+                let set = SignedSet::decode(bytes);
+                Some(set.map_err(|error| FetchError::Lied(format!("a bad writer set: {error}")))?)
+            }
+        },
+    };
+    match heads.take_owner(head, set) {
+        Ok(()) => Ok(true),
+        Err(crate::heads::Refused::Old) => Ok(false),
+        Err(error) => Err(FetchError::Lied(error.to_string())),
+    }
+}
+
+async fn fetch_owner(shared: &Arc<Shared>, session: &Session, heads: &HeadSet, keep: Keep) -> Result<(), FetchError> {
+    match heads.owner() {
+        Some(head) => fetch_tree(shared, session, root_of(head), keep).await,
+        None => Ok(()),
+    }
+}
+
+fn root_of(head: &Signed<crate::Head>) -> Expected {
+    let body = head.body();
+    Expected::root_with_sums(body.root, body.files, body.bytes)
+}
