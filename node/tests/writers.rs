@@ -92,7 +92,7 @@ impl Home {
     }
 
     /// The key that the owner lets in.
-    async fn let_in(&self, owner: &Home, link: &str, prefix: &str) -> p2p_api::WriterKey {
+    async fn let_in(&self, owner: &Self, link: &str, prefix: &str) -> p2p_api::WriterKey {
         let key = self.node().writers().own_key(Open::new(link)).await.expect("a key");
         let new = NewWriter { writer_key: key.writer_key, prefix: prefix.into(), not_after: None, max_counter: None };
         owner.node().writers().add(key.drive, new).await.expect("let in");
@@ -172,6 +172,15 @@ async fn two_writers_meet_disagree_and_settle() {
     let shown = owner.read("a").expect("there");
     writer.until("a", Some(&shown)).await;
     assert!(["owner's word", "writer's word"].contains(&shown.as_str()), "{shown}");
+    // The loser can be had on either side.
+    for home in [&owner, &writer] {
+        let written = home.node().writers().write_conflicts(drive).await.expect("written");
+        let [written] = written.as_slice() else { panic!("{written:?}") };
+        assert_eq!((written.path.as_str(), &written.failure), ("a", &None));
+        let lost = home.read(&written.written).expect("there");
+        assert!(lost != shown && ["owner's word", "writer's word"].contains(&lost.as_str()), "{lost}");
+        std::fs::remove_file(home.folder().join(&written.written)).expect("removed");
+    }
     // Writing the path settles it, on either side.
     writer.write("a", "agreed");
     writer.publish(drive).await;
@@ -259,6 +268,41 @@ async fn who_is_not_let_in_keeps_its_edits_and_a_prefix_is_a_limit() {
     let again = NewWriter { writer_key: key, prefix: String::new(), not_after: None, max_counter: None };
     let error = owner.node().writers().add(drive, again).await.expect_err("revoked for ever");
     assert_eq!(error.kind, ErrorKind::InvalidInput);
+    owner.node.shutdown().await;
+    writer.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_of_which_two_wrote_different_parts_are_merged() {
+    let (owner, drive, link) = owner().await;
+    let writer = Home::start().await;
+    writer.let_in(&owner, &link, "").await;
+    assert!(writer.sync(&link).await);
+    let lines = |first: &str, last: &str| format!("{first}\n2\n3\n4\n5\n6\n7\n8\n{last}\n");
+    owner.write("text", &lines("1", "9"));
+    owner.publish(drive).await;
+    writer.until("text", Some(&lines("1", "9"))).await;
+    // What both had must be at hand: it is kept in the background.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    writer.write("text", &lines("one", "9"));
+    owner.write("text", &lines("1", "nine"));
+    owner.publish(drive).await;
+    writer.publish(drive).await;
+    // One of the two merges into its folder; whoever watches it publishes that.
+    let merged = lines("one", "nine");
+    let seen = async {
+        while ![&owner, &writer].iter().any(|home| home.read("text").as_deref() == Some(&merged)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let is_seen = tokio::time::timeout(PATIENCE, seen).await.is_ok();
+    assert!(is_seen, "{:?} {:?} {:?}", owner.read("text"), writer.read("text"), owner.conflicts(drive).await);
+    owner.publish(drive).await;
+    writer.publish(drive).await;
+    owner.until_conflicts(drive, &[]).await;
+    writer.until_conflicts(drive, &[]).await;
+    owner.until("text", Some(&merged)).await;
+    writer.until("text", Some(&merged)).await;
     owner.node.shutdown().await;
     writer.node.shutdown().await;
 }

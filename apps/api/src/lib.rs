@@ -43,5 +43,5 @@ pub use openapi::{openapi, openapi_json};
 pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef, WriterKey};
 pub use writers::{
     ConflictInfo, ConflictVersion, DriveWriters, NewWriter, OwnWriterKey, RevokedWriter, SyncEvent, WriterInfo,
-    Writers, WritersContract,
+    Writers, WritersContract, WrittenConflict,
 };

@@ -16,7 +16,7 @@ use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
-use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers};
+use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers, WrittenConflict};
 use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
@@ -61,6 +61,7 @@ use crate::{
     SyncEvent,
     SyncRequest,
     Writers,
+    WrittenConflict,
     ImportZoneFile,
     ImportedZoneFile,
     NameChange,
@@ -272,6 +273,9 @@ fn writer_operations() -> Vec<Operation> {
         Operation::get(routes::CONFLICTS, "Paths that several wrote at once.")
             .at("drive", drive)
             .answers(200, list::<ConflictInfo>()),
+        post(routes::CONFLICTS, "Writes the losers of all conflicts beside their files.")
+            .at("drive", drive)
+            .answers(200, list::<WrittenConflict>()),
     ]
 }
 

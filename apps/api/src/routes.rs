@@ -46,7 +46,7 @@ pub const WRITER: &str = "/v1/drives/{drive}/writers/{writer}";
 pub const WRITER_KEY: &str = "/v1/drives/writer-key";
 /// `POST` [`crate::Follow`]: bring a folder in step and keep it so; a stream of [`crate::SyncEvent`].
 pub const SYNC: &str = "/v1/drives/sync";
-/// `GET`: a list of [`crate::ConflictInfo`].
+/// `GET`: a list of [`crate::ConflictInfo`]; `POST`: a list of [`crate::WrittenConflict`].
 pub const CONFLICTS: &str = "/v1/drives/{drive}/conflicts";
 /// `GET ?prefix=&depth=&at=`: one [`crate::TreeEntry`] a line.
 pub const TREE: &str = "/v1/drives/{drive}/tree";

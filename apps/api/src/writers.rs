@@ -137,6 +137,18 @@ pub struct ConflictVersion {
     pub entry: TreeEntry,
 }
 
+/// A loser of a conflict that was written out, or could not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WrittenConflict {
+    /// The path that several wrote.
+    pub path: String,
+    /// The path of the new file: `name (conflict WRITER DATE).ext` beside it.
+    pub written: String,
+    /// Why it could not be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
 /// What stands behind [`DriveWriters`].
 #[async_trait]
 pub trait WritersContract: Send + Sync {
@@ -153,6 +165,8 @@ pub trait WritersContract: Send + Sync {
     async fn sync(&self, follow: Follow) -> Result<Stream<SyncEvent>>;
     /// Paths that several wrote at once.
     async fn conflicts(&self, drive: DriveId) -> Result<Vec<ConflictInfo>>;
+    /// Writes the losers of all conflicts beside their files. The conflicts stay until their paths are written.
+    async fn write_conflicts(&self, drive: DriveId) -> Result<Vec<WrittenConflict>>;
 }
 
 /// A node whose drives have one writer each.
@@ -185,6 +199,10 @@ impl WritersContract for OneWriter {
     }
 
     async fn conflicts(&self, _: DriveId) -> Result<Vec<ConflictInfo>> {
+        none()
+    }
+
+    async fn write_conflicts(&self, _: DriveId) -> Result<Vec<WrittenConflict>> {
         none()
     }
 }
@@ -224,5 +242,10 @@ impl DriveWriters {
     /// Paths that several wrote at once.
     pub async fn conflicts(&self, drive: DriveId) -> Result<Vec<ConflictInfo>> {
         self.contract.writers().conflicts(drive).await
+    }
+
+    /// Writes the losers of all conflicts beside their files.
+    pub async fn write_conflicts(&self, drive: DriveId) -> Result<Vec<WrittenConflict>> {
+        self.contract.writers().write_conflicts(drive).await
     }
 }

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use http::Method;
 use p2p_api::{
-    ConflictInfo, Follow, NewWriter, Open, OwnWriterKey, Result, Stream, SyncEvent, Writers, WritersContract, routes,
+    ConflictInfo, Follow, NewWriter, Open, OwnWriterKey, Result, Stream, SyncEvent, Writers, WritersContract,
+    WrittenConflict, routes,
 };
 use p2p_identity::{DriveId, WriterKey};
 
@@ -35,5 +36,9 @@ impl WritersContract for Client {
 
     async fn conflicts(&self, drive: DriveId) -> Result<Vec<ConflictInfo>> {
         self.get(&of_drive(routes::CONFLICTS, drive)).await?.json().await
+    }
+
+    async fn write_conflicts(&self, drive: DriveId) -> Result<Vec<WrittenConflict>> {
+        self.call(Method::POST, &of_drive(routes::CONFLICTS, drive)).await?.json().await
     }
 }

@@ -17,9 +17,11 @@ use futures::stream::{self, BoxStream};
 use p2p_identity::{ContentId, DriveId, Hints, VersionRef, WriterKey};
 use tokio::sync::mpsc;
 
+pub(crate) use at::day_text;
 pub use at::{At, MAX_TAG_BYTES, is_tag};
 pub(crate) use keeper::keep_history;
 pub use restore::Restored;
+pub(crate) use restore::place_content;
 pub use retention::{Retained, dropped};
 
 use crate::DriveError;
@@ -258,7 +260,7 @@ impl Drives {
     }
 
     /// Looks at peers without touching what is known of a drive that is copied here.
-    fn history_viewer(&self, drive: &Drive) -> Arc<Viewer> {
+    pub(crate) fn history_viewer(&self, drive: &Drive) -> Arc<Viewer> {
         let reader = self.shared().registry.reader(drive.id);
         Viewer::of(self.shared(), &reader, &Hints::default(), None)
     }

@@ -226,10 +226,7 @@ impl Search {
                     for peer in self.shared.providers.neighbours() {
                         self.add(peer);
                     }
-                    if self.wanted.from_others {
-                        let visitors: Vec<PeerId> = lock(&self.drive.visitors).keys().copied().collect();
-                        visitors.into_iter().for_each(|peer| self.add(peer));
-                    }
+                    self.visitors().into_iter().for_each(|peer| self.add(peer));
                     if Instant::now() >= next_dht {
                         next_dht = Instant::now() + DHT_EVERY;
                         if self.active() == 0 {
@@ -297,6 +294,13 @@ impl Search {
             }
         }
         due
+    }
+
+    /// Peers that came to this node for the drive: they may have what it has not, where others write as well.
+    fn visitors(&self) -> Vec<PeerId> {
+        let held = self.shared.registry.get(&self.drive.id);
+        let held = held.filter(|drive| self.wanted.from_others || drive.state().row.role == Role::Owner);
+        held.map(|drive| lock(&drive.visitors).keys().copied().collect()).unwrap_or_default()
     }
 
     fn active(&self) -> usize {

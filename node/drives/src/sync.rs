@@ -13,8 +13,11 @@ use crate::engine::{DriveEvent, Drives, Prepared, Shared, drive_of};
 use crate::entry::{Entry, Version};
 use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Follower, lock};
 use crate::registry::{Drive, DriveRow, Role};
+use crate::resolve::merge_texts;
 use crate::tree::Tree;
 
+/// Told at a time; nobody settles more in one go.
+const MAX_CONFLICTS: usize = 10_000;
 /// Before a state that could not be brought in is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -109,24 +112,8 @@ impl Drives {
     /// # Errors
     /// The drive is not held here, or the disk failed.
     pub fn conflicts(&self, id: &DriveId) -> Result<Vec<Conflict>, DriveError> {
-        /// Told at a time; nobody resolves more in one go.
-        const MAX_CONFLICTS: usize = 10_000;
         let drive = self.known(id)?;
-        let at = drive.snapshot().ok_or(DriveError::UnknownDrive(*id))?;
-        let known: Vec<WriterKey> = at.counters().into_iter().map(|(writer, _)| writer).collect();
-        let whole = |version: &Version| known.iter().find(|writer| writer.prefix() == version.dot.writer).copied();
-        let mut conflicts = Vec::new();
-        for entry in Tree::new(&*self.shared().nodes, at.expected()).range(&[]) {
-            let entry = entry.map_err(crate::content::walk_error)?;
-            if entry.is_conflict() {
-                let writers = entry.versions().iter().map(whole).collect();
-                conflicts.push(Conflict { entry, writers });
-            }
-            if conflicts.len() >= MAX_CONFLICTS {
-                break;
-            }
-        }
-        Ok(conflicts)
+        conflicts_of(self.shared(), &drive, MAX_CONFLICTS)
     }
 
     /// Keeps every folder in step that has other writers.
@@ -160,10 +147,29 @@ impl Drives {
     }
 }
 
-async fn keep_in_step(shared: std::sync::Weak<Shared>, drive: Arc<Drive>, stop: CancellationToken) {
+/// The first conflicts of a drive, in path order. Blocks.
+pub(crate) fn conflicts_of(shared: &Shared, drive: &Drive, limit: usize) -> Result<Vec<Conflict>, DriveError> {
+    let at = drive.snapshot().ok_or(DriveError::UnknownDrive(drive.id))?;
+    let known: Vec<WriterKey> = at.counters().into_iter().map(|(writer, _)| writer).collect();
+    let whole = |version: &Version| known.iter().find(|writer| writer.prefix() == version.dot.writer).copied();
+    let mut conflicts = Vec::new();
+    for entry in Tree::new(&*shared.nodes, at.expected()).range(&[]) {
+        let entry = entry.map_err(crate::content::walk_error)?;
+        if entry.is_conflict() {
+            let writers = entry.versions().iter().map(whole).collect();
+            conflicts.push(Conflict { entry, writers });
+        }
+        if conflicts.len() >= limit {
+            break;
+        }
+    }
+    Ok(conflicts)
+}
+
+async fn keep_in_step(weak: std::sync::Weak<Shared>, drive: Arc<Drive>, stop: CancellationToken) {
     let work = async {
         loop {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = weak.upgrade() else { return };
             let hints = drive.state().row.link.parse::<Link>().map_or_else(|_| Hints::default(), |link| link.hints);
             let folder = match shared.folder_of(&drive) {
                 Ok(folder) => folder,
@@ -182,6 +188,10 @@ async fn keep_in_step(shared: std::sync::Weak<Shared>, drive: Arc<Drive>, stop: 
                             tracing::info!(drive = %drive.id, path = left.path, reason = left.reason, "left out");
                         }
                         let _ = events.send(DriveEvent::Head { drive: drive.id, version: copied.version });
+                        let Some(shared) = weak.upgrade() else { return };
+                        if let Err(error) = merge_texts(&shared, &drive).await {
+                            tracing::debug!(drive = %drive.id, %error, "texts were not merged");
+                        }
                     }
                     Err(error @ (DriveError::NoPeers(_) | DriveError::Stalled(_))) => {
                         tracing::debug!(drive = %drive.id, %error, "the next state cannot be had yet");

@@ -44,7 +44,7 @@ pub(super) fn router(node: Node, apps: Vec<Arc<dyn App>>) -> Router {
         .route(routes::WRITER, axum::routing::delete(writers::remove))
         .route(routes::WRITER_KEY, post(writers::own_key))
         .route(routes::SYNC, post(writers::sync))
-        .route(routes::CONFLICTS, get(writers::conflicts))
+        .route(routes::CONFLICTS, get(writers::conflicts).post(writers::write_conflicts))
         .route(routes::LOG, get(history::log))
         .route(routes::DIFF, get(history::diff))
         .route(routes::RESTORE, post(history::restore))

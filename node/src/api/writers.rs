@@ -34,6 +34,10 @@ pub(super) async fn sync(State(server): State<Server>, JsonBody(follow): JsonBod
     Ok(json_lines(server.node.writers().sync(follow).await?))
 }
 
+pub(super) async fn write_conflicts(State(server): State<Server>, At(drive): At<String>) -> Answer {
+    json(&server.node.writers().write_conflicts(id(&drive)?).await?)
+}
+
 pub(super) async fn conflicts(State(server): State<Server>, At(drive): At<String>) -> Answer {
     json(&server.node.writers().conflicts(id(&drive)?).await?)
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use p2p_api::{
     ApiError, ConflictInfo, ConflictVersion, Follow, NewWriter, Open, OwnWriterKey, Result, RevokedWriter, Stream,
-    SyncEvent, WriterInfo, Writers, WritersContract,
+    SyncEvent, WriterInfo, Writers, WritersContract, WrittenConflict,
 };
 use p2p_drives::{Conflict, CopyProgress, Rights, Synced, WriterRight};
 use p2p_identity::{DriveId, WriterKey};
@@ -64,6 +64,16 @@ impl WritersContract for LocalNode {
         let found = tokio::task::spawn_blocking(move || drives.conflicts(&drive)).await;
         let found = found.map_err(|error| api_error(error.into()))?.map_err(api_error)?;
         Ok(found.iter().map(conflict).collect())
+    }
+
+    async fn write_conflicts(&self, drive: DriveId) -> Result<Vec<WrittenConflict>> {
+        let written = self.drives.write_out_conflicts(&drive).await.map_err(api_error)?;
+        let told = written.into_iter().map(|done| WrittenConflict {
+            path: done.path,
+            written: done.name,
+            failure: done.failure,
+        });
+        Ok(told.collect())
     }
 }
 

@@ -15,6 +15,9 @@ use crate::session::{Context, Need};
 pub(crate) struct Arguments {
     /// The folder, or the drive's id, link or name.
     drive: String,
+    /// Write the versions that are not shown beside the files, as `name (conflict WRITER DATE).ext`.
+    #[arg(long)]
+    write: bool,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
@@ -22,6 +25,17 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
     context
         .with_node(Need::Running, async |console, client, _| {
             let drive = drive::find(client, &arguments.drive, timeout).await?;
+            if arguments.write {
+                for done in client.node().writers().write_conflicts(drive).await? {
+                    console.emit(&done)?;
+                    let (path, written) = (printable(&done.path), printable(&done.written));
+                    match done.failure {
+                        None => console.say(format!("{path}: wrote {written}"))?,
+                        Some(failure) => console.note(format!("{path}: {failure}")),
+                    }
+                }
+                return Ok(());
+            }
             let conflicts = client.node().writers().conflicts(drive).await?;
             if conflicts.is_empty() {
                 console.note("No conflicts.");

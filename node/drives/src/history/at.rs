@@ -102,6 +102,22 @@ fn date(text: &str) -> Option<u64> {
     Some(days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS)
 }
 
+/// `2026-11-25`: the day of a time in milliseconds since 1970, in UTC.
+pub(crate) fn day_text(ms: u64) -> String {
+    let mut days = ms / DAY_MS;
+    let mut year = 1970;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    while days >= days_of_month(year, month) {
+        days -= days_of_month(year, month);
+        month += 1;
+    }
+    format!("{year:04}-{month:02}-{:02}", days + 1)
+}
+
 fn number(text: &str, most_digits: usize) -> Option<u64> {
     let is_good = (1..=most_digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_good.then(|| text.parse().ok())?
@@ -174,6 +190,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_day_is_read_back(ms in 0_u64..200_000_000_000_000) {
+            prop_assert_eq!(date(&day_text(ms)), Some(ms / DAY_MS * DAY_MS).filter(|_| day_text(ms).len() == 10));
+        }
+
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC{0,30}", now: u64) {
             let _ = At::parse(&text, now);

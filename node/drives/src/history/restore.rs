@@ -218,6 +218,11 @@ fn content_of(folder: &Folder, path: &str) -> std::io::Result<Option<ContentId>>
     Ok(crate::hash_file(&file, size, threads).ok().map(|(hash, _)| hash))
 }
 
+/// Writes a file as an entry has it, at a path where nothing is.
+pub(crate) async fn place_content(folder: &Arc<Folder>, view: &View, entry: &Entry) -> Result<(), DriveError> {
+    write(folder, view, entry, &Way::Replace).await.map(drop)
+}
+
 /// Writes a file or link beside its place and moves it there when it is whole. Returns the name that what stood there got.
 async fn write(folder: &Arc<Folder>, view: &View, entry: &Entry, way: &Way) -> Result<Option<String>, DriveError> {
     let path = entry.key().to_path();
