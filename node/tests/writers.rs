@@ -308,6 +308,29 @@ async fn texts_of_which_two_wrote_different_parts_are_merged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_in_a_folder_is_not_taken_for_deleted() {
+    let (owner, drive, link) = owner().await;
+    std::os::unix::fs::symlink("/etc/hostname", owner.folder().join("outside")).expect("linked");
+    owner.publish(drive).await;
+    let writer = Home::start().await;
+    writer.let_in(&owner, &link, "").await;
+    assert!(writer.sync(&link).await);
+    assert!(writer.folder().join("outside").symlink_metadata().is_err(), "it leads out of the folder");
+    writer.write("b", "new");
+    writer.publish(drive).await;
+    owner.until("b", Some("new")).await;
+    assert!(owner.folder().join("outside").symlink_metadata().is_ok());
+    writer.write("c", "newer");
+    std::fs::remove_file(writer.folder().join("notes/n")).expect("removed");
+    writer.publish(drive).await;
+    owner.until("c", Some("newer")).await;
+    owner.until("notes/n", None).await;
+    assert!(owner.folder().join("outside").symlink_metadata().is_ok());
+    owner.node.shutdown().await;
+    writer.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_go_on_after_a_restart() {
     let (owner, drive, link) = owner().await;
     let writer = Home::start().await;

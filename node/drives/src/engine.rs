@@ -330,6 +330,10 @@ impl Drives {
         let work = work.map_err(|_| DriveError::Busy)?;
         let author = self.shared.author_of(&drive)?;
         let state = drive.state();
+        if state.row.role == Role::Mirror && !state.row.complete {
+            // What is not here yet would pass for deleted.
+            return Err(DriveError::Busy);
+        }
         let path = state.row.folder_path().ok_or_else(|| DriveError::Invalid("this drive has no folder".into()))?;
         let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
         let import = Import {
@@ -341,6 +345,7 @@ impl Drives {
             outboards: self.shared.outboards.clone(),
             old: state.at.clone(),
             header: header_of(&state),
+            absent: state.row.absent.iter().cloned().collect(),
             message,
             progress,
         };

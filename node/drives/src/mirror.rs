@@ -8,7 +8,7 @@ mod large;
 mod plan;
 mod small;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,10 +29,12 @@ use crate::head::HeadEnvelope;
 use crate::heads::Snapshot;
 use crate::history::{At, find_at, missing};
 use crate::index::{Keep, fetch_tree};
+use crate::key::PathKey;
 use crate::publish::LeftOut;
-use crate::registry::Drive;
+use crate::registry::{Drive, MAX_ABSENT};
 use crate::session::{FetchError, Opened, Session};
 use crate::sources::{Sources, Wanted};
+use crate::tree::Tree;
 
 /// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once: 1 GiB over loopback on
 /// two cores takes 2.1 s with one, 1.9 s with two, three or four (medians of four).
@@ -49,6 +51,8 @@ const SESSION_CHECK: Duration = Duration::from_secs(1);
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 /// How often peers are asked for heads of other writers although nothing was announced.
 const ASK_EVERY: Duration = Duration::from_secs(30);
+/// How often that is waited for in a row.
+const MAX_LOCAL_CHANGES: usize = 60;
 /// How long an edit in the folder that is in the way has time to be imported.
 const LOCAL_CHANGE_PAUSE: Duration = Duration::from_secs(1);
 /// How long peers are waited for that may keep an earlier version, once one has said that it does not.
@@ -227,12 +231,15 @@ impl Follower {
                 first
             }
         };
-        let mut restarts = 0;
+        let (mut restarts, mut local_changes) = (0, 0);
         while restarts < MAX_RESTARTS {
             // A follower's caller holds the lock as long as it follows; here others import in between.
             let _work = if self.two_way { Some(self.drive.work.clone().lock_owned().await) } else { None };
             let mut imported = self.drive.head_count.subscribe();
-            let job = Arc::new(self.job());
+            let mut job = self.job();
+            // Nobody imports it: then it gets a name of its own, as in a copy that does not go back.
+            job.two_way &= local_changes < MAX_LOCAL_CHANGES;
+            let job = Arc::new(job);
             let scope = if self.is_done { Scope::Changes } else { Scope::Everything };
             match job.copy(&mut self.party, first.clone(), scope, self.patience).await? {
                 Outcome::Done(copied) => {
@@ -245,6 +252,7 @@ impl Follower {
                 }
                 Outcome::LocalChange => {
                     drop(_work);
+                    local_changes += 1;
                     let _ = tokio::time::timeout(LOCAL_CHANGE_PAUSE, imported.changed()).await;
                 }
             }
@@ -435,6 +443,7 @@ impl Job {
             let mut row = job.drive.state().row;
             row.files = files;
             row.complete = true;
+            row.absent = job.absent(&at, &row.absent)?;
             job.shared.registry.store(&job.drive, row, Some(at.clone()))?;
             let copied = Copied {
                 version: at.version(),
@@ -447,6 +456,32 @@ impl Job {
             Ok(Outcome::Done(copied))
         })
         .await
+    }
+
+    /// Keys of what could not be placed, now or before, and is still not there: the next import must not take that for a
+    /// deletion. Blocks.
+    fn absent(&self, at: &Snapshot, before: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, DriveError> {
+        let tree = Tree::new(&*self.shared.nodes, at.expected());
+        let before = before.iter().filter_map(|key| PathKey::from_bytes(key).ok());
+        let now: Vec<_> = lock(&self.left_out).iter().filter_map(|left| PathKey::from_path(&left.path).ok()).collect();
+        let candidates: BTreeSet<PathKey> = before.chain(now).collect();
+        let mut absent = Vec::new();
+        for key in candidates {
+            let is_there = self.folder.status(&key.to_path()).is_ok();
+            if !is_there && tree.lookup(&key).map_err(crate::content::walk_error)?.is_some() {
+                absent.push(key.as_bytes().to_vec());
+            }
+        }
+        let is_writing = self.two_way || self.drive.state().row.syncs;
+        if is_writing && absent.len() > MAX_ABSENT {
+            let count = absent.len();
+            return Err(DriveError::Invalid(format!(
+                "{count} paths of the drive cannot be in this folder, at most {MAX_ABSENT} may be missing from one that is \
+                 synced"
+            )));
+        }
+        absent.truncate(MAX_ABSENT);
+        Ok(absent)
     }
 
     /// Gets the whole index, from the next peer where one fails: then the state is the one that peer has. A peer that

@@ -1,7 +1,7 @@
 //! From a folder to a signed version: read what changed, build the index, sign, store
 //! (specs/drives.md, sections 2, 4 and 14).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -88,6 +88,8 @@ pub(crate) struct Import {
     /// The state in the folder: what the import starts from.
     pub(crate) old: Option<Snapshot>,
     pub(crate) header: p2p_identity::ContentId,
+    /// Keys of what is not in the folder because it cannot be: it stays as it is.
+    pub(crate) absent: HashSet<Vec<u8>>,
     pub(crate) message: String,
     pub(crate) progress: Arc<ImportProgress>,
 }
@@ -165,6 +167,11 @@ impl Import {
         let head = self.head(&root)?;
         self.nodes.sync()?;
         Ok(Built { head: Some(head), files, bytes: root.bytes, left_out })
+    }
+
+    /// Whether anything may stay that is not named.
+    fn keeps_unnamed(&self) -> bool {
+        self.author.prefix.is_some() || !self.absent.is_empty()
     }
 
     /// A head of the author with this tree, made from the old state.
@@ -480,7 +487,7 @@ impl<'a> OldVersion<'a> {
             let Some(expected) = self.stack.pop() else { return Ok(None) };
             // What lies before is deleted, and need not be read; unless the author may not delete it.
             let is_before = expected.last_key.as_ref().is_some_and(|last| last < key);
-            if is_before && self.import.author.prefix.is_none() {
+            if is_before && !self.import.keeps_unnamed() {
                 continue;
             }
             match load(&self.import.nodes, &expected) {
@@ -497,13 +504,15 @@ impl<'a> OldVersion<'a> {
 
     fn pass(&mut self) {
         let passed = self.leaf.pop_front();
-        self.passed.extend(passed.filter(|(entry, _)| !self.import.author.may_write(entry.key())));
+        let stays = |(entry, _): &Known| {
+            !self.import.author.may_write(entry.key()) || self.import.absent.contains(entry.key().as_bytes())
+        };
+        self.passed.extend(passed.filter(stays));
     }
 
     /// What is left at the end and was not named, as far as the author may not delete it.
     fn rest(&mut self) -> Result<Vec<Known>, DriveError> {
-        if self.import.author.prefix.is_some() {
-            // Above every key: names are UTF-8.
+        if self.import.keeps_unnamed() {
             while self.find_above()? {}
         }
         Ok(std::mem::take(&mut self.passed))

@@ -23,6 +23,8 @@ use crate::topic::ReadKey;
 const ROW_FORMAT: u8 = 2;
 /// The format before there were several writers.
 const ROW_FORMAT_ONE_WRITER: u8 = 1;
+/// Most paths of a state that cannot be in the folder.
+pub(crate) const MAX_ABSENT: usize = 10_000;
 /// Most drives remembered as looked at.
 const MAX_READERS: usize = 1_024;
 /// Rows read from the ledger at a time.
@@ -65,6 +67,9 @@ pub(crate) struct DriveRow {
     pub(crate) syncs: bool,
     /// The link it was copied by, whose hints lead to peers; empty where it is not needed again.
     pub(crate) link: String,
+    /// Keys of entries of the state that are not in the folder because they cannot be there: that they are missing is
+    /// nobody's edit. At most [`MAX_ABSENT`].
+    pub(crate) absent: Vec<Vec<u8>>,
 }
 
 /// A row of format 1.
@@ -105,6 +110,7 @@ impl DriveRow {
             merged: None,
             syncs: false,
             link: String::new(),
+            absent: Vec::new(),
         }
     }
 
@@ -446,4 +452,41 @@ fn read_drive(ledger: &dyn Ledger, key: &[u8], value: &[u8]) -> Result<Option<Dr
 
 fn head_key(drive: &DriveId, head: &ContentId) -> Vec<u8> {
     [drive.as_bytes().as_slice(), head.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryLedger;
+
+    #[test]
+    fn a_row_from_before_there_were_several_writers_is_read() {
+        let ledger = MemoryLedger::default();
+        let id = DriveId::from([7; 32]);
+        let row = OneWriterRow {
+            role: Role::Owner,
+            active: true,
+            folder: Some(b"/home/ada/site".to_vec()),
+            title: "site".into(),
+            header: vec![1, 2, 3],
+            head: None,
+            files: 3,
+            complete: true,
+        };
+        let value = [vec![ROW_FORMAT_ONE_WRITER], postcard::to_stdvec(&row).unwrap()].concat();
+        assert_eq!(&value[..4], [1, 0, 1, 1], "the bytes of format 1: role, active, a folder");
+        let mut batch = Batch::new();
+        batch.put(LedgerTable::Drive, *id.as_bytes(), value);
+        ledger.commit(&batch).unwrap();
+        let (registry, notices) = Registry::open(Arc::new(ledger)).unwrap();
+        assert!(notices.is_empty(), "{notices:?}");
+        let drive = registry.get(&id).unwrap();
+        let read = drive.state().row;
+        assert_eq!((read.title.as_str(), read.files, read.complete, read.syncs), ("site", 3, true, false));
+        assert_eq!(read.folder_path().unwrap(), Path::new("/home/ada/site"));
+        // Stored again it has format 2, and is read as well.
+        registry.store(&drive, DriveRow { syncs: true, ..read.clone() }, None).unwrap();
+        let (again, _) = Registry::open(registry.ledger.clone()).unwrap();
+        assert_eq!(again.get(&id).unwrap().state().row, DriveRow { syncs: true, ..read });
+    }
 }

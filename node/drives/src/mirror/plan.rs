@@ -267,13 +267,15 @@ impl Plan {
     /// that was not imported yet. Blocks.
     pub(super) fn has_local_change(&self) -> Result<bool, DriveError> {
         let Some(old) = self.old.as_ref().filter(|_| self.scope == Scope::Changes) else { return Ok(false) };
+        let absent = self.job.drive.state().row.absent;
         for change in self.tree(old).diff(&self.tree(&self.at)).map_err(walk_error)? {
             let (before, after) = sides(change.map_err(walk_error)?);
             let Some(entry) = after.as_ref().or(before.as_ref()) else { continue };
             let (before, after) = (before.as_ref().map(Entry::shown), after.as_ref().map(Entry::shown));
             let is_same = before.zip(after).is_some_and(|(before, after)| before.same_value(after));
             let path = entry.key().to_path();
-            if is_same || !self.may_write(&path) {
+            let cannot_be_here = absent.iter().any(|key| key == entry.key().as_bytes());
+            if is_same || cannot_be_here || !self.may_write(&path) {
                 continue;
             }
             let there = self.value_at(&path).map_err(DriveError::io(format!("look at {path:?}")))?;
