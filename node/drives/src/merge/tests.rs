@@ -393,10 +393,13 @@ fn whatever_writers_sign_trees_merge_as_the_specification_says() {
     (base..base + HISTORIES).for_each(hostile);
 }
 
-/// The state of one path, by the heads of the owner and of others; a head is writer, counter, vector, prefix, versions.
-fn judged(heads: &[(u8, u64, &[(u8, u64)], Option<&str>, Vec<Version>)], revoked: &[(u8, u64)]) -> Vec<Dot> {
+/// A head as far as one path goes: writer, counter, vector, prefix, versions.
+type PathHead<'a> = (u8, u64, &'a [(u8, u64)], Option<&'a str>, Vec<Version>);
+
+/// The state of one path, by the heads of the owner and of others.
+fn judged(heads: &[PathHead<'_>], revoked: &[(u8, u64)]) -> Vec<Dot> {
     let path = key("d/x");
-    let source = |(n, counter, vv, prefix, _): &(u8, u64, &[(u8, u64)], Option<&str>, Vec<Version>)| Source {
+    let source = |(n, counter, vv, prefix, _): &PathHead<'_>| Source {
         writer: writer(*n),
         counter: *counter,
         vv: vector(&vv.iter().map(|(u, c)| (writer(*u), *c)).collect()),
