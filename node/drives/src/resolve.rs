@@ -1,6 +1,7 @@
 //! Settling conflicts: writing the losers out beside the file, and merging texts that two wrote at once
 //! (specs/drives.md, section 5, rules 5 and 8).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -25,8 +26,13 @@ const MAX_TEXT_BYTES: u64 = 1024 * 1024;
 const MAX_TEXT_LINES: usize = 10_000;
 /// Conflicts that are looked at after each new state.
 const MAX_MERGES: usize = 100;
+/// Conflicts that are remembered as tried.
+const MAX_TRIED: usize = 10_000;
 /// Earlier heads that are looked through for what both writers had before.
 const MAX_ANCESTORS: usize = 256;
+
+/// A conflict of two versions.
+pub(crate) type Tried = (PathKey, [Dot; 2]);
 
 /// A loser of a conflict that was written out, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +96,13 @@ fn conflict_key(key: &PathKey, version: &Version, writer: Option<WriterKey>) -> 
 }
 
 /// Merges texts of which two wrote different parts at once, where this node's writer is the lower-keyed of the two: then
-/// one of them does it. The result goes into the folder as an edit, and out with the next import.
-pub(crate) async fn merge_texts(shared: &Arc<Shared>, drive: &Arc<Drive>) -> Result<(), DriveError> {
+/// one of them does it. The result goes into the folder as an edit, and out with the next import. What was tried once is
+/// in `tried` and not tried again.
+pub(crate) async fn merge_texts(
+    shared: &Arc<Shared>,
+    drive: &Arc<Drive>,
+    tried: &mut HashSet<Tried>,
+) -> Result<(), DriveError> {
     let Ok(author) = shared.author_of(drive) else { return Ok(()) };
     let (looking, of) = (shared.clone(), drive.clone());
     let found = tokio::task::spawn_blocking(move || conflicts_of(&looking, &of, MAX_MERGES)).await??;
@@ -111,13 +122,24 @@ pub(crate) async fn merge_texts(shared: &Arc<Shared>, drive: &Arc<Drive>) -> Res
         }
         let (looking, of, key) = (shared.clone(), drive.clone(), entry.key().clone());
         let dots = [left.dot, right.dot];
+        if tried.len() >= MAX_TRIED {
+            tried.clear();
+        }
+        let attempt = (entry.key().clone(), dots);
+        if !tried.insert(attempt.clone()) {
+            continue;
+        }
         let ancestor = tokio::task::spawn_blocking(move || ancestor(&looking, &of, &key, dots)).await??;
         let Some(ancestor) = ancestor.filter(|v| v.kind == Kind::File && v.size <= MAX_TEXT_BYTES) else { continue };
         let mut texts = Vec::new();
         for version in [&ancestor, left, right] {
             texts.push(text(&view, entry.key(), version).await);
         }
-        let [Some(base), Some(ours), Some(theirs)] = texts.as_slice() else { continue };
+        let [Some(base), Some(ours), Some(theirs)] = texts.as_slice() else {
+            // No text, or not to be had now: perhaps with the next state.
+            tried.remove(&attempt);
+            continue;
+        };
         let (base, ours, theirs) = (base.clone(), ours.clone(), theirs.clone());
         let merged = tokio::task::spawn_blocking(move || diffy::merge(&base, &ours, &theirs).ok()).await?;
         let Some(merged) = merged else { continue };

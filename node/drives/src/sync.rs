@@ -1,6 +1,7 @@
 //! Two-way folders: what other writers do is brought into the folder, what is edited there is imported by whoever watches
 //! it; and what several did at once is told (specs/drives.md, section 5).
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -188,9 +189,9 @@ async fn keep_in_step(weak: std::sync::Weak<Shared>, drive: Arc<Drive>, stop: Ca
                             tracing::info!(drive = %drive.id, path = left.path, reason = left.reason, "left out");
                         }
                         let _ = events.send(DriveEvent::Head { drive: drive.id, version: copied.version });
-                        let Some(shared) = weak.upgrade() else { return };
-                        if let Err(error) = merge_texts(&shared, &drive).await {
-                            tracing::debug!(drive = %drive.id, %error, "texts were not merged");
+                        // What others wrote is in the folder now, and may be edited there.
+                        if let Some(shared) = weak.upgrade() {
+                            shared.published.notify_one();
                         }
                     }
                     Err(error @ (DriveError::NoPeers(_) | DriveError::Stalled(_))) => {
@@ -209,5 +210,22 @@ async fn keep_in_step(weak: std::sync::Weak<Shared>, drive: Arc<Drive>, stop: Ca
     tokio::select! {
         () = stop.cancelled() => {}
         () = work => {}
+        () = keep_merging(&weak, &drive) => {}
+    }
+}
+
+/// Merges texts after every new state; beside the work of bringing states in, which must not wait for content.
+async fn keep_merging(weak: &std::sync::Weak<Shared>, drive: &Arc<Drive>) {
+    let mut states = drive.head_count.subscribe();
+    let mut tried = HashSet::new();
+    loop {
+        let Some(shared) = weak.upgrade() else { return };
+        if let Err(error) = merge_texts(&shared, drive, &mut tried).await {
+            tracing::debug!(drive = %drive.id, %error, "texts were not merged");
+        }
+        drop(shared);
+        if states.changed().await.is_err() {
+            return;
+        }
     }
 }
