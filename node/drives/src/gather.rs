@@ -139,3 +139,64 @@ fn root_of(head: &Signed<crate::Head>) -> Expected {
     let body = head.body();
     Expected::root_with_sums(body.root, body.files, body.bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use p2p_identity::{ContentId, Link, SecretKey, Target, WriterKey};
+
+    use crate::head::{Head, HeadEnvelope};
+    use crate::hostile_tests::network::{Net, Owner, TestNode};
+    use crate::{ExternalLinks, NewWriter, VersionVector};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_whose_tree_is_withheld_or_false_keeps_nobody_from_the_others() {
+        let net = Arc::new(Net::default());
+        let owner = Owner::start(&net).await;
+        let evil = SecretKey::from_seed(&[9; 32]);
+        let writer = WriterKey::from(evil.public());
+        let new = NewWriter { writer, prefix: None, not_after_ms: None, max_counter: None };
+        owner.node.drives.add_writer(&owner.id, new).await.unwrap();
+        let link = Link::to(Target::Drive(owner.id));
+        net.show(owner.node.peer);
+        let go_between = TestNode::start(&net, 2);
+        let copy = async |node: &TestNode| {
+            let (target, patience) = (node.home.path().join("copy"), Some(Duration::from_secs(60)));
+            node.drives.copy(&link, &target, ExternalLinks::LeaveOut, patience, Arc::default()).await
+        };
+        copy(&go_between).await.unwrap();
+        let drive = go_between.drives.known(&owner.id).unwrap();
+        let good = drive.snapshot().unwrap();
+        // A tree that nobody has, and one whose sums are not what the head says.
+        for (number, root, files) in [(3, [7; 32].into(), 1), (4, good.root, 999)] {
+            let body = good.head.body();
+            let counter = u64::from(number);
+            let vv = VersionVector::new(vec![(writer, counter), (body.writer, body.counter)]).unwrap();
+            let head = Head { writer, counter, vv, root, files, prev: vec![ContentId::of(b"x")], ..body.clone() };
+            let head = HeadEnvelope::sign(&head, &evil).unwrap();
+            let at = crate::heads::Snapshot { others: vec![head], ..good.clone() };
+            go_between.drives.shared().registry.store(&drive, drive.state().row, Some(at)).unwrap();
+            // A network in which the owner is not to be met.
+            let elsewhere = Arc::new(Net::default());
+            let server = go_between.drives.clone();
+            elsewhere.enter(
+                go_between.peer,
+                Arc::new(move |from, stream| {
+                    let server = server.clone();
+                    Box::pin(async move { server.serve(from, Box::new(stream)).await })
+                }),
+            );
+            elsewhere.show(go_between.peer);
+            let reader = TestNode::start(&elsewhere, number);
+            let copied = copy(&reader).await.unwrap();
+            assert_eq!((copied.version, copied.files), (2, 5));
+            let at = reader.drives.known(&owner.id).unwrap().snapshot().unwrap();
+            assert_eq!((at.root, at.others.len()), (good.root, 0));
+            reader.drives.stop();
+        }
+        owner.node.drives.stop();
+        go_between.drives.stop();
+    }
+}
