@@ -302,6 +302,61 @@ expect 4 "$p2p" --home "$work/ns" name resolve "www.alice"
 "$p2pnode" --home "$work/nb" stop; "$p2pnode" --home "$work/ns" stop
 ok "a stranger resolves a name and clones what it stands for, sees an update after $took ms, and needs no owner online"
 
+# History: earlier versions are listed, compared, read and brought back; what never was is said.
+start "$work/h"
+mkdir "$work/past"; echo one > "$work/past/a"; seq 1000 > "$work/past/b"
+"$p2p" --home "$work/h" share "$work/past" --json > "$work/past.out"
+past="$(field drive < "$work/past.out")"
+for _ in $(seq 200); do [[ -n "$(find "$work/h/drives/blobs" -type f 2>/dev/null)" ]] && break; sleep 0.05; done
+past_version() { for _ in $(seq 200); do [[ "$("$p2p" --home "$work/h" log "$work/past" --json | head -n 1 | field version)" == "$1" ]] && return; sleep 0.05; done; fail "no version $1"; }
+echo two > "$work/past/a"; rm "$work/past/b"
+past_version 2
+[[ "$("$p2p" --home "$work/h" cat "$past/a" --at 1)" == one ]] || fail "version 1 is not what it was"
+[[ "$("$p2p" --home "$work/h" cat "p2p://$past/a?v=2")" == two ]] || fail "version 2 is not what it is"
+[[ "$("$p2p" --home "$work/h" diff "$work/past" 1 --json | wc -l)" == 2 ]] || fail "the difference of two versions"
+"$p2p" --home "$work/h" restore "$work/past" b --at 1 > /dev/null
+past_version 3
+cmp "$work/past/b" <(seq 1000) || fail "a file is not brought back"
+"$p2p" --home "$work/c" clone "$(field link < "$work/past.out")" "$work/copy-past" --at 2 > /dev/null
+[[ "$(cat "$work/copy-past/a")" == two && ! -e "$work/copy-past/b" ]] || fail "a clone of version 2"
+expect 4 "$p2p" --home "$work/h" cat "$past/a" --at 9
+expect 4 "$p2p" --home "$work/h" cat "$past/a" --at "3 days ago"
+expect 2 "$p2p" --home "$work/h" cat "$past/a" --at "the other day"
+"$p2pnode" --home "$work/h" stop
+ok "earlier versions are listed, read, copied and brought back"
+
+# Two writers: both edit, one of them or the other is killed at random points; nothing is lost and both end the same.
+start "$work/w1" --bootstrap "$bootstrap"; w1=$daemon
+start "$work/w2" --bootstrap "$bootstrap"; w2=$daemon
+mkdir "$work/ours"; echo 0 > "$work/ours/both"
+"$p2p" --home "$work/w1" share "$work/ours" --json > "$work/ours.out"
+ours="$(field link < "$work/ours.out")"
+"$p2p" --home "$work/w1" writers add "$work/ours" "$("$p2p" --home "$work/w2" writers key "$ours")" > /dev/null
+"$p2p" --home "$work/w2" sync "$ours" "$work/theirs" --json > "$work/theirs.out"
+grep -q '"may_write":true' "$work/theirs.out" || fail "the writer is not let in"
+rounds="${SYNC_KILLS:-20}"
+for n in $(seq "$rounds"); do
+    echo "mine $n" > "$work/ours/mine-$n"; echo "theirs $n" > "$work/theirs/theirs-$n"
+    head -c $((RANDOM * 40)) /dev/urandom > "$work/theirs/large-$n"
+    echo "$n" > "$work/ours/both"
+    sleep "0.$((RANDOM % 900 + 100))"
+    if ((n % 4)); then
+        kill -9 "$w2"; wait "$w2" 2>/dev/null || true
+        start "$work/w2" --bootstrap "$bootstrap"; w2=$daemon
+    else
+        kill -9 "$w1"; wait "$w1" 2>/dev/null || true
+        start "$work/w1" --bootstrap "$bootstrap"; w1=$daemon
+    fi
+done
+for _ in $(seq 600); do diff -r "$work/ours" "$work/theirs" > "$work/diff" 2>&1 && break; sleep 0.1; done
+diff -r "$work/ours" "$work/theirs" > /dev/null || { cat "$work/diff"; fail "two writers after $rounds kills: folders differ"; }
+for n in $(seq "$rounds"); do
+    [[ "$(cat "$work/ours/mine-$n")" == "mine $n" && "$(cat "$work/ours/theirs-$n")" == "theirs $n" ]] || fail "an edit of round $n is lost"
+done
+find "$work/ours" "$work/theirs" -name '.*.p2ptmp' | grep -q . && fail "half a file is left"
+"$p2pnode" --home "$work/w1" stop; "$p2pnode" --home "$work/w2" stop
+ok "two writers, $rounds kill -9: both folders are the same, no edit is lost"
+
 # Wrong input.
 expect 3 "$p2pnode" --home "$work/nobody" status
 expect 3 "$p2p" --home "$work/nobody" shares

@@ -187,6 +187,11 @@ impl fmt::Display for Link {
 }
 
 impl VersionRef {
+    /// The head with this hash, by its full text.
+    pub fn of_head(hash: &[u8; 32]) -> Self {
+        Self::Head(text::hash_to_text(hash))
+    }
+
     /// Whether `hash` is the hash of the head that this names; never for a counter.
     pub fn matches_head(&self, hash: &[u8; 32]) -> bool {
         match self {

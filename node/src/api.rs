@@ -14,6 +14,7 @@ mod exchange;
 mod files;
 mod gate;
 mod grants;
+mod history;
 mod names;
 mod network;
 mod problem;
@@ -22,6 +23,7 @@ mod server;
 mod socket;
 mod streams;
 mod upload;
+mod writers;
 
 pub use access::Access;
 pub use server::{Listeners, serve};

@@ -38,6 +38,9 @@ pub struct Config {
     /// 5 % of the free disk if that is less; the default), `off`, or a size like `500 MB` or `2 GiB`. The drive not
     /// looked at for longest makes room.
     pub browse_cache: String,
+    /// Room for copies of what shared files held in earlier versions, in MiB, where the file system has no reflinks; 2048 by
+    /// default. With 0 earlier versions can be listed, and read as far as their files did not change.
+    pub history_mib: u64,
     /// Where the web gateway listens, for the program that brings one: a loopback address and port, `localhost:PORT` for
     /// both families, or `off`. `localhost:8642` by default; the port is part of every site's origin.
     pub gateway: String,
@@ -60,6 +63,7 @@ impl Default for Config {
             network: "main".to_owned(),
             cache_mib: 8,
             browse_cache: "auto".to_owned(),
+            history_mib: 2048,
             gateway: "localhost:8642".to_owned(),
             dns: "localhost:15355".to_owned(),
             api_tcp: OFF.to_owned(),

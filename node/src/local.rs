@@ -2,10 +2,12 @@
 
 mod convert;
 mod exchange;
+mod history;
 mod metrics;
 mod names;
 mod reported;
 mod storage;
+mod writers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,12 +20,13 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
-    EventStream, Follow, Freed, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Progress,
-    Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign, Signature, SignedValue,
-    StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open,
+    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign,
+    Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry,
+    TreeQuery, WritersContract,
 };
 use p2p_drives::{
-    CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
+    At, Copied, CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
 };
 use p2p_identity::{DriveId, Link, PeerId};
 use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
@@ -31,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::convert::{api_error, drive_info, left_out, parse_link, tree_entry};
 pub(crate) use self::exchange::{path_kind, path_word};
-use self::reported::reported;
+use self::reported::{Rate, reported};
 use crate::app_keys::AppKeys;
 use crate::events::EventLog;
 use crate::names::Names;
@@ -287,48 +290,85 @@ impl Contract for LocalNode {
 
     async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
         let key = path_key(path)?.ok_or_else(|| ApiError::invalid("the drive's root is a folder"))?;
-        let content = self.drives.read_file(&drive, &key, range.start, range.end).await.map_err(api_error)?;
-        Ok(Content {
-            entry: tree_entry(&content.entry),
-            start: content.start,
-            len: content.len,
-            stream: content.stream.map(|bytes| bytes.map_err(api_error)).boxed(),
-        })
+        self.drives.read_file(&drive, &key, range.start, range.end).await.map(content).map_err(api_error)
     }
 
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
-        let link = parse_link(&self.link_of(&follow.link, follow.timeout).await?)?;
-        if !follow.target.is_absolute() {
-            return Err(ApiError::invalid(format!("{} is not an absolute path", follow.target.display())));
+        let link = self.link_to_copy(&follow).await?;
+        if let Some(version) = link.version {
+            return self.copy_past(follow, At::Version(version)).await;
         }
-        let links = if follow.allow_external_links { ExternalLinks::Make } else { ExternalLinks::LeaveOut };
+        let links = external_links(&follow);
         let progress = Arc::new(CopyProgress::default());
         let (drives, counted) = (self.drives.clone(), progress.clone());
         let drive = drive_of(&link)?;
         let started = async move { drives.follow(&link, &follow.target, links, follow.timeout, counted).await };
         let copies = stream::once(started).map_err(api_error).map_ok(move |following| copies(following, drive));
         let copies = copies.try_flatten().take(if follow.stay { usize::MAX } else { 1 });
-        let mut told = None;
-        Ok(reported(copies.boxed(), move |rate| {
-            use std::sync::atomic::Ordering::Relaxed;
-            let bytes = progress.bytes.load(Relaxed);
-            let now = Progress {
-                files_done: progress.files.load(Relaxed),
-                files_total: progress.files_total.load(Relaxed),
-                bytes_done: bytes,
-                bytes_total: progress.bytes_total.load(Relaxed),
-                bytes_per_second: rate.update(bytes),
-                peers: progress.peers.load(Relaxed) as u32,
-            };
-            // A follower that waits for a version has nothing to tell.
-            let moved = (now.files_done, now.bytes_done, now.peers);
-            let is_news = told.replace(moved) != Some(moved);
-            (is_news || !follow.stay).then_some(TransferEvent::Progress(now))
-        }))
+        Ok(told(copies.boxed(), progress, follow.stay))
+    }
+
+    fn history(&self) -> &dyn HistoryContract {
+        self
+    }
+
+    fn writers(&self) -> &dyn WritersContract {
+        self
     }
 
     fn names(&self) -> &dyn NamesContract {
         self
+    }
+}
+
+fn external_links(follow: &Follow) -> ExternalLinks {
+    if follow.allow_external_links { ExternalLinks::Make } else { ExternalLinks::LeaveOut }
+}
+
+/// Events of a copy with its progress in between.
+fn told(copies: Stream<TransferEvent>, progress: Arc<CopyProgress>, stays: bool) -> Stream<TransferEvent> {
+    let mut told = None;
+    reported(copies, move |rate| {
+        let now = moving(&progress, rate);
+        // A follower that waits for a version has nothing to tell.
+        let moved = (now.files_done, now.bytes_done, now.peers);
+        let is_news = told.replace(moved) != Some(moved);
+        (is_news || !stays).then_some(TransferEvent::Progress(now))
+    })
+}
+
+/// How far a copy is.
+fn moving(progress: &CopyProgress, rate: &mut Rate) -> Progress {
+    use std::sync::atomic::Ordering::Relaxed;
+    let bytes = progress.bytes.load(Relaxed);
+    Progress {
+        files_done: progress.files.load(Relaxed),
+        files_total: progress.files_total.load(Relaxed),
+        bytes_done: bytes,
+        bytes_total: progress.bytes_total.load(Relaxed),
+        bytes_per_second: rate.update(bytes),
+        peers: progress.peers.load(Relaxed) as u32,
+    }
+}
+
+fn content(content: p2p_drives::Content) -> Content {
+    Content {
+        entry: tree_entry(&content.entry),
+        start: content.start,
+        len: content.len,
+        stream: content.stream.map(|bytes| bytes.map_err(api_error)).boxed(),
+    }
+}
+
+fn done(drive: DriveId, copied: Copied) -> TransferEvent {
+    TransferEvent::Done {
+        drive,
+        version: copied.version,
+        files: copied.files,
+        bytes: copied.bytes,
+        bytes_fetched: copied.bytes_fetched,
+        peers: copied.peers as u32,
+        skipped: left_out(copied.left_out),
     }
 }
 
@@ -345,24 +385,37 @@ fn copies(following: Following, drive: DriveId) -> Stream<TransferEvent> {
         let mut following = following?;
         match following.next().await {
             Err(error) => Some((Err(api_error(error)), None)),
-            Ok(copied) => {
-                let done = TransferEvent::Done {
-                    drive,
-                    version: copied.version,
-                    files: copied.files,
-                    bytes: copied.bytes,
-                    bytes_fetched: copied.bytes_fetched,
-                    peers: copied.peers as u32,
-                    skipped: left_out(copied.left_out),
-                };
-                Some((Ok(done), Some(following)))
-            }
+            Ok(copied) => Some((Ok(done(drive, copied)), Some(following))),
         }
     })
     .boxed()
 }
 
 impl LocalNode {
+    async fn link_to_copy(&self, follow: &Follow) -> Result<Link> {
+        let link = parse_link(&self.link_of(&follow.link, follow.timeout).await?)?;
+        if !follow.target.is_absolute() {
+            return Err(ApiError::invalid(format!("{} is not an absolute path", follow.target.display())));
+        }
+        Ok(link)
+    }
+
+    /// Copies an earlier version; it comes once.
+    async fn copy_past(&self, follow: Follow, at: At) -> Result<Stream<TransferEvent>> {
+        let link = self.link_to_copy(&follow).await?;
+        if follow.stay {
+            return Err(ApiError::invalid("an earlier version does not change: it cannot be followed"));
+        }
+        let (links, drive) = (external_links(&follow), drive_of(&link)?);
+        let progress = Arc::new(CopyProgress::default());
+        let (drives, counted) = (self.drives.clone(), progress.clone());
+        let copied = async move {
+            let copied = drives.copy_at(&link, &follow.target, at, links, follow.timeout, counted).await;
+            copied.map(|copied| done(drive, copied)).map_err(api_error)
+        };
+        Ok(told(stream::once(copied).boxed(), progress, false))
+    }
+
     /// What stands where a link may: a link, or a name that leads to one.
     async fn link_of(&self, text: &str, timeout: Option<Duration>) -> Result<String> {
         if !p2p_api::is_name(text) {

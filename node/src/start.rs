@@ -143,6 +143,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         keystore,
         dialer: Arc::new(network.clone()),
         providers: Arc::new(network.clone()),
+        history_bytes: options.config.history_mib.saturating_mul(1024 * 1024),
     })
     .map_err(|error| StartError::Store(error.to_string()))?;
     notices.extend(recovered);

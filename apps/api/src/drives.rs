@@ -53,6 +53,9 @@ pub struct DriveInfo {
     /// What the owner calls it.
     #[serde(default)]
     pub title: String,
+    /// Whether edits in a copy's folder go back to the drive.
+    #[serde(default)]
+    pub syncs: bool,
 }
 
 /// How to make a drive.

@@ -15,6 +15,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// There is no such thing, or nobody who was reached has it. Ask the user, or retry later.
     NotFound,
+    /// It was, and nobody who was asked keeps it any more. Ask the user, or retry when others can be reached.
+    NotKept,
     /// The caller may not do this. Ask the user.
     NotAllowed,
     /// Time ran out. Retry, with a longer limit.
@@ -43,6 +45,7 @@ impl ErrorKind {
         match self {
             Self::InvalidInput => "invalid_input",
             Self::NotFound => "not_found",
+            Self::NotKept => "not_kept",
             Self::NotAllowed => "not_allowed",
             Self::TimedOut => "timed_out",
             Self::Conflict => "conflict",
@@ -61,6 +64,7 @@ impl ErrorKind {
         match self {
             Self::InvalidInput => 400,
             Self::NotFound => 404,
+            Self::NotKept => 410,
             Self::NotAllowed => 403,
             Self::TimedOut => 504,
             Self::Conflict => 409,

@@ -77,6 +77,26 @@ pub struct CloneRequest {
     /// Whether to stay and apply new versions as they come, one `done` for each.
     #[serde(default)]
     pub follow: bool,
+    /// Which earlier version: a number, a hash, a tag, or a time; the newest without it.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// Seconds to look for peers without any progress.
+    #[serde(default)]
+    pub timeout_s: Option<f64>,
+}
+
+/// `POST /v1/apps/files/syncs`: keep a folder and a drive in step, both ways. Answers a stream of [`crate::SyncEvent`],
+/// one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SyncRequest {
+    /// The link, or a bare id.
+    pub link: String,
+    /// Absolute path of the folder.
+    #[schema(value_type = String)]
+    pub target: PathBuf,
+    /// Whether symlinks that leave the folder are made too.
+    #[serde(default)]
+    pub allow_external_links: bool,
     /// Seconds to look for peers without any progress.
     #[serde(default)]
     pub timeout_s: Option<f64>,

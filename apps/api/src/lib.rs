@@ -8,6 +8,7 @@ mod error;
 mod events;
 pub mod files;
 pub mod gateway;
+mod history;
 mod identity;
 mod names;
 mod network;
@@ -22,6 +23,7 @@ pub mod testing;
 mod topics;
 mod values;
 pub mod wire;
+mod writers;
 
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
 pub use apps::{AppInfo, AppManifest, AppState, DecideApp, MAX_APP_ID_BYTES, MAX_SCOPES, Scope, Whom, check_app_id};
@@ -31,6 +33,9 @@ pub use drives::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
+pub use history::{
+    DiffEntry, DiffKind, History, HistoryContract, LogQuery, MAX_LOG, NewTag, Restore, Restored, Tag, VersionInfo,
+};
 pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
@@ -43,7 +48,7 @@ pub use network::{
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
 /// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
-pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef};
+pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef, WriterKey};
 pub use storage::{BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, StorageUsage, Traffic};
 pub use streams::{
     APP_PROTOCOL_PREFIX, AppStream, Datagrams, DialStream, Duplex, ListenStream, MAX_DATAGRAM_BYTES,
@@ -51,3 +56,7 @@ pub use streams::{
 };
 pub use topics::{MAX_MESSAGE_BYTES, MAX_TOPIC_BYTES, PublishedMessage, TopicMessage, Topics, check_topic};
 pub use values::{MAX_VALUE_BYTES, MAX_VALUE_NAME_BYTES, MAX_VALUE_SECONDS, PutValue, SignedValue, StoredValue};
+pub use writers::{
+    ConflictInfo, ConflictVersion, DriveWriters, NewWriter, OwnWriterKey, RevokedWriter, SyncEvent, WriterInfo,
+    Writers, WritersContract, WrittenConflict,
+};

@@ -10,7 +10,9 @@ use p2p_identity::{DriveId, PeerId};
 
 use bytes::Bytes;
 
+use crate::history::{History, HistoryContract, NoHistory};
 use crate::names::{Names, NamesContract, NoNames};
+use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
     Freed, Identity, Import, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage,
@@ -124,6 +126,16 @@ pub trait Contract: Send + Sync + 'static {
         Err(ApiError::new(ErrorKind::Unsupported, "this node does not count what travels"))
     }
 
+    /// Earlier versions of drives; a node may keep none.
+    fn history(&self) -> &dyn HistoryContract {
+        &NoHistory
+    }
+
+    /// Several writers of drives; a node may know only one each.
+    fn writers(&self) -> &dyn WritersContract {
+        &OneWriter
+    }
+
     /// The name system; a node may have none.
     fn names(&self) -> &dyn NamesContract {
         &NoNames
@@ -200,6 +212,16 @@ impl Node {
     /// Folders with a stable link.
     pub fn drives(&self) -> Drives {
         Drives { contract: self.contract.clone() }
+    }
+
+    /// Earlier versions of drives.
+    pub fn history(&self) -> History {
+        History { contract: self.contract.clone() }
+    }
+
+    /// Several writers of drives.
+    pub fn writers(&self) -> DriveWriters {
+        DriveWriters { contract: self.contract.clone() }
     }
 
     /// Zones, records, resolution.

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{Array, ObjectBuilder, Type};
 use utoipa::openapi::{HttpMethod, InfoBuilder, Ref, RefOr, Required, ResponseBuilder, Schema};
 use utoipa::{OpenApi, ToSchema};
 
-use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest};
+use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest, SyncRequest};
 use crate::gateway::{OpenRequest, Opened};
 use crate::wire::{BYTES, EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
     Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
     Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
+use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers, WrittenConflict};
+use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
 use crate::{Freed, StorageUsage, Traffic};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
@@ -51,6 +53,20 @@ use crate::{
     ShareRequest,
     TransferEvent,
     TreeEntry,
+    DiffEntry,
+    LogQuery,
+    NewTag,
+    Restore,
+    Restored,
+    Tag,
+    VersionInfo,
+    ConflictInfo,
+    NewWriter,
+    OwnWriterKey,
+    SyncEvent,
+    SyncRequest,
+    Writers,
+    WrittenConflict,
     ImportZoneFile,
     ImportedZoneFile,
     NameChange,
@@ -85,6 +101,7 @@ use crate::{
 )))]
 struct Components;
 
+const AT: &str = "Which version: a number, a hash, a tag, or a time; the newest without it.";
 const TEXT: &str = "text/plain";
 
 /// The document.
@@ -102,6 +119,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .into_iter()
         .chain(exchange_operations())
         .chain(drive_operations())
+        .chain(drive_operations())
+        .chain(history_operations())
+        .chain(writer_operations())
         .chain(names_operations())
         .chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
@@ -241,6 +261,7 @@ fn drive_operations() -> Vec<Operation> {
             routes::FOLLOW,
             "Copies a drive into a folder. Closing the connection stops it.",
         )
+        .query("at", AT)
         .takes(json::<Follow>())
         .answers(200, lines::<TransferEvent>()),
         Operation::get(routes::DRIVE, "One drive that is known here.")
@@ -266,6 +287,7 @@ fn drive_operations() -> Vec<Operation> {
             .at("drive", drive)
             .query("prefix", "Only this path and what is below it.")
             .query("depth", "Levels below the prefix; 1 for one folder, all by default.")
+            .query("at", AT)
             .answers(200, lines::<TreeEntry>()),
         Operation::get(
             routes::FILE,
@@ -273,7 +295,71 @@ fn drive_operations() -> Vec<Operation> {
         )
         .at("drive", drive)
         .at("path", "A path in the drive.")
+        .query("at", AT)
         .answers(200, Some((BYTES, text()))),
+    ]
+}
+
+fn history_operations() -> Vec<Operation> {
+    let drive = "A drive id.";
+    vec![
+        Operation::get(routes::LOG, "Versions that are kept, newest first.")
+            .at("drive", drive)
+            .query("limit", "At most so many, up to 1,000; 100 by default.")
+            .query("before", "Only those made before this time, in milliseconds since 1970.")
+            .answers(200, list::<VersionInfo>()),
+        Operation::get(routes::DIFF, "What differs between two versions, in path order.")
+            .at("drive", drive)
+            .query("from", AT)
+            .query("to", AT)
+            .answers(200, lines::<DiffEntry>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::RESTORE,
+            "Brings files of an earlier version back into the drive's folder. Deletes nothing.",
+        )
+        .at("drive", drive)
+        .takes(json::<Restore>())
+        .answers(200, json::<Restored>()),
+        Operation::get(routes::TAGS, "Names of versions on this node.").at("drive", drive).answers(200, list::<Tag>()),
+        Operation::new(HttpMethod::Post, routes::TAGS, "Gives a version a name, which keeps it for ever.")
+            .at("drive", drive)
+            .takes(json::<NewTag>())
+            .answers(200, json::<Tag>()),
+        Operation::new(HttpMethod::Delete, routes::TAGS, "Takes a name away.")
+            .at("drive", drive)
+            .query("name", "The tag.")
+            .answers(204, None),
+    ]
+}
+
+fn writer_operations() -> Vec<Operation> {
+    let drive = "A drive id.";
+    let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
+    vec![
+        Operation::get(routes::WRITERS, "Who may write to the drive, besides its owner.")
+            .at("drive", drive)
+            .answers(200, json::<Writers>()),
+        post(routes::WRITERS, "Lets somebody write, or changes how far.")
+            .at("drive", drive)
+            .takes(json::<NewWriter>())
+            .answers(200, json::<Writers>()),
+        Operation::new(HttpMethod::Delete, routes::WRITER, "Lets somebody write no more. What it wrote stays.")
+            .at("drive", drive)
+            .at("writer", "The writer's key.")
+            .answers(200, json::<Writers>()),
+        post(routes::WRITER_KEY, "This node's writer key for a drive; made when it is first asked for.")
+            .takes(json::<Open>())
+            .answers(200, json::<OwnWriterKey>()),
+        post(routes::SYNC, "Brings the newest state into a folder and keeps both in step from then on.")
+            .takes(json::<Follow>())
+            .answers(200, lines::<SyncEvent>()),
+        Operation::get(routes::CONFLICTS, "Paths that several wrote at once.")
+            .at("drive", drive)
+            .answers(200, list::<ConflictInfo>()),
+        post(routes::CONFLICTS, "Writes the losers of all conflicts beside their files.")
+            .at("drive", drive)
+            .answers(200, list::<WrittenConflict>()),
     ]
 }
 
@@ -333,6 +419,13 @@ fn app_operations() -> Vec<Operation> {
         )
         .takes(json::<CloneRequest>())
         .answers(200, lines::<CloneEvent>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::SYNCS,
+            "Keeps a folder and a drive in step, both ways. Closing the connection before `done` stops it.",
+        )
+        .takes(json::<SyncRequest>())
+        .answers(200, lines::<SyncEvent>()),
         Operation::new(
             HttpMethod::Post,
             routes::GATEWAY_OPEN,
@@ -513,6 +606,16 @@ mod tests {
             routes::IMPORT,
             routes::TREE,
             routes::FILE,
+            routes::LOG,
+            routes::DIFF,
+            routes::RESTORE,
+            routes::TAGS,
+            routes::WRITERS,
+            routes::WRITER,
+            routes::WRITER_KEY,
+            routes::SYNC,
+            routes::CONFLICTS,
+            routes::SYNCS,
             routes::ZONES,
             routes::ZONE_EXPORT,
             routes::ZONE_FILE,

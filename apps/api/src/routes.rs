@@ -48,15 +48,33 @@ pub const GC: &str = "/v1/drives/gc";
 pub const TRAFFIC: &str = "/v1/drives/traffic";
 /// `POST` [`crate::Open`]: find a drive and its newest version.
 pub const OPEN: &str = "/v1/drives/open";
-/// `POST` [`crate::Follow`]: copy a drive into a folder; a stream of [`crate::TransferEvent`].
+/// `POST ?at=` [`crate::Follow`]: copy a drive into a folder; a stream of [`crate::TransferEvent`].
 pub const FOLLOW: &str = "/v1/drives/follow";
 /// `GET`: [`crate::DriveInfo`]; `DELETE`: [`crate::Removed`].
 pub const DRIVE: &str = "/v1/drives/{drive}";
 /// `POST ?message=`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
 pub const IMPORT: &str = "/v1/drives/{drive}/import";
-/// `GET ?prefix=&depth=`: one [`crate::TreeEntry`] a line.
+/// `GET ?limit=&before=`: a list of [`crate::VersionInfo`], newest first.
+pub const LOG: &str = "/v1/drives/{drive}/log";
+/// `GET ?from=&to=`: one [`crate::DiffEntry`] a line.
+pub const DIFF: &str = "/v1/drives/{drive}/diff";
+/// `POST` [`crate::Restore`]: [`crate::Restored`].
+pub const RESTORE: &str = "/v1/drives/{drive}/restore";
+/// `GET`: a list of [`crate::Tag`]; `POST` [`crate::NewTag`]: [`crate::Tag`]; `DELETE ?name=`.
+pub const TAGS: &str = "/v1/drives/{drive}/tags";
+/// `GET`: [`crate::Writers`]; `POST` [`crate::NewWriter`]: [`crate::Writers`].
+pub const WRITERS: &str = "/v1/drives/{drive}/writers";
+/// `DELETE`: [`crate::Writers`].
+pub const WRITER: &str = "/v1/drives/{drive}/writers/{writer}";
+/// `POST` [`crate::Open`]: [`crate::OwnWriterKey`].
+pub const WRITER_KEY: &str = "/v1/drives/writer-key";
+/// `POST` [`crate::Follow`]: bring a folder in step and keep it so; a stream of [`crate::SyncEvent`].
+pub const SYNC: &str = "/v1/drives/sync";
+/// `GET`: a list of [`crate::ConflictInfo`]; `POST`: a list of [`crate::WrittenConflict`].
+pub const CONFLICTS: &str = "/v1/drives/{drive}/conflicts";
+/// `GET ?prefix=&depth=&at=`: one [`crate::TreeEntry`] a line.
 pub const TREE: &str = "/v1/drives/{drive}/tree";
-/// `GET`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
+/// `GET ?at=`, `HEAD`, with a single `Range`: verified bytes. The answer names the content's hash as its `ETag`, and the rest
 /// of the entry in [`ENTRY_KIND`], [`ENTRY_MODE`], [`ENTRY_MTIME`] and [`ENTRY_SIZE`].
 pub const FILE: &str = "/v1/drives/{drive}/files/{*path}";
 /// `GET`: a list of [`crate::ZoneInfo`]; `POST` [`crate::NewZone`]: make or take in one.
@@ -83,6 +101,8 @@ pub const APPS: &str = "/v1/apps/{app}/{*path}";
 pub const SHARES: &str = "/v1/apps/files/shares";
 /// `POST` [`crate::files::CloneRequest`]: a stream of [`crate::files::CloneEvent`].
 pub const CLONES: &str = "/v1/apps/files/clones";
+/// `POST` [`crate::files::SyncRequest`]: a stream of [`crate::SyncEvent`]; the folder is watched from then on.
+pub const SYNCS: &str = "/v1/apps/files/syncs";
 /// `POST` [`crate::gateway::OpenRequest`]: [`crate::gateway::Opened`].
 pub const GATEWAY_OPEN: &str = "/v1/apps/gateway/open";
 

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
 use crate::commands::{
-    api, app, cat, clone, completions, dht, dial, gc, info, ls, man, name, open, ping, share, unshare,
+    api, app, cat, clone, completions, conflicts, dht, dial, diff, gc, info, log, ls, man, name, open, ping, restore,
+    share, sync, tag, unshare, writers,
 };
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
@@ -30,9 +31,16 @@ pub(crate) enum Command {
     Shares,
     Unshare(unshare::Arguments),
     Clone(clone::Arguments),
+    Sync(sync::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Info(info::Arguments),
+    Log(log::Arguments),
+    Diff(diff::Arguments),
+    Restore(restore::Arguments),
+    Tag(tag::Arguments),
+    Conflicts(conflicts::Arguments),
+    Writers(writers::Arguments),
     Open(open::Arguments),
     /// Lists the connected peers.
     #[command(after_help = "Example: p2p peers")]

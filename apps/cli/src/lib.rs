@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod console;
+mod drive;
 mod environment;
 mod failure;
 mod human;

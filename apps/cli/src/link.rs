@@ -15,6 +15,30 @@ pub(crate) struct DriveLink {
     pub(crate) drive: DriveId,
     /// The path inside, without slashes at its ends; may be empty.
     pub(crate) path: String,
+    /// The version that the link names, if any.
+    pub(crate) version: Option<String>,
+}
+
+impl DriveLink {
+    /// Which version is meant: what was asked for, else what the link names.
+    pub(crate) fn at(&self, asked: Option<&str>) -> Result<Option<String>> {
+        match (asked, &self.version) {
+            (Some(asked), Some(named)) if asked != named => {
+                Err(Failure::usage(format!("the link names version {named}, and --at another one")))
+            }
+            (asked, named) => Ok(asked.map(str::to_owned).or_else(|| named.clone())),
+        }
+    }
+
+    fn newest(self) -> Result<Self> {
+        match self.version {
+            None => Ok(self),
+            Some(_) => Err(Failure::usage_with_hint(
+                "this link names one version, which this command cannot show",
+                "without ?v=… it leads to the newest one; ls, cat and clone take versions",
+            )),
+        }
+    }
 }
 
 /// What was typed.
@@ -33,6 +57,14 @@ impl Reference {
             Self::Name(name) => parse(&client.node().names().link(&name, timeout).await?),
         }
     }
+
+    /// As [`Self::link`], where the link may name a version.
+    pub(crate) async fn link_at(self, client: &Client, timeout: Option<Duration>) -> Result<DriveLink> {
+        match self {
+            Self::Link(link) => Ok(link),
+            Self::Name(name) => parse_any(&client.node().names().link(&name, timeout).await?),
+        }
+    }
 }
 
 /// Reads a LINK argument that may be a name.
@@ -40,8 +72,21 @@ pub(crate) fn reference(text: &str) -> Result<Reference> {
     if p2p_api::is_name(text) { Ok(Reference::Name(text.trim().to_owned())) } else { parse(text).map(Reference::Link) }
 }
 
-/// Reads a link; all mistakes are wrong usage.
+/// Reads a LINK argument that may be a name, or a link to one version.
+pub(crate) fn reference_at(text: &str) -> Result<Reference> {
+    if p2p_api::is_name(text) {
+        Ok(Reference::Name(text.trim().to_owned()))
+    } else {
+        parse_any(text).map(Reference::Link)
+    }
+}
+
+/// Reads a link to the newest version; all mistakes are wrong usage.
 pub(crate) fn parse(text: &str) -> Result<DriveLink> {
+    parse_any(text)?.newest()
+}
+
+fn parse_any(text: &str) -> Result<DriveLink> {
     let link: Link = text.parse().map_err(|error| match error {
         LinkError::NotAnId { host } => Failure::usage_with_hint(
             format!("{host:?} is no link and no id"),
@@ -52,13 +97,8 @@ pub(crate) fn parse(text: &str) -> Result<DriveLink> {
     let Target::Drive(drive) = link.target else {
         return Err(Failure::usage("this link is not one of a drive; only those can be opened so far"));
     };
-    if link.version.is_some() {
-        return Err(Failure::usage_with_hint(
-            "this link names one version; earlier versions come with a later version of this program",
-            "without ?v=… it leads to the newest one",
-        ));
-    }
-    Ok(DriveLink { text: text.trim().to_owned(), drive, path: link.path })
+    let version = link.version.map(|version| version.to_string());
+    Ok(DriveLink { text: text.trim().to_owned(), drive, path: link.path, version })
 }
 
 #[cfg(test)]
@@ -80,6 +120,16 @@ mod tests {
             let link = parse(&text).unwrap();
             assert_eq!((link.drive, link.path.as_str(), link.text), (id(), path, text));
         }
+    }
+
+    #[test]
+    fn a_link_may_name_a_version_where_one_can_be_shown() {
+        let Reference::Link(link) = reference_at(&format!("p2p://{}/a?v=3", id())).unwrap() else { panic!("a link") };
+        assert_eq!((link.path.as_str(), link.at(None).unwrap().as_deref()), ("a", Some("3")));
+        assert_eq!(link.at(Some("3")).unwrap().as_deref(), Some("3"));
+        assert_eq!(link.at(Some("yesterday")).unwrap_err().exit_status(), 2);
+        let Reference::Link(newest) = reference_at(&id().to_string()).unwrap() else { panic!("a link") };
+        assert_eq!(newest.at(Some("yesterday")).unwrap().as_deref(), Some("yesterday"));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     AppStream, Change, Content, Contract, DialRequest, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow,
-    Freed, Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
-    PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue,
-    Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery, check_topic, routes,
+    Freed, HistoryContract, Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping,
+    Provider, PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage,
+    StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery, WritersContract, check_topic,
+    routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -24,8 +25,14 @@ impl Client {
     }
 }
 
-fn of_drive(route: &str, drive: DriveId) -> String {
+pub(crate) fn of_drive(route: &str, drive: DriveId) -> String {
     route.replace("{drive}", &drive.to_string())
+}
+
+pub(crate) fn tree_path(drive: DriveId, query: &TreeQuery) -> String {
+    let prefix = encode_component(&query.prefix);
+    let depth = query.depth.map(|depth| format!("&depth={depth}")).unwrap_or_default();
+    format!("{}?prefix={prefix}{depth}", of_drive(routes::TREE, drive))
 }
 
 fn of_key(key: [u8; 32]) -> String {
@@ -160,17 +167,23 @@ impl Contract for Client {
     }
 
     async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
-        let prefix = encode_component(&query.prefix);
-        let depth = query.depth.map(|depth| format!("&depth={depth}")).unwrap_or_default();
-        Ok(self.get(&format!("{}?prefix={prefix}{depth}", of_drive(routes::TREE, drive))).await?.lines())
+        Ok(self.get(&tree_path(drive, &query)).await?.lines())
     }
 
     async fn read(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
-        self.read_file(drive, path, range).await
+        self.read_file(drive, path, range, None).await
     }
 
     async fn follow(&self, follow: Follow) -> Result<Stream<TransferEvent>> {
         Ok(self.post(routes::FOLLOW, &follow).await?.lines())
+    }
+
+    fn history(&self) -> &dyn HistoryContract {
+        self
+    }
+
+    fn writers(&self) -> &dyn WritersContract {
+        self
     }
 
     fn names(&self) -> &dyn NamesContract {

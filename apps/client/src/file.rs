@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use futures::StreamExt;
 use http::{HeaderMap, Method, Request, StatusCode, header};
-use p2p_api::wire::{ByteRange, encode_path};
+use p2p_api::wire::{ByteRange, encode_component, encode_path};
 use p2p_api::{ApiError, Content, EntryKind, ReadRange, Result, TreeEntry, routes};
 use p2p_identity::DriveId;
 
@@ -13,7 +13,18 @@ use crate::{Client, RequestBody, Response};
 impl Client {
     /// The bytes `range` of a file, as `curl` would ask for them; all of them without. Any status is an answer.
     pub async fn file(&self, drive: DriveId, path: &str, range: Option<ByteRange>) -> Result<Response> {
-        self.ask_for_file(Method::GET, drive, path, range).await
+        self.ask_for_file(Method::GET, drive, path, range, None).await
+    }
+
+    /// As [`Client::file`], of an earlier version where `at` names one.
+    pub async fn file_at(
+        &self,
+        drive: DriveId,
+        path: &str,
+        range: Option<ByteRange>,
+        at: Option<&str>,
+    ) -> Result<Response> {
+        self.ask_for_file(Method::GET, drive, path, range, at).await
     }
 
     async fn ask_for_file(
@@ -22,12 +33,16 @@ impl Client {
         drive: DriveId,
         path: &str,
         range: Option<ByteRange>,
+        at: Option<&str>,
     ) -> Result<Response> {
         let path = path.trim_matches('/');
         if path.is_empty() {
             return Err(ApiError::invalid("the whole drive is a folder, not a file"));
         }
-        let uri = routes::FILE.replace("{drive}", &drive.to_string()).replace("{*path}", &encode_path(path));
+        let mut uri = routes::FILE.replace("{drive}", &drive.to_string()).replace("{*path}", &encode_path(path));
+        if let Some(at) = at {
+            uri.push_str(&format!("?at={}", encode_component(at)));
+        }
         let mut request = Request::builder().method(method).uri(uri);
         if let Some(range) = range {
             request = request.header(header::RANGE, format!("bytes={range}"));
@@ -36,16 +51,24 @@ impl Client {
         self.send(request.map_err(|error| ApiError::invalid(format!("{path:?} is not a path: {error}")))?).await
     }
 
-    pub(crate) async fn read_file(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
+    pub(crate) async fn read_file(
+        &self,
+        drive: DriveId,
+        path: &str,
+        range: ReadRange,
+        at: Option<&str>,
+    ) -> Result<Content> {
         let wanted = match range {
             ReadRange { start: 0, end: None } => None,
             ReadRange { start, end: None } => Some(ByteRange::From(start)),
-            ReadRange { start, end: Some(end) } if end <= start => return self.read_nothing(drive, path, range).await,
+            ReadRange { start, end: Some(end) } if end <= start => {
+                return self.read_nothing(drive, path, range, at).await;
+            }
             ReadRange { start, end: Some(end) } => Some(ByteRange::Between(start, end - 1)),
         };
-        let answer = self.file(drive, path, wanted).await?;
+        let answer = self.file_at(drive, path, wanted, at).await?;
         if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            return self.read_nothing(drive, path, range).await;
+            return self.read_nothing(drive, path, range, at).await;
         }
         let answer = answer.ok().await?;
         let entry = entry(path, answer.headers())?;
@@ -54,11 +77,11 @@ impl Client {
     }
 
     /// A range with no byte in it, which is no error up to the file's end.
-    async fn read_nothing(&self, drive: DriveId, path: &str, range: ReadRange) -> Result<Content> {
-        let answer = self.ask_for_file(Method::HEAD, drive, path, None).await?;
+    async fn read_nothing(&self, drive: DriveId, path: &str, range: ReadRange, at: Option<&str>) -> Result<Content> {
+        let answer = self.ask_for_file(Method::HEAD, drive, path, None, at).await?;
         if !answer.status().is_success() {
             // An answer to HEAD has no body that could tell the reason.
-            let _ = self.file(drive, path, None).await?.ok().await?;
+            let _ = self.file_at(drive, path, None, at).await?.ok().await?;
             return Err(ApiError::internal(format!("{path:?} cannot be read")));
         }
         let entry = entry(path, answer.headers())?;

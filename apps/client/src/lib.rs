@@ -5,10 +5,12 @@ mod client;
 mod connection;
 mod contract;
 mod file;
+mod history;
 mod names;
 mod response;
 mod streams;
 mod upload;
+mod writers;
 
 pub use client::{Client, ConnectError};
 pub use response::{Bytestream, Response};

@@ -34,7 +34,8 @@ async fn main() -> anyhow::Result<()> {
         (Some("clone"), [link, dir]) => {
             let link = link.to_str().context("the link is not text")?.to_owned();
             let target = std::path::absolute(dir).context("the folder's path")?;
-            let wanted = CloneRequest { link, target, allow_external_links: false, follow: false, timeout_s: None };
+            let wanted =
+                CloneRequest { link, target, allow_external_links: false, follow: false, at: None, timeout_s: None };
             post("clones", serde_json::to_vec(&wanted)?)
         }
         _ => bail!(USAGE),

@@ -62,8 +62,9 @@ impl Files {
                 Ok(AppResponse::json(&removed))
             }
             ("clones", &Method::POST) => Ok(AppResponse::lines(copy::copy(node, body(request)?).await?)),
+            ("syncs", &Method::POST) => Ok(AppResponse::lines(copy::sync(node, &self.keeper, body(request)?).await?)),
             _ => Err(ApiError::not_found(format!("the app files has no {} {path:?}", request.method))
-                .with_hint("it answers POST, GET and DELETE for shares, and POST for clones")),
+                .with_hint("it answers POST, GET and DELETE for shares, and POST for clones and syncs")),
         }
     }
 }

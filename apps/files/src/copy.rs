@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use p2p_api::files::{CloneEvent, CloneRequest};
-use p2p_api::{ApiError, ErrorKind, Follow, Node, Result, Stream, TransferEvent};
+use p2p_api::files::{CloneEvent, CloneRequest, SyncRequest};
+use p2p_api::{ApiError, ErrorKind, Follow, Node, Result, Stream, SyncEvent, TransferEvent};
+
+use crate::keep::Keeper;
 
 /// Copies the drive and tells how far it is. What is there already is not fetched again.
 pub(crate) async fn copy(node: &Node, request: CloneRequest) -> Result<Stream<CloneEvent>> {
@@ -18,7 +20,13 @@ pub(crate) async fn copy(node: &Node, request: CloneRequest) -> Result<Stream<Cl
         allow_external_links: request.allow_external_links,
         stay: request.follow,
     };
-    let events = node.drives().follow(follow).await?;
+    let events = match &request.at {
+        Some(_) if follow.stay => {
+            return Err(ApiError::invalid("an earlier version does not change: it cannot be followed"));
+        }
+        Some(at) => node.history().copy(follow, at).await?,
+        None => node.drives().follow(follow).await?,
+    };
     let told = events.map_ok(move |event| {
         let is_done = matches!(event, TransferEvent::Done { .. });
         let told = told(event, started);
@@ -28,6 +36,30 @@ pub(crate) async fn copy(node: &Node, request: CloneRequest) -> Result<Stream<Cl
         told
     });
     Ok(told.boxed())
+}
+
+/// Brings a folder in step with a drive; the keeper publishes its edits from then on.
+pub(crate) async fn sync(node: &Node, keeper: &Keeper, request: SyncRequest) -> Result<Stream<SyncEvent>> {
+    check_target(&request.target).await?;
+    let target = request.target.clone();
+    let follow = Follow {
+        timeout: request.timeout_s.map(timeout).transpose()?,
+        link: request.link,
+        target: request.target,
+        allow_external_links: request.allow_external_links,
+        stay: true,
+    };
+    let keeper = keeper.clone();
+    let events = node.writers().sync(follow).await?.and_then(move |event| {
+        let (keeper, target) = (keeper.clone(), target.clone());
+        async move {
+            if let SyncEvent::Done { drive, .. } = &event {
+                keeper.keep(*drive, target).await;
+            }
+            Ok(event)
+        }
+    });
+    Ok(events.boxed())
 }
 
 fn told(event: TransferEvent, started: Instant) -> CloneEvent {

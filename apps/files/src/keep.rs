@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use p2p_api::{DriveInfo, DriveRole, ErrorKind, Node, Result};
 use p2p_identity::DriveId;
@@ -17,6 +18,8 @@ use crate::watch::Watch;
 
 /// Orders that may wait for the keeper.
 const ORDERS: usize = 64;
+/// How soon a folder that is in use is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Folders looked through at a time: disks prefer it, and memory stays bounded.
 const AT_A_TIME: usize = 2;
 
@@ -71,7 +74,8 @@ impl Keeper {
             kept: HashMap::new(),
         };
         for drive in work.node.drives().list().await? {
-            if let (DriveRole::Owner, Some(path)) = (drive.role, drive.path.clone()) {
+            let is_ours = drive.role == DriveRole::Owner || drive.syncs;
+            if let Some(path) = drive.path.clone().filter(|_| is_ours) {
                 work.keep(drive.drive, path);
             }
         }
@@ -138,11 +142,36 @@ async fn keep_one(node: &Node, turns: &Turns, room: &Semaphore, drive: DriveId, 
         match published.await {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NodeStopped => return,
+            // Something else is being done with the folder, and what that does is to be published as well.
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                debug!(%drive, %error, "the folder is published a little later");
+                tokio::time::sleep(TRY_AGAIN).await;
+                continue;
+            }
+            // What is edited here goes out as soon as the owner lets this node in.
+            Err(error) if error.kind == ErrorKind::NotAllowed && !may_write(node, drive).await => {
+                debug!(%drive, %error, "edits wait for the owner");
+                while !may_write(node, drive).await {
+                    tokio::time::sleep(TRY_AGAIN * 2).await;
+                }
+                continue;
+            }
             Err(error) => match node.drives().get(drive).await {
                 Err(gone) if matches!(gone.kind, ErrorKind::NotFound | ErrorKind::NodeStopped) => return,
                 _ => warn!(%drive, path = %path.display(), %error, "the folder cannot be published now"),
             },
         }
         watch.changed().await;
+    }
+}
+
+/// Whether the owner has let this node write; true as well where the drive is gone, so that nobody waits for it.
+async fn may_write(node: &Node, drive: DriveId) -> bool {
+    match node.writers().list(drive).await {
+        Ok(writers) => {
+            let is_let_in = |key| writers.writers.iter().any(|writer| writer.writer_key == key);
+            writers.own.is_some_and(|own| own.as_bytes() == drive.as_bytes() || is_let_in(own))
+        }
+        Err(_) => true,
     }
 }

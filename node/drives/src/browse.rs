@@ -17,14 +17,16 @@ use crate::DriveError;
 use crate::ahead::{AheadFiles, LOOK_AHEAD_FROM_BYTES, look_ahead};
 use crate::blob::{Decoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
 use crate::browsed::{Piece, SMALL_BLOB_BYTES};
-use crate::content::{ContentError, Located, WHOLE_FILE_BYTES, cut, open_unchanged, read_proven, read_whole};
+use crate::content::{ContentError, cut, read_here};
 use crate::engine::{DriveStatus, Drives, Shared, drive_of};
 use crate::entry::{Entry, Kind, Version};
 use crate::head::HeadEnvelope;
+use crate::heads::Snapshot;
+use crate::history::At;
 use crate::index::{Keep, fetch_node};
 use crate::key::PathKey;
 use crate::mirror::DEFAULT_PATIENCE;
-use crate::nodes::Layered;
+use crate::nodes::{Layered, NodeStore};
 use crate::registry::{Drive, Role};
 use crate::session::{FetchError, Session, read_exact};
 use crate::tree::{Expected, Listed, Tree, WalkError};
@@ -68,12 +70,14 @@ pub struct Content {
 
 /// A drive as it is looked at: a version, and perhaps a peer for what is not here.
 #[derive(Clone)]
-struct View {
+pub(crate) struct View {
     shared: Arc<Shared>,
     drive: Arc<Drive>,
-    head: HeadEnvelope,
+    at: Snapshot,
     /// Who has what is not here; `None` for a drive that is held.
     there: Option<Arc<Viewer>>,
+    /// Whether it is an earlier version: its content may be here, there, or nowhere any more.
+    is_past: bool,
 }
 
 impl Drives {
@@ -102,6 +106,14 @@ impl Drives {
         self.view(id, Some(path)).await?.lookup(path).await
     }
 
+    /// As [`Drives::entry`], of an earlier version.
+    ///
+    /// # Errors
+    /// As there, and nobody who was asked keeps the version.
+    pub async fn entry_at(&self, id: &DriveId, path: &PathKey, at: &At) -> Result<Option<Entry>, DriveError> {
+        self.past_view(id, at).await?.lookup(path).await
+    }
+
     /// Entries in path order.
     ///
     /// # Errors
@@ -111,21 +123,20 @@ impl Drives {
         id: &DriveId,
         listing: Listing,
     ) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
-        let view = self.view(id, listing.prefix.as_ref()).await?;
-        if let Some(prefix) = &listing.prefix {
-            let entry = view.lookup(prefix).await?;
-            let entry = entry.ok_or_else(|| DriveError::NoSuchPath(prefix.to_path()))?;
-            if entry.shown().kind != Kind::Directory {
-                return Ok(stream::iter([Ok(entry)]).boxed());
-            }
-        }
-        let (tx, rx) = mpsc::channel(PAGE);
-        tokio::spawn(async move {
-            if let Err(error) = view.list(listing, &tx).await {
-                let _ = tx.send(Err(error)).await;
-            }
-        });
-        Ok(stream::unfold(rx, |mut rx| async { rx.recv().await.map(|item| (item, rx)) }).boxed())
+        self.view(id, listing.prefix.as_ref()).await?.list_checked(listing).await
+    }
+
+    /// As [`Drives::list_entries`], of an earlier version.
+    ///
+    /// # Errors
+    /// As there, and nobody who was asked keeps the version.
+    pub async fn list_entries_at(
+        &self,
+        id: &DriveId,
+        listing: Listing,
+        at: &At,
+    ) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
+        self.past_view(id, at).await?.list_checked(listing).await
     }
 
     /// Bytes `start..end` of a file; `end` is cut to its size.
@@ -139,9 +150,122 @@ impl Drives {
         start: u64,
         end: Option<u64>,
     ) -> Result<Content, DriveError> {
-        let view = self.view(id, Some(path)).await?;
-        let entry = view.lookup(path).await?.ok_or_else(|| DriveError::NoSuchPath(path.to_path()))?;
-        let version = entry.shown().clone();
+        self.view(id, Some(path)).await?.read(path, start, end).await
+    }
+
+    /// As [`Drives::read_file`], of an earlier version.
+    ///
+    /// # Errors
+    /// As there, and nobody who was asked keeps the version or its content.
+    pub async fn read_file_at(
+        &self,
+        id: &DriveId,
+        path: &PathKey,
+        start: u64,
+        end: Option<u64>,
+        at: &At,
+    ) -> Result<Content, DriveError> {
+        self.past_view(id, at).await?.read(path, start, end).await
+    }
+
+    pub(crate) async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
+        let drive = self.shared().registry.active(id);
+        let drive = drive.ok_or(DriveError::UnknownDrive(*id))?;
+        let shared = self.shared().clone();
+        if is_here(&drive)
+            && let Some(at) = drive.snapshot()
+        {
+            return Ok(View { shared, drive, at, there: None, is_past: false });
+        }
+        let path = path.map(|path| path.as_bytes().to_vec());
+        let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
+        let at = viewer.snapshot(&shared, DEFAULT_PATIENCE).await?;
+        Ok(View { shared, drive, at, there: Some(viewer), is_past: false })
+    }
+}
+
+/// Whether a drive is read from this node's own disk.
+fn is_here(drive: &Drive) -> bool {
+    let state = drive.state();
+    state.row.role != Role::Reader && state.at.is_some()
+}
+
+impl View {
+    /// An earlier version.
+    pub(crate) fn past(shared: Arc<Shared>, drive: Arc<Drive>, head: HeadEnvelope, there: Option<Arc<Viewer>>) -> Self {
+        Self { shared, drive, at: head.into(), there, is_past: true }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn drive(&self) -> DriveId {
+        self.drive.id
+    }
+
+    pub(crate) fn nodes(&self) -> &NodeStore {
+        &self.shared.nodes
+    }
+
+    pub(crate) fn peers(&self) -> Option<&Arc<Viewer>> {
+        self.there.as_ref()
+    }
+
+    pub(crate) fn into_head(self) -> HeadEnvelope {
+        self.at.head
+    }
+
+    /// The number of the version; 0 where the owner did not make it.
+    pub(crate) fn version(&self) -> u64 {
+        if self.at.head.body().is_by_owner() { self.at.version() } else { 0 }
+    }
+
+    pub(crate) fn root(&self) -> Expected {
+        self.at.expected()
+    }
+
+    /// Whether every index node is here.
+    pub(crate) async fn has_index(&self) -> Result<bool, DriveError> {
+        let (shared, root) = (self.shared.clone(), self.root());
+        tokio::task::spawn_blocking(move || {
+            for entry in Tree::new(&*shared.nodes, root).range(&[]) {
+                match entry {
+                    Ok(_) => {}
+                    Err(WalkError::Missing(_)) => return Ok(false),
+                    Err(error) => return Err(crate::content::walk_error(error)),
+                }
+            }
+            Ok(true)
+        })
+        .await?
+    }
+
+    async fn list_checked(self, listing: Listing) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
+        if let Some(prefix) = &listing.prefix {
+            let entry = self.lookup(prefix).await?;
+            let entry = entry.ok_or_else(|| DriveError::NoSuchPath(prefix.to_path()))?;
+            if entry.shown().kind != Kind::Directory {
+                return Ok(stream::iter([Ok(entry)]).boxed());
+            }
+        }
+        Ok(self.entries(listing))
+    }
+
+    /// What lies below the prefix of a listing.
+    pub(crate) fn entries(self, listing: Listing) -> BoxStream<'static, Result<Entry, DriveError>> {
+        let (tx, rx) = mpsc::channel(PAGE);
+        tokio::spawn(async move {
+            if let Err(error) = self.list(listing, &tx).await {
+                let _ = tx.send(Err(error)).await;
+            }
+        });
+        stream::unfold(rx, |mut rx| async { rx.recv().await.map(|item| (item, rx)) }).boxed()
+    }
+
+    async fn read(self, path: &PathKey, start: u64, end: Option<u64>) -> Result<Content, DriveError> {
+        let entry = self.lookup(path).await?.ok_or_else(|| DriveError::NoSuchPath(path.to_path()))?;
+        let version = entry.shown();
         match version.kind {
             // The content of a link is its target.
             Kind::File | Kind::Symlink => {}
@@ -152,9 +276,15 @@ impl Drives {
             let size = version.size;
             return Err(DriveError::Invalid(format!("the range begins at byte {start}, the file has {size}")));
         }
-        let len = end - start;
-        let budget = view.shared.read_ahead.clone();
-        let reader = Arc::new(Reader { view, path: path.to_path(), version });
+        let stream = self.content(&entry, start, end);
+        Ok(Content { entry, start, len: end - start, stream })
+    }
+
+    /// Bytes `start..end` of the file that an entry shows.
+    pub(crate) fn content(self, entry: &Entry, start: u64, end: u64) -> BoxStream<'static, Result<Bytes, DriveError>> {
+        let budget = self.shared.read_ahead.clone();
+        let (path, version) = (entry.key().to_path(), entry.shown().clone());
+        let reader = Arc::new(Reader { view: self, path, version });
         // Where many readers have used up the budget, each waits for its own pieces, or a thousand would hold 300 MiB.
         let has_room = budget.available_permits() > 0;
         let ahead = if reader.view.there.is_some() && has_room { PIECES_AHEAD } else { 1 };
@@ -163,37 +293,14 @@ impl Drives {
             let reader = of.clone();
             async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
         });
-        let mut bytes = pieces.buffered(ahead).boxed();
-        if reader.view.there.is_some() && len >= LOOK_AHEAD_FROM_BYTES {
-            bytes = look_ahead(reader, start, end, bytes);
+        let bytes = pieces.buffered(ahead).boxed();
+        if reader.view.there.is_some() && end - start >= LOOK_AHEAD_FROM_BYTES {
+            return look_ahead(reader, start, end, bytes);
         }
-        Ok(Content { entry, start, len, stream: bytes })
+        bytes
     }
 
-    async fn view(&self, id: &DriveId, path: Option<&PathKey>) -> Result<View, DriveError> {
-        let drive = self.shared().registry.active(id);
-        let drive = drive.ok_or(DriveError::UnknownDrive(*id))?;
-        let shared = self.shared().clone();
-        if is_here(&drive)
-            && let Some(head) = drive.head()
-        {
-            return Ok(View { shared, drive, head, there: None });
-        }
-        let path = path.map(|path| path.as_bytes().to_vec());
-        let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
-        let head = viewer.head(&shared, DEFAULT_PATIENCE).await?;
-        Ok(View { shared, drive, head, there: Some(viewer) })
-    }
-}
-
-/// Whether a drive is read from this node's own disk.
-fn is_here(drive: &Drive) -> bool {
-    let state = drive.state();
-    state.row.role != Role::Reader && state.head.is_some()
-}
-
-impl View {
-    async fn lookup(&self, key: &PathKey) -> Result<Option<Entry>, DriveError> {
+    pub(crate) async fn lookup(&self, key: &PathKey) -> Result<Option<Entry>, DriveError> {
         let key = key.clone();
         self.with_nodes(move |nodes, root| Tree::new(nodes, root).lookup(&key)).await
     }
@@ -251,8 +358,7 @@ impl View {
         &self,
         walk: impl Fn(&Layered<'_>, Expected) -> Result<T, WalkError<DriveError>> + Clone + Send + 'static,
     ) -> Result<T, DriveError> {
-        let body = self.head.body();
-        let root = Expected::root_with_sums(body.root, body.files, body.bytes);
+        let root = self.root();
         loop {
             let (shared, walk, root) = (self.shared.clone(), walk.clone(), root.clone());
             let drive = self.there.as_ref().map(|_| self.drive.id);
@@ -342,6 +448,11 @@ impl Reader {
             return Ok(inline.slice(piece.start as usize..piece.end as usize));
         }
         let Some(viewer) = &self.view.there else { return self.read_here(piece).await };
+        if self.view.is_past
+            && let Ok(bytes) = self.clone().read_here(piece.clone()).await
+        {
+            return Ok(bytes);
+        }
         if let Some(bytes) = viewer.along(&self.version.hash) {
             return Ok(bytes.slice(piece.start as usize..piece.end as usize));
         }
@@ -356,6 +467,9 @@ impl Reader {
         let mut asked = pin!(viewer.ask(DEFAULT_PATIENCE, fetch));
         loop {
             match tokio::time::timeout(KEPT_MEANWHILE, &mut asked).await {
+                Ok(Err(DriveError::Stalled(_))) if self.view.is_past => {
+                    return Err(DriveError::ContentNotKept(self.path.clone()));
+                }
                 Ok(answer) => return answer,
                 // Another reader, or who looks ahead, may have had more luck with it.
                 Err(_) => {
@@ -371,9 +485,10 @@ impl Reader {
         let (shared, drive) = (self.view.shared.clone(), self.view.drive.clone());
         let (path, version) = (self.path.clone(), self.version.clone());
         let read =
-            tokio::task::spawn_blocking(move || read_local(&shared, &drive, &path, &version, piece.start, piece.end));
+            tokio::task::spawn_blocking(move || read_here(&shared, &drive, &path, &version, piece.start, piece.end));
         read.await?.map_err(|error| match error {
             ContentError::Failed(error) => error,
+            _ if self.view.is_past => DriveError::ContentNotKept(self.path.clone()),
             _ => DriveError::Corrupt(format!("{:?} was changed on disk since this version was made", self.path)),
         })
     }
@@ -437,24 +552,4 @@ impl Reader {
         self.keep(Piece { hash, size, first, bytes: bytes.clone(), parents });
         cut(&bytes, first, piece.start, piece.end).ok_or_else(|| FetchError::Lied("fewer bytes than asked for".into()))
     }
-}
-
-/// Bytes of a file in the folder, checked.
-fn read_local(
-    shared: &Shared,
-    drive: &Drive,
-    path: &str,
-    version: &Version,
-    start: u64,
-    end: u64,
-) -> Result<Bytes, ContentError> {
-    let folder = shared.folder_of(drive)?;
-    if version.size <= WHOLE_FILE_BYTES {
-        let at = Located { path: path.to_owned(), kind: version.kind, size: version.size, inline: None };
-        let bytes = read_whole(&folder, &at, &version.hash)?;
-        return cut(&bytes.into(), 0, start, end).ok_or(ContentError::Stale);
-    }
-    let file = open_unchanged(&folder, path, version.size)?;
-    let outboard = shared.outboards.open(&version.hash, &file, version.size)?;
-    read_proven(&file, &outboard, &version.hash, version.size, start, end)
 }

@@ -11,11 +11,13 @@ use p2p_identity::ContentId;
 
 use crate::DriveError;
 use crate::blob::{
-    Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, ReadAt, SizeProof, Step, hash_bytes, hash_file_into,
-    outboard_len,
+    Encoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, ReadAt, SendError, SizeProof, Step, hash_bytes,
+    hash_file_into, outboard_len,
 };
-use crate::entry::{Entry, Kind};
+use crate::engine::Shared;
+use crate::entry::{Entry, Kind, Version};
 use crate::folder::{Folder, Found};
+use crate::kept::KeptContent;
 use crate::nodes::NodeStore;
 use crate::registry::Drive;
 use crate::tree::{Expected, Node, NodeId, NodeSource};
@@ -59,8 +61,7 @@ impl From<DriveError> for ContentError {
 impl ContentIndex {
     /// The index of a drive's newest version, made now if need be. Blocks.
     pub(crate) fn of(drive: &Drive, nodes: &NodeStore) -> Result<Arc<Self>, DriveError> {
-        let head = drive.head().ok_or(DriveError::UnknownDrive(drive.id))?;
-        let root = head.body().root;
+        let root = drive.snapshot().ok_or(DriveError::UnknownDrive(drive.id))?.root;
         if let Some(known) = &*drive.content.lock().unwrap_or_else(PoisonError::into_inner)
             && known.root == root
         {
@@ -229,6 +230,136 @@ pub(crate) fn read_proven(
 pub(crate) fn cut(bytes: &Bytes, first: u64, start: u64, end: u64) -> Option<Bytes> {
     let (from, to) = (start.checked_sub(first)? as usize, end.checked_sub(first)? as usize);
     (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
+}
+
+/// Small content that was kept of an earlier version, whole and checked. Blocks.
+pub(crate) fn read_kept(kept: &KeptContent, hash: &ContentId, size: u64) -> Option<Vec<u8>> {
+    let file = kept.open(hash, size).filter(|_| size <= WHOLE_FILE_BYTES)?;
+    let mut bytes = vec![0; size as usize];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    (hash_bytes(&bytes).0 == *hash).then_some(bytes)
+}
+
+/// Where to look for content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the folder, as the newest version has it.
+    Folder,
+    /// Among what was kept of earlier versions.
+    Kept,
+}
+
+/// Content ready to be handed out. Every part is checked as it is read.
+pub(crate) enum Blob {
+    /// Small: read whole and checked, with its outboard.
+    Whole(Vec<u8>, Vec<u8>),
+    /// A file with its outboard.
+    File { file: File, outboard: File, size: u64 },
+}
+
+impl Blob {
+    /// Finds content of a drive by its hash. Blocks.
+    pub(crate) fn open(shared: &Shared, drive: &Drive, hash: &ContentId, place: Place) -> Result<Self, ContentError> {
+        if place == Place::Kept {
+            let (file, size) = shared.kept.find(hash).ok_or(ContentError::NotFound)?;
+            return match size {
+                0..=WHOLE_FILE_BYTES => {
+                    read_kept(&shared.kept, hash, size).map(Self::whole).ok_or(ContentError::NotFound)
+                }
+                _ => Self::of_file(shared, file, hash, size),
+            };
+        }
+        let index = ContentIndex::of(drive, &shared.nodes)?;
+        let folder = shared.folder_of(drive)?;
+        let mut result = Err(ContentError::NotFound);
+        for at in index.locate(hash, &shared.nodes, &mut LeafCache::default())? {
+            result = Self::open_at(shared, &folder, &at, hash);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Content that should lie at a path of the folder. Blocks.
+    pub(crate) fn open_at(
+        shared: &Shared,
+        folder: &Folder,
+        at: &Located,
+        hash: &ContentId,
+    ) -> Result<Self, ContentError> {
+        if at.size <= WHOLE_FILE_BYTES {
+            return read_whole(folder, at, hash).map(Self::whole);
+        }
+        let file = open_unchanged(folder, &at.path, at.size)?;
+        Self::of_file(shared, file, hash, at.size)
+    }
+
+    fn whole(bytes: Vec<u8>) -> Self {
+        let outboard = hash_bytes(&bytes).1.unwrap_or_default();
+        Self::Whole(bytes, outboard)
+    }
+
+    fn of_file(shared: &Shared, file: File, hash: &ContentId, size: u64) -> Result<Self, ContentError> {
+        let outboard = shared.outboards.open(hash, &file, size)?;
+        Ok(Self::File { file, outboard, size })
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Whole(bytes, _) => bytes.len() as u64,
+            Self::File { size, .. } => *size,
+        }
+    }
+
+    /// Appends the next unit with the parents before it, checked. Blocks.
+    pub(crate) fn encode_unit(&self, encoder: &mut Encoder, out: &mut Vec<u8>) -> Result<(), SendError> {
+        match self {
+            Self::Whole(bytes, outboard) => encoder.encode_unit(bytes, outboard, out).map(drop),
+            Self::File { file, outboard, .. } => encoder.encode_unit(file, outboard, out).map(drop),
+        }
+    }
+
+    /// Bytes `start..end`, which lie within the content, checked. Blocks.
+    pub(crate) fn read(&self, hash: &ContentId, start: u64, end: u64) -> Result<Bytes, ContentError> {
+        match self {
+            Self::Whole(bytes, _) => {
+                let part = bytes.get(start as usize..end as usize);
+                part.map(Bytes::copy_from_slice).ok_or(ContentError::Stale)
+            }
+            Self::File { file, outboard, size } => read_proven(file, outboard, hash, *size, start, end),
+        }
+    }
+}
+
+/// Bytes `start..end` of a file of any version of a drive: from where that version has it, else from wherever the same
+/// content lies, else from what was kept. Blocks.
+pub(crate) fn read_here(
+    shared: &Shared,
+    drive: &Drive,
+    path: &str,
+    version: &Version,
+    start: u64,
+    end: u64,
+) -> Result<Bytes, ContentError> {
+    if let Some(inline) = &version.inline {
+        return Blob::whole(inline.as_bytes().to_vec()).read(&version.hash, start, end);
+    }
+    let at = Located { path: path.to_owned(), kind: version.kind, size: version.size, inline: None };
+    let mut failure = ContentError::NotFound;
+    let places: [&dyn Fn() -> Result<Blob, ContentError>; 3] = [
+        &|| Blob::open_at(shared, &*shared.folder_of(drive)?, &at, &version.hash),
+        &|| Blob::open(shared, drive, &version.hash, Place::Folder),
+        &|| Blob::open(shared, drive, &version.hash, Place::Kept),
+    ];
+    for open in places {
+        match open().and_then(|blob| blob.read(&version.hash, start, end)) {
+            Ok(bytes) => return Ok(bytes),
+            Err(ContentError::NotFound) => {}
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Outboards of files above [`WHOLE_FILE_BYTES`].

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use p2p_identity::{ContentId, DriveId, Hints, Keystore, Link, MAX_HINT_PEERS, PeerId, SecretKey, SecretKind, Target};
+use p2p_identity::{
+    ContentId, DriveId, Hints, Keystore, Link, MAX_HINT_PEERS, PeerId, SecretKey, SecretKind, Target, VersionRef,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -16,14 +18,18 @@ use crate::ahead::AheadFiles;
 use crate::browse::MAX_LARGE_PIECES;
 use crate::browsed::{BrowseCache, BrowseCounters, BrowseQuota, BrowseUsage};
 use crate::content::Outboards;
-use crate::folder::Folder;
+use crate::folder::{Folder, temporary_name};
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
+use crate::heads::Snapshot;
+use crate::history::{At, keep_history};
+use crate::kept::KeptContent;
 use crate::loopback::Loopback;
 use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Follower};
 use crate::network::{Dialer, PeerStream, Providers};
 use crate::nodes::NodeStore;
 use crate::publish::{Import, ImportProgress, LocalPath, Published};
 use crate::registry::{Drive, DriveRow, Registry, Role};
+use crate::rights::{header_of, with_own_head};
 use crate::serve::{ServeCounters, Server};
 use crate::signed::{Ext, Signed};
 use crate::sources::{accepted_topics, announced_days, today};
@@ -34,6 +40,8 @@ use crate::viewer::Viewers;
 
 /// How often the set of announced topics is looked at; the day turns within this.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(300);
+/// How long an import waits for what else is done with the folder.
+const IMPORT_PATIENCE: Duration = Duration::from_secs(30);
 /// Most drives served by one node (specs/drives.md, 16.4).
 const MAX_DRIVES: usize = 10_000;
 
@@ -57,6 +65,8 @@ pub struct DrivesConfig {
     pub dialer: Arc<dyn Dialer>,
     /// Finds peers.
     pub providers: Arc<dyn Providers>,
+    /// Most bytes of copies that are kept of the content of earlier versions.
+    pub history_bytes: u64,
 }
 
 /// What all parts of the service share.
@@ -71,10 +81,14 @@ pub(crate) struct Shared {
     pub(crate) ahead: Arc<AheadFiles>,
     pub(crate) traffic: Arc<Traffic>,
     directory: PathBuf,
+    /// Content of earlier versions.
+    pub(crate) kept: KeptContent,
+    /// Told when a version was published.
+    pub(crate) published: tokio::sync::Notify,
     pub(crate) partial_directory: PathBuf,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
-    keystore: Arc<Mutex<Keystore>>,
+    pub(crate) keystore: Arc<Mutex<Keystore>>,
     decoy: ReadKey,
     changed: tokio::sync::Notify,
     folders: Mutex<HashMap<DriveId, Arc<Folder>>>,
@@ -83,6 +97,8 @@ pub(crate) struct Shared {
     /// Held while it is decided whether a folder may become a copy.
     preparing: Mutex<()>,
     pub(crate) viewers: Viewers,
+    /// Drives that are kept in step with other writers; each stops when its entry goes.
+    pub(crate) syncers: Mutex<HashMap<DriveId, DropGuard>>,
     pub(crate) events: tokio::sync::broadcast::Sender<DriveEvent>,
 }
 
@@ -111,6 +127,8 @@ pub struct DriveStatus {
     pub complete: bool,
     /// What the owner calls it.
     pub title: String,
+    /// Whether edits in a copy's folder go back to the drive.
+    pub syncs: bool,
 }
 
 /// What happened to drives; told to whoever listens.
@@ -143,6 +161,8 @@ pub struct Drives {
     shared: Arc<Shared>,
     server: Arc<Server>,
     stop: CancellationToken,
+    /// Ends with the last clone.
+    pub(crate) alive: CancellationToken,
     _announcer: Arc<DropGuard>,
 }
 
@@ -152,8 +172,18 @@ impl Drives {
     /// # Errors
     /// The ledger or the packs cannot be read.
     pub fn open(config: DrivesConfig) -> Result<(Self, Vec<String>), DriveError> {
-        let DrivesConfig { me, directory, ledger, cache, cache_opened, browse_quota, keystore, dialer, providers } =
-            config;
+        let DrivesConfig {
+            me,
+            directory,
+            ledger,
+            cache,
+            cache_opened,
+            browse_quota,
+            keystore,
+            dialer,
+            providers,
+            history_bytes,
+        } = config;
         std::fs::create_dir_all(&directory).map_err(DriveError::io(format!("make {}", directory.display())))?;
         check_version(&directory)?;
         let (packs, recovery) = Packs::open(&directory.join("packs"))?;
@@ -184,6 +214,8 @@ impl Drives {
             ahead: Arc::default(),
             traffic: Arc::default(),
             directory: directory.clone(),
+            kept: KeptContent::new(directory.join("blobs"), history_bytes),
+            published: tokio::sync::Notify::new(),
             partial_directory: directory.join("partial"),
             dialer: loopback.clone(),
             providers,
@@ -194,6 +226,7 @@ impl Drives {
             read_ahead: Arc::new(tokio::sync::Semaphore::new(MAX_LARGE_PIECES)),
             preparing: Mutex::default(),
             viewers: Viewers::default(),
+            syncers: Mutex::default(),
             events,
         });
         let server = Arc::new(Server::new(shared.clone()));
@@ -201,7 +234,10 @@ impl Drives {
         let stop = CancellationToken::new();
         let guard = stop.child_token();
         tokio::spawn(announce(shared.clone(), guard.clone()));
-        let drives = Self { shared, server, stop, _announcer: Arc::new(guard.drop_guard()) };
+        tokio::spawn(keep_history(shared.clone(), guard.clone()));
+        let alive = guard.clone();
+        let drives = Self { shared, server, stop, alive, _announcer: Arc::new(guard.drop_guard()) };
+        drives.start_syncers();
         Ok((drives, notices))
     }
 
@@ -297,7 +333,7 @@ impl Drives {
             }
             if !state.row.active {
                 let row = DriveRow { active: true, ..state.row };
-                self.shared.registry.store(&drive, row, state.head)?;
+                self.shared.registry.store(&drive, row, state.at)?;
                 self.shared.changed.notify_waiters();
             }
             return Ok(self.status_of(&drive));
@@ -336,7 +372,8 @@ impl Drives {
         }
         let folder = state.row.folder_path();
         let row = DriveRow { active: false, ..state.row };
-        self.shared.registry.store(&drive, row, state.head)?;
+        self.shared.registry.store(&drive, row, state.at)?;
+        lock(&self.shared.syncers).remove(id);
         lock(&self.shared.folders).remove(id);
         self.shared.changed.notify_waiters();
         let _ = self.shared.events.send(DriveEvent::Removed { drive: *id });
@@ -356,39 +393,49 @@ impl Drives {
         progress: Arc<ImportProgress>,
     ) -> Result<Published, DriveError> {
         let drive = self.known(id)?;
+        let work = tokio::time::timeout(IMPORT_PATIENCE, drive.work.clone().lock_owned()).await;
+        let work = work.map_err(|_| DriveError::Busy)?;
+        let author = self.shared.author_of(&drive)?;
         let state = drive.state();
-        let key = lock(&self.shared.keystore).get(SecretKind::DRIVE, id.as_bytes());
-        let (Role::Owner, Some(key)) = (state.row.role, key) else {
-            return Err(DriveError::Invalid("only the owner of a drive can import into it".into()));
-        };
-        let work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
+        if state.row.role == Role::Mirror && !state.row.complete {
+            // What is not here yet would pass for deleted.
+            return Err(DriveError::Busy);
+        }
         let path = state.row.folder_path().ok_or_else(|| DriveError::Invalid("this drive has no folder".into()))?;
         let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
         let import = Import {
             drive: *id,
-            key,
+            author,
             folder: Arc::new(folder),
             nodes: self.shared.nodes.clone(),
             cache: self.shared.cache.clone(),
             outboards: self.shared.outboards.clone(),
-            old: state.head.clone(),
-            header: ContentId::of(&state.row.header),
+            old: state.at.clone(),
+            header: header_of(&state),
+            absent: state.row.absent.iter().cloned().collect(),
             message,
             progress,
         };
         let (tx, mut rx) = mpsc::channel::<Vec<LocalPath>>(4);
-        let build = tokio::task::spawn_blocking(move || {
-            let built = import.run(|| rx.blocking_recv());
-            drop(work);
-            built
-        });
+        let build = tokio::task::spawn_blocking(move || (import.run(|| rx.blocking_recv()), work));
         let feed = feed(&mut paths, tx).await;
-        let built = build.await??;
+        let (built, work) = build.await?;
+        let built = built?;
         feed?;
-        let version = match &built.head {
-            Some(head) => head.body().counter,
-            None => state.head.as_ref().map_or(0, |head| head.body().counter),
-        };
+        let mut version = state.at.as_ref().map_or(0, Snapshot::version);
+        if let Some(head) = &built.head {
+            let (shared, drive, head) = (self.shared.clone(), drive.clone(), head.clone());
+            let (files, before) = (built.files, state.at);
+            let stored = tokio::task::spawn_blocking(move || {
+                let at = with_own_head(&shared, &drive.id, before.as_ref(), head)?;
+                let version = at.version();
+                let row = DriveRow { files, complete: true, ..drive.state().row };
+                shared.registry.store(&drive, row, Some(at))?;
+                drop(work);
+                Ok::<_, DriveError>(version)
+            });
+            version = stored.await??;
+        }
         let published = Published {
             version,
             files: built.files,
@@ -396,15 +443,9 @@ impl Drives {
             changed: built.head.is_some(),
             left_out: built.left_out,
         };
-        if let Some(head) = built.head {
-            let (shared, drive) = (self.shared.clone(), drive.clone());
-            tokio::task::spawn_blocking(move || {
-                let row = DriveRow { files: built.files, complete: true, ..drive.state().row };
-                shared.registry.store(&drive, row, Some(head))
-            })
-            .await??;
-        }
         self.shared.changed.notify_waiters();
+        // One permit stays where nobody waits: what was published meanwhile is looked at next.
+        self.shared.published.notify_one();
         let _ = self.shared.events.send(DriveEvent::Head { drive: *id, version });
         Ok(published)
     }
@@ -423,6 +464,66 @@ impl Drives {
         progress: Arc<CopyProgress>,
     ) -> Result<Copied, DriveError> {
         self.follow(link, target, links, patience, progress).await?.next().await
+    }
+
+    /// Copies an earlier version into a folder of its own, which is not brought up to date later. Content that nobody who
+    /// was asked keeps is left out and reported.
+    ///
+    /// # Errors
+    /// As for [`Drives::copy`], and nobody who was asked keeps the version.
+    pub async fn copy_at(
+        &self,
+        link: &Link,
+        target: &Path,
+        at: At,
+        links: ExternalLinks,
+        patience: Option<Duration>,
+        progress: Arc<CopyProgress>,
+    ) -> Result<Copied, DriveError> {
+        let id = drive_of(link)?;
+        let (this, path, wanted) = (self.clone(), target.to_owned(), at.clone());
+        let prepared = tokio::task::spawn_blocking(move || this.prepare_past_copy(id, &path, &wanted));
+        let (drive, folder, at) = prepared.await??;
+        let patience = patience.unwrap_or(DEFAULT_PATIENCE);
+        let shared = self.shared.clone();
+        Follower::start(shared, drive, folder, &link.hints, links, patience, progress).past(at).await
+    }
+
+    /// An earlier version goes into an empty folder, or one where the same was interrupted. The drive is a stranger to the
+    /// registry: what is known of it does not change. A tag becomes the version that it names here. Blocks.
+    fn prepare_past_copy(
+        &self,
+        id: DriveId,
+        target: &Path,
+        at: &At,
+    ) -> Result<(Arc<Drive>, Arc<Folder>, At), DriveError> {
+        let _one = lock(&self.shared.preparing);
+        let registry = &self.shared.registry;
+        let holds_it = |drive: &Arc<Drive>| {
+            drive.state().row.active && drive.state().row.folder_path().is_some_and(|path| target.starts_with(path))
+        };
+        if let Some(other) = registry.all().into_iter().find(holds_it) {
+            return Err(DriveError::FolderTaken { path: target.to_owned(), drive: other.id });
+        }
+        let at = match (at, registry.get(&id)) {
+            (At::Tag(name), known) => {
+                let hash = registry.tags(&id)?.into_iter().find(|(tag, _)| tag == name).map(|(_, hash)| hash);
+                let hash = hash.filter(|_| known.is_some());
+                let missing = || DriveError::NoSuchVersion(format!("there is no tag {name:?} on this node"));
+                At::Version(VersionRef::of_head(hash.ok_or_else(missing)?.as_bytes()))
+            }
+            (at, _) => at.clone(),
+        };
+        let folder = Folder::create(target).map_err(DriveError::io(format!("make {}", target.display())))?;
+        // The last step of a copy removes it, so it is there only where one was interrupted.
+        let marker = temporary_name(&[b"earlier version of ".as_slice(), id.as_bytes()].concat());
+        let is_interrupted = folder.status(&marker).is_ok();
+        if !is_interrupted && !folder.is_empty().map_err(DriveError::io(format!("list {}", target.display())))? {
+            return Err(DriveError::TargetNotEmpty(target.to_owned()));
+        }
+        folder.open_temporary(&marker, &marker).map_err(DriveError::io(format!("write into {}", target.display())))?;
+        let drive = Drive::new(id, DriveRow::new(Role::Reader, None, String::new()), None);
+        Ok((Arc::new(drive), Arc::new(folder), at))
     }
 
     /// As [`Drives::copy`], version after version: each call of [`Following::next`] brings one into the folder.
@@ -448,7 +549,7 @@ impl Drives {
     }
 
     /// Everything that may speak against a copy is asked before anything is changed. Blocks.
-    fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<Prepared, DriveError> {
+    pub(crate) fn prepare_copy(&self, id: DriveId, target: &Path) -> Result<Prepared, DriveError> {
         // One at a time: two commands for one folder must not both find it free.
         let _one = lock(&self.shared.preparing);
         let registry = &self.shared.registry;
@@ -486,7 +587,7 @@ impl Drives {
         let work = drive.work.clone().try_lock_owned().map_err(|_| DriveError::Busy)?;
         if let Some(state) = before.filter(|_| !is_owner) {
             // What lies in a folder that was moved is judged by the version it had; elsewhere there is no version yet.
-            let head = state.head.filter(|_| may_hold_files);
+            let at = state.at.filter(|_| may_hold_files);
             let row = DriveRow {
                 role: Role::Mirror,
                 active: true,
@@ -494,13 +595,13 @@ impl Drives {
                 folder: DriveRow::new(Role::Mirror, Some(target), String::new()).folder,
                 ..state.row
             };
-            registry.store(&drive, row, head)?;
+            registry.store(&drive, row, at)?;
         }
         lock(&self.shared.folders).remove(&id);
         Ok(Prepared { drive, folder: Arc::new(folder), work, made })
     }
 
-    fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
+    pub(crate) fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
         self.shared.registry.active(id).ok_or(DriveError::UnknownDrive(*id))
     }
 
@@ -510,7 +611,7 @@ impl Drives {
 
     pub(crate) fn status_of(&self, drive: &Drive) -> DriveStatus {
         let state = drive.state();
-        let (version, bytes) = state.head.as_ref().map_or((0, 0), |head| (head.body().counter, head.body().bytes));
+        let (version, bytes) = state.at.as_ref().map_or((0, 0), |at| (at.version(), at.bytes));
         let mut link = Link::to(Target::Drive(drive.id));
         // Only where this node has something to give.
         if state.row.role != Role::Reader {
@@ -522,12 +623,13 @@ impl Drives {
             folder: state.row.folder_path(),
             role: state.row.role,
             version,
-            head: state.head.as_ref().map(Signed::hash),
+            head: state.at.as_ref().map(|at| at.head.hash()),
             files: state.row.files,
             bytes,
             peers: self.server.peers_of(&drive.id),
-            complete: state.row.complete && state.head.is_some(),
+            complete: state.row.complete && state.at.is_some(),
             title: state.row.title,
+            syncs: state.row.syncs,
         }
     }
 
@@ -539,10 +641,10 @@ impl Drives {
 }
 
 /// A copy that nothing speaks against.
-struct Prepared {
-    drive: Arc<Drive>,
-    folder: Arc<Folder>,
-    work: tokio::sync::OwnedMutexGuard<()>,
+pub(crate) struct Prepared {
+    pub(crate) drive: Arc<Drive>,
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) work: tokio::sync::OwnedMutexGuard<()>,
     /// The target, if it was not there before.
     made: Option<PathBuf>,
 }
@@ -591,7 +693,7 @@ impl Following {
     /// even exist.
     fn forget_attempt(&self) {
         let state = self.drive.state();
-        if self.is_complete || state.head.is_some() || state.row.role != Role::Mirror {
+        if self.is_complete || state.at.is_some() || state.row.role != Role::Mirror {
             return;
         }
         // Fails where something lies in it: then it is an interrupted copy, and the same command goes on with it.
@@ -606,6 +708,11 @@ impl Following {
 }
 
 impl Shared {
+    /// The set of served drives changed: announce again.
+    pub(crate) fn changed(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// A drive that is served: active, with a version and a folder or nodes.
     pub(crate) fn served(&self, id: &DriveId) -> Option<Arc<Drive>> {
         self.registry.get(id).filter(|drive| is_served(drive))
@@ -637,7 +744,7 @@ impl Shared {
 
 fn is_served(drive: &Drive) -> bool {
     let state = drive.state();
-    state.row.active && state.row.role != Role::Reader && state.head.is_some()
+    state.row.active && state.row.role != Role::Reader && state.at.is_some()
 }
 
 /// The drive a link is to.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use p2p_identity::{DriveId, KeystoreError};
+use p2p_identity::{DriveId, KeystoreError, WriterKey};
 
 use crate::store::{CacheError, LedgerError, PackError};
 
@@ -25,6 +25,15 @@ pub enum DriveError {
         /// What it is.
         is: &'static str,
     },
+    /// There is no such version, tag or time.
+    #[error("{0}")]
+    NoSuchVersion(String),
+    /// The version was, but nobody who was asked keeps it any more.
+    #[error("{0}")]
+    VersionNotKept(String),
+    /// The version is here, but not what was in that file.
+    #[error("what was in {0:?} then is not kept any more")]
+    ContentNotKept(String),
     /// Nobody was found who has the drive.
     #[error("no peer was found that has the drive: {0}")]
     NoPeers(String),
@@ -34,6 +43,9 @@ pub enum DriveError {
     /// The request is wrong.
     #[error("{0}")]
     Invalid(String),
+    /// This node's writer key has no certificate of the owner, or one that has ended.
+    #[error("this node may not write to the drive: the owner has not let in its writer key {0}")]
+    NotAWriter(WriterKey),
     /// The target folder is in the way.
     #[error("{} is not empty and not a copy of this drive", .0.display())]
     TargetNotEmpty(PathBuf),
@@ -89,6 +101,9 @@ pub enum DriveError {
 }
 
 impl DriveError {
+    /// Why a file of an earlier version is left out.
+    pub(crate) const NOT_KEPT: &'static str = "what was in it then is not kept by any peer that was asked";
+
     /// An I/O error with what was tried.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { doing: doing.into(), source }

@@ -29,6 +29,13 @@ pub(crate) struct Fingerprint {
     pub(crate) ctime_ns: i64,
 }
 
+impl Fingerprint {
+    /// One that no file ever has: the file is read again.
+    pub(crate) fn never() -> Self {
+        Self { size: u64::MAX, ..Self::default() }
+    }
+}
+
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -156,6 +163,12 @@ impl Folder {
         written
     }
 
+    /// Removes a temporary file in the directory of `path`.
+    pub(crate) fn remove_beside(&self, path: &str, temporary: &str) -> io::Result<()> {
+        let (parent, _) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&*parent, temporary, AtFlags::empty())?)
+    }
+
     /// Moves a finished temporary file to its place.
     pub(crate) fn place_temporary(&self, path: &str, temporary: &str, file: &File, meta: Meta) -> io::Result<()> {
         meta.apply(file)?;
@@ -177,6 +190,25 @@ impl Folder {
         let (parent, name) = self.parent(path)?;
         self.forget_last();
         Ok(rustix::fs::renameat(&*parent, name, &*parent, new_name)?)
+    }
+
+    /// Moves something out of the way, to a name that nothing else has: `name (local 1)`. Returns the name.
+    pub(crate) fn move_to_free_name(&self, path: &str) -> io::Result<String> {
+        /// Names tried before giving up.
+        const MAX_NAMES: usize = 1_000;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let parent = path.strip_suffix(name).unwrap_or_default();
+        for number in 1..MAX_NAMES {
+            let aside = format!("{name} (local {number})");
+            match self.status(&format!("{parent}{aside}")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.move_aside(path, &aside)?;
+                    return Ok(aside);
+                }
+                _ => {}
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name to move the local file to"))
     }
 
     /// Removes a file or symlink.

@@ -12,24 +12,32 @@ mod entry;
 mod error;
 mod exchange;
 mod folder;
+mod gather;
 mod head;
 mod header;
+mod heads;
+mod history;
 #[cfg(test)]
 mod hostile_tests;
 mod index;
+mod kept;
 mod key;
 mod loopback;
+mod merge;
 mod mirror;
 mod network;
 mod nodes;
 mod prefetch;
 mod publish;
 mod registry;
+mod resolve;
+mod rights;
 mod serve;
 mod session;
 mod signed;
 mod sources;
 mod store;
+mod sync;
 mod topic;
 mod traffic;
 mod tree;
@@ -50,11 +58,15 @@ pub use error::DriveError;
 pub use exchange::{bounded, codec, frame, wire};
 pub use head::{Head, HeadEnvelope, MAX_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_PREV, MAX_WRITERS, VersionVector};
 pub use header::{Header, MAX_HEADER_BYTES, MAX_TITLE_BYTES, Visibility};
+pub use history::{At, Logged, MAX_TAG_BYTES, Restored, Retained, dropped, is_tag};
 pub use key::{MAX_COMPONENT_BYTES, MAX_KEY_BYTES, PathKey, PathKeyError};
+pub use merge::{Judge, Source, merge};
 pub use mirror::{Copied, CopyProgress, ExternalLinks};
 pub use network::{DialError, Dialer, Duplex, PeerStream, Providers};
 pub use publish::{ImportProgress, LeftOut, LocalPath, Published};
 pub use registry::Role;
+pub use resolve::WrittenOut;
+pub use rights::{NewWriter, Rights, WriterRight};
 pub use serve::ServeCounters;
 pub use signed::{Body, Ext, MAX_EXT_ITEMS, Signed, SignedError};
 pub use store::{
@@ -62,6 +74,7 @@ pub use store::{
     MAX_BATCH_OPERATIONS, MAX_BITMAP_BYTES, MAX_PACK_ITEM_BYTES, MAX_ROW_BYTES, MAX_SMALL_VALUE_BYTES, MemoryCache,
     MemoryLedger, PACK_BYTES, PackError, PackItem, PackLocation, PackRecovery, Packs, RedbLedger, SledCache,
 };
+pub use sync::{Conflict, Synced};
 pub use topic::{Proof, ReadKey, Session, Side, Topic, day_of};
 pub use traffic::Flow;
 pub use tree::{

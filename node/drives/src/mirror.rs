@@ -4,33 +4,42 @@
 //! A planner walks the index in order and puts pieces of work into a bounded queue; every session takes from it with a
 //! few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
 
+mod follower;
 mod large;
 mod plan;
+mod queue;
 mod small;
 
-use std::collections::VecDeque;
+pub(crate) use self::follower::{Follower, newest_of};
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use p2p_identity::Hints;
-use tokio::sync::{Notify, mpsc};
+use p2p_identity::{ContentId, PeerId};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::follower::{Offer, Party, first_session, newer_heads};
 use self::large::Partial;
 use self::plan::Plan;
+use self::queue::{GiveBack, Queue};
 use self::small::SmallFile;
 use crate::DriveError;
 use crate::engine::Shared;
 use crate::folder::Folder;
+use crate::gather::gather;
 use crate::head::HeadEnvelope;
+use crate::heads::Snapshot;
 use crate::index::{Keep, fetch_tree};
+use crate::key::PathKey;
 use crate::publish::LeftOut;
-use crate::registry::Drive;
+use crate::registry::{Drive, MAX_ABSENT};
 use crate::session::{FetchError, Opened, Session};
-use crate::sources::{Sources, Wanted};
-use crate::tree::Expected;
+use crate::sources::Sources;
+use crate::tree::Tree;
 
 /// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once: 1 GiB over loopback on
 /// two cores takes 2.1 s with one, 1.9 s with two, three or four (medians of four).
@@ -41,10 +50,8 @@ const QUEUE: usize = 32;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long to go on without any progress, unless the caller says otherwise.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
-/// How often a follower that waits looks which of its peers are still there.
-const SESSION_CHECK: Duration = Duration::from_secs(1);
-/// How often a newer version is taken up when the old one can no longer be had.
-const MAX_RESTARTS: usize = 5;
+/// How long peers are waited for that may keep an earlier version, once one has said that it does not.
+const PAST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Whether symlinks that leave the folder are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,145 +114,19 @@ pub(crate) struct Job {
     pub(crate) folder: Arc<Folder>,
     pub(crate) links: ExternalLinks,
     pub(crate) progress: Arc<CopyProgress>,
+    /// Whether it is an earlier version, of which nobody may have some content any more.
+    is_past: bool,
+    /// Whether edits in the folder come first: where one is found, nothing is stored.
+    two_way: bool,
+    local_change: AtomicBool,
+    begun: Instant,
+    /// Peers that said that they have not got some content; only of an earlier version.
+    lacking: Mutex<HashMap<ContentId, HashSet<PeerId>>>,
     pub(crate) left_out: Mutex<Vec<LeftOut>>,
     queue: Queue,
     failure: Mutex<Option<DriveError>>,
     last_error: Mutex<Option<String>>,
     stale: AtomicBool,
-}
-
-/// Work that waits, and how much is under way.
-#[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Notify,
-}
-
-#[derive(Default)]
-struct Waiting {
-    ready: VecDeque<Work>,
-    /// Nothing more will be planned.
-    closed: bool,
-    under_way: usize,
-}
-
-/// A copy of a drive into a folder: made once, then brought up to date as new versions come.
-pub(crate) struct Follower {
-    shared: Arc<Shared>,
-    drive: Arc<Drive>,
-    folder: Arc<Folder>,
-    links: ExternalLinks,
-    patience: Duration,
-    progress: Arc<CopyProgress>,
-    party: Party,
-    /// The version that this follower has brought into the folder.
-    done: Option<HeadEnvelope>,
-}
-
-/// The peers of one copy, and the search that brings more.
-struct Party {
-    sources: Arc<Sources>,
-    opened: mpsc::Receiver<Opened>,
-    sessions: Vec<Arc<Session>>,
-}
-
-impl Party {
-    /// Sessions that go on. Peers of the others are looked for again, and may come back with a newer version.
-    fn live(&mut self) -> &[Arc<Session>] {
-        for session in self.sessions.extract_if(.., |session| session.is_ended()) {
-            self.sources.on_ended(session.peer);
-        }
-        &self.sessions
-    }
-}
-
-impl Follower {
-    /// Starts looking for peers. The drive's work lock is the caller's.
-    pub(crate) fn start(
-        shared: Arc<Shared>,
-        drive: Arc<Drive>,
-        folder: Arc<Folder>,
-        hints: &Hints,
-        links: ExternalLinks,
-        patience: Duration,
-        progress: Arc<CopyProgress>,
-    ) -> Self {
-        let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, Wanted::default());
-        let party = Party { sources, opened, sessions: Vec::new() };
-        Self { shared, drive, folder, links, patience, progress, party, done: None }
-    }
-
-    /// Copies the newest version that can be had; from the second call on, the next one, for which it waits as long as
-    /// it takes. Dropped midway, the next call goes on where it was.
-    pub(crate) async fn next(&mut self) -> Result<Copied, DriveError> {
-        let mut first = match &self.done {
-            None => {
-                let Party { sources, opened, .. } = &mut self.party;
-                first_session(&self.drive, sources, opened, self.patience).await?
-            }
-            Some(_) => {
-                let first = self.newer().await?;
-                reset(&self.progress);
-                self.progress.fetched.store(0, Ordering::Relaxed);
-                self.progress.senders.store(0, Ordering::Relaxed);
-                first
-            }
-        };
-        for _ in 0..MAX_RESTARTS {
-            let job = Arc::new(Job {
-                shared: self.shared.clone(),
-                drive: self.drive.clone(),
-                folder: self.folder.clone(),
-                links: self.links,
-                progress: self.progress.clone(),
-                left_out: Mutex::default(),
-                queue: Queue::default(),
-                failure: Mutex::default(),
-                last_error: Mutex::default(),
-                stale: AtomicBool::new(false),
-            });
-            let scope = if self.done.is_some() { Scope::Changes } else { Scope::Everything };
-            match job.copy(&mut self.party, first, scope, self.patience).await? {
-                Outcome::Done(copied, head) => {
-                    self.done = Some(*head);
-                    return Ok(copied);
-                }
-                Outcome::Newer(again) => first = *again,
-            }
-            reset(&self.progress);
-        }
-        Err(DriveError::Stalled("the drive changes faster than it can be copied".into()))
-    }
-
-    /// Waits for a peer that has a newer version than the one in the folder.
-    async fn newer(&mut self) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
-        let mut announced = self.party.sources.announced();
-        let done = self.done.as_ref().map_or(0, |head| head.body().counter);
-        let is_newer = |head: &HeadEnvelope| head.body().counter > done;
-        let mut watching = tokio::time::interval(SESSION_CHECK);
-        loop {
-            let newest = announced.borrow_and_update().clone().filter(|(_, head)| is_newer(head));
-            if let Some((peer, head)) = newest
-                && let Some(session) = self.party.live().iter().find(|session| session.peer == peer)
-            {
-                return Ok((session.clone(), head));
-            }
-            tokio::select! {
-                changed = announced.changed() => changed.map_err(|_| DriveError::Stopped)?,
-                opened = self.party.opened.recv() => {
-                    let opened = opened.ok_or(DriveError::Stopped)?;
-                    self.party.sessions.push(opened.session.clone());
-                    if let Some(head) = newest_of(&self.drive, opened.heads).filter(is_newer) {
-                        return Ok((opened.session, head));
-                    }
-                }
-                _ = watching.tick() => {
-                    let peers = self.party.live().len();
-                    self.progress.peers.store(peers, Ordering::Relaxed);
-                }
-            }
-        }
-    }
 }
 
 /// What a plan looks at.
@@ -261,15 +142,20 @@ impl Job {
     async fn copy(
         self: Arc<Self>,
         party: &mut Party,
-        first: (Arc<Session>, HeadEnvelope),
+        first: Offer,
         scope: Scope,
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
-        let (session, head) = first;
-        let (session, head) = self.fetch_index(&party.sources, &mut party.opened, session, head, patience).await?;
+        let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, patience).await?;
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
-        let plan = Arc::new(Plan::new(self.clone(), head.clone(), scope));
+        let plan = Arc::new(Plan::new(self.clone(), at.clone(), scope));
+        if self.two_way {
+            let looking = plan.clone();
+            if on_disk_thread(move || looking.has_local_change()).await? {
+                return Ok(Outcome::LocalChange);
+            }
+        }
         let (files, bytes) = on_disk_thread({
             let plan = plan.clone();
             move || plan.totals()
@@ -281,7 +167,7 @@ impl Job {
             let plan = plan.clone();
             move || plan.run()
         });
-        let outcome = self.clone().fetch_all(party, session, &head, patience).await;
+        let outcome = self.clone().fetch_all(party, session, &at, patience).await;
         self.queue.close();
         let planned = planner.await?;
         match outcome? {
@@ -291,6 +177,9 @@ impl Job {
         if let Some(error) = lock(&self.failure).take() {
             return Err(error);
         }
+        if self.local_change.load(Ordering::Relaxed) {
+            return Ok(Outcome::LocalChange);
+        }
         on_disk_thread(move || plan.finish()).await?;
         let job = self.clone();
         on_disk_thread(move || {
@@ -299,36 +188,61 @@ impl Job {
             let mut row = job.drive.state().row;
             row.files = files;
             row.complete = true;
-            job.shared.registry.store(&job.drive, row, Some(head.clone()))?;
+            row.absent = job.absent(&at, &row.absent)?;
+            job.shared.registry.store(&job.drive, row, Some(at.clone()))?;
             let copied = Copied {
-                version: head.body().counter,
+                version: at.version(),
                 files,
                 bytes,
                 bytes_fetched: job.progress.fetched.load(Ordering::Relaxed),
                 peers: job.progress.senders.load(Ordering::Relaxed),
                 left_out: std::mem::take(&mut *lock(&job.left_out)),
             };
-            Ok(Outcome::Done(copied, Box::new(head)))
+            Ok(Outcome::Done(copied))
         })
         .await
     }
 
-    /// Gets the whole index, from the next peer where one fails: then the version is the one that peer has. A peer that
+    /// Keys of what could not be placed, now or before, and is still not there: the next import must not take that for a
+    /// deletion. Blocks.
+    fn absent(&self, at: &Snapshot, before: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, DriveError> {
+        let tree = Tree::new(&*self.shared.nodes, at.expected());
+        let before = before.iter().filter_map(|key| PathKey::from_bytes(key).ok());
+        let now: Vec<_> = lock(&self.left_out).iter().filter_map(|left| PathKey::from_path(&left.path).ok()).collect();
+        let candidates: BTreeSet<PathKey> = before.chain(now).collect();
+        let mut absent = Vec::new();
+        for key in candidates {
+            let is_there = self.folder.status(&key.to_path()).is_ok();
+            if !is_there && tree.lookup(&key).map_err(crate::content::walk_error)?.is_some() {
+                absent.push(key.as_bytes().to_vec());
+            }
+        }
+        let is_writing = self.two_way || self.drive.state().row.syncs;
+        if is_writing && absent.len() > MAX_ABSENT {
+            let count = absent.len();
+            return Err(DriveError::Invalid(format!(
+                "{count} paths of the drive cannot be in this folder, at most {MAX_ABSENT} may be missing from one that is \
+                 synced"
+            )));
+        }
+        absent.truncate(MAX_ABSENT);
+        Ok(absent)
+    }
+
+    /// Gets the whole index, from the next peer where one fails: then the state is the one that peer has. A peer that
     /// shows a version and has not got it must not keep us from what the others have.
-    async fn fetch_index(
+    async fn fetch_state(
         &self,
         sources: &Sources,
         opened: &mut mpsc::Receiver<Opened>,
-        mut session: Arc<Session>,
-        mut head: HeadEnvelope,
+        first: Offer,
         patience: Duration,
-    ) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
+    ) -> Result<(Arc<Session>, Snapshot), DriveError> {
         let deadline = Instant::now() + patience;
+        let (mut session, mut heads) = first;
         loop {
-            let body = head.body();
-            let root = Expected::root_with_sums(body.root, body.files, body.bytes);
-            match fetch_tree(&self.shared, &session, root, Keep::OnDisk).await {
-                Ok(()) => return Ok((session, head)),
+            match self.state_of(&session, heads).await {
+                Ok(at) => return Ok((session, at)),
                 Err(FetchError::Local(error)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(peer = %session.peer, %error, "index not fetched");
@@ -339,7 +253,7 @@ impl Job {
                     } else {
                         sources.on_ended(session.peer)
                     }
-                    (session, head) = match first_session(&self.drive, sources, opened, left).await {
+                    (session, heads) = match first_session(&self.drive, sources, opened, left).await {
                         Ok(next) => next,
                         Err(DriveError::NoPeers(report)) => {
                             return Err(DriveError::NoPeers(format!("{report}; last: {error}")));
@@ -351,14 +265,29 @@ impl Job {
         }
     }
 
+    async fn state_of(&self, session: &Session, heads: Vec<HeadEnvelope>) -> Result<Snapshot, FetchError> {
+        if self.is_past {
+            let head = heads.into_iter().next().ok_or(FetchError::NotFound)?;
+            let at = Snapshot::from(head);
+            fetch_tree(&self.shared, session, at.expected(), Keep::OnDisk).await?;
+            return Ok(at);
+        }
+        let known = self.drive.snapshot();
+        match gather(&self.shared, &self.drive.id, session, heads, known.as_ref(), Keep::OnDisk).await? {
+            Some(at) => Ok(at),
+            // Nothing new: what is known is gone through again.
+            None => known.ok_or(FetchError::NotFound),
+        }
+    }
+
     /// Lets every session work until nothing is left. Returns a newer head if the content of this one is gone.
     async fn fetch_all(
         self: Arc<Self>,
         party: &mut Party,
         first: Arc<Session>,
-        head: &HeadEnvelope,
+        at: &Snapshot,
         patience: Duration,
-    ) -> Result<Option<(Arc<Session>, HeadEnvelope)>, DriveError> {
+    ) -> Result<Option<Offer>, DriveError> {
         let mut workers: JoinSet<Arc<Session>> = JoinSet::new();
         party.live();
         if !party.sessions.iter().any(|known| Arc::ptr_eq(known, &first)) {
@@ -394,7 +323,8 @@ impl Job {
                 _ = tick.tick() => {
                     self.progress.peers.store(sessions.len(), Ordering::Relaxed);
                     if self.stale.swap(false, Ordering::Relaxed)
-                        && let Some(newer) = newer_head(&self.drive, sessions, head).await
+                        && !self.is_past
+                        && let Some(newer) = newer_heads(sessions, at).await
                     {
                         return Ok(Some(newer));
                     }
@@ -447,7 +377,7 @@ impl Job {
                     guard.done(left);
                 }
                 Err((left, error)) => {
-                    guard.done(left);
+                    guard.done(if self.is_past { self.without_what_is_gone(left, &error, &session) } else { left });
                     *lock(&self.last_error) = Some(format!("{} {error}", session.peer.fmt_short()));
                     if !self.on_error(&sources, &session, error).await {
                         break;
@@ -486,6 +416,40 @@ impl Job {
         }
     }
 
+    /// Of work that a peer could not do: what somebody else may still have. The rest is reported.
+    fn without_what_is_gone(&self, left: Work, error: &FetchError, session: &Session) -> Work {
+        if !matches!(error, FetchError::NotFound | FetchError::Stale) {
+            return left;
+        }
+        let peers = self.progress.peers.load(Ordering::Relaxed).max(1);
+        let is_gone = |hash: &ContentId| {
+            let mut lacking = lock(&self.lacking);
+            let by = lacking.entry(*hash).or_default();
+            by.insert(session.peer);
+            by.len() >= peers && self.begun.elapsed() >= PAST_PATIENCE
+        };
+        let reason = || DriveError::NOT_KEPT.to_owned();
+        match left {
+            Work::Small(files) => {
+                let (gone, left): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_gone(&file.hash));
+                for file in gone {
+                    self.leave_out(&file.path, reason());
+                }
+                Work::Small(left)
+            }
+            Work::Large(partial, ranges) => {
+                if !is_gone(partial.hash()) {
+                    return Work::Large(partial, ranges);
+                }
+                let is_known = lock(&self.left_out).iter().any(|left| left.path == partial.path());
+                if !is_known {
+                    self.leave_out(partial.path(), reason());
+                }
+                Work::Large(partial, crate::GroupRanges::default())
+            }
+        }
+    }
+
     fn moved(&self) -> (u64, u64) {
         (self.progress.bytes.load(Ordering::Relaxed), self.progress.files.load(Ordering::Relaxed))
     }
@@ -504,149 +468,10 @@ impl Drop for CloseOnDrop {
 }
 
 enum Outcome {
-    Done(Copied, Box<HeadEnvelope>),
-    Newer(Box<(Arc<Session>, HeadEnvelope)>),
-}
-
-/// Work that goes back to the queue if its worker is stopped midway.
-struct GiveBack<'a> {
-    queue: &'a Queue,
-    work: Option<Work>,
-}
-
-impl GiveBack<'_> {
-    /// The work is over but for what is left of it.
-    fn done(mut self, left: Work) {
-        self.work = None;
-        let is_left = match &left {
-            Work::Small(files) => !files.is_empty(),
-            Work::Large(_, ranges) => !ranges.is_empty(),
-        };
-        if is_left { self.queue.give_back(left) } else { self.queue.finish() }
-    }
-}
-
-impl Drop for GiveBack<'_> {
-    fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            self.queue.give_back(work);
-        }
-    }
-}
-
-impl Queue {
-    /// Adds work; waits while enough is planned. False when nobody wants it any more. Blocks.
-    fn push(&self, work: Work) -> bool {
-        loop {
-            {
-                let mut waiting = lock(&self.waiting);
-                if waiting.closed {
-                    return false;
-                }
-                if waiting.ready.len() < QUEUE {
-                    waiting.ready.push_back(work);
-                    break;
-                }
-            }
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
-        self.changed.notify_waiters();
-        true
-    }
-
-    /// No more work will be pushed.
-    fn close(&self) {
-        lock(&self.waiting).closed = true;
-        self.changed.notify_waiters();
-    }
-
-    fn is_done(&self) -> bool {
-        let waiting = lock(&self.waiting);
-        waiting.closed && waiting.ready.is_empty() && waiting.under_way == 0
-    }
-
-    /// The next piece of work; `None` when there will be none.
-    async fn take(&self) -> Option<Work> {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let mut waiting = lock(&self.waiting);
-                if let Some(work) = waiting.ready.pop_front() {
-                    waiting.under_way += 1;
-                    return Some(work);
-                }
-                if waiting.closed && waiting.under_way == 0 {
-                    return None;
-                }
-            }
-            changed.await;
-        }
-    }
-
-    fn give_back(&self, work: Work) {
-        lock(&self.waiting).ready.push_front(work);
-        self.finish();
-    }
-
-    fn finish(&self) {
-        lock(&self.waiting).under_way -= 1;
-        self.changed.notify_waiters();
-    }
-}
-
-/// Waits for the first peer that has a version.
-pub(crate) async fn first_session(
-    drive: &Drive,
-    sources: &Sources,
-    opened: &mut mpsc::Receiver<Opened>,
-    patience: Duration,
-) -> Result<(Arc<Session>, HeadEnvelope), DriveError> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match tokio::time::timeout_at(deadline, opened.recv()).await {
-            Ok(Some(opened)) => match newest_of(drive, opened.heads) {
-                Some(head) => return Ok((opened.session, head)),
-                None => sources.ban(opened.session.peer),
-            },
-            Ok(None) => return Err(DriveError::Stopped),
-            Err(_) => return Err(DriveError::NoPeers(sources.report())),
-        }
-    }
-}
-
-/// The owner's newest head among those that a peer sent: signed by the drive's key, and for this drive. Never older
-/// than one that is known here.
-pub(crate) fn newest_of(drive: &Drive, heads: Vec<HeadEnvelope>) -> Option<HeadEnvelope> {
-    let good = heads.into_iter().filter(|head| head.body().drive == drive.id && head.body().is_by_owner());
-    let theirs = good.max_by_key(|head| head.body().counter);
-    match (theirs, drive.head()) {
-        (Some(theirs), Some(ours)) if ours.body().counter > theirs.body().counter => None,
-        (theirs, _) => theirs,
-    }
-}
-
-async fn newer_head(
-    drive: &Drive,
-    sessions: &[Arc<Session>],
-    head: &HeadEnvelope,
-) -> Option<(Arc<Session>, HeadEnvelope)> {
-    for session in sessions {
-        if let Ok(heads) = session.heads().await
-            && let Some(newer) = newest_of(drive, heads)
-            && newer.body().counter > head.body().counter
-        {
-            return Some((session.clone(), newer));
-        }
-    }
-    None
-}
-
-/// Before the same version, or its successor, is gone through again: what travelled so far still counts.
-fn reset(progress: &CopyProgress) {
-    progress.files.store(0, Ordering::Relaxed);
-    progress.bytes.store(0, Ordering::Relaxed);
+    Done(Copied),
+    Newer(Box<Offer>),
+    /// Somebody edited what was to be replaced: that is imported first.
+    LocalChange,
 }
 
 async fn on_disk_thread<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! From a folder to a signed version: read what changed, build the index, sign, store
 //! (specs/drives.md, sections 2, 4 and 14).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use crate::blob::ImportError;
 use crate::content::{Outboards, WHOLE_FILE_BYTES, load};
 use crate::entry::{Dot, Entry, Kind, Version};
 use crate::folder::{Fingerprint, Folder, Found, Status};
-use crate::head::{Head, HeadEnvelope, VersionVector};
+use crate::head::{Head, HeadEnvelope, MAX_PREV, VersionVector};
+use crate::heads::Snapshot;
 use crate::key::PathKey;
 use crate::nodes::NodeStore;
-use crate::signed::Ext;
+use crate::signed::{Ext, Signed};
 use crate::store::{Batch, Cache, CacheTable};
-use crate::tree::{BuildError, BuiltNode, Expected, Node, NodeId, TreeBuilder};
+use crate::tree::{BuildError, BuiltNode, Expected, Node, NodeId, Root, TreeBuilder};
 use crate::{DriveError, MAX_MESSAGE_BYTES};
 
 /// Lines taken together: read by all cores at once, then built in order.
@@ -29,6 +30,8 @@ const BATCH_LINES: usize = 2_048;
 const LARGE_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Nodes written to the packs together.
 const BATCH_NODES: usize = 64;
+/// How far ahead of this node's clock another writer's may be and still be followed, in milliseconds.
+const MAX_AHEAD_MS: u64 = 600_000;
 /// How often a file that changes while it is read is tried.
 const TRIES: usize = 3;
 
@@ -77,15 +80,32 @@ pub struct Published {
 /// What an import works with.
 pub(crate) struct Import {
     pub(crate) drive: DriveId,
-    pub(crate) key: SecretKey,
+    pub(crate) author: Author,
     pub(crate) folder: Arc<Folder>,
     pub(crate) nodes: Arc<NodeStore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) outboards: Arc<Outboards>,
-    pub(crate) old: Option<HeadEnvelope>,
+    /// The state in the folder: what the import starts from.
+    pub(crate) old: Option<Snapshot>,
     pub(crate) header: p2p_identity::ContentId,
+    /// Keys of what is not in the folder because it cannot be: it stays as it is.
+    pub(crate) absent: HashSet<Vec<u8>>,
     pub(crate) message: String,
     pub(crate) progress: Arc<ImportProgress>,
+}
+
+/// Who writes.
+pub(crate) struct Author {
+    pub(crate) key: SecretKey,
+    pub(crate) writer: WriterKey,
+    /// Where it may write; `None` for everywhere.
+    pub(crate) prefix: Option<PathKey>,
+}
+
+impl Author {
+    fn may_write(&self, key: &PathKey) -> bool {
+        self.prefix.as_ref().is_none_or(|prefix| key.is_under(prefix))
+    }
 }
 
 /// The new version, before it is committed.
@@ -107,9 +127,7 @@ impl Import {
     /// Takes batches of paths in key order until there are no more. Nodes and rows are on disk when this returns;
     /// committing the head is the caller's. Blocks.
     pub(crate) fn run(&self, mut next: impl FnMut() -> Option<Vec<LocalPath>>) -> Result<Built, DriveError> {
-        let counter = self.old.as_ref().map_or(0, |head| head.body().counter) + 1;
-        let writer = WriterKey::from(*self.drive.as_bytes());
-        let hlc = next_hlc(self.old.as_ref().map_or(0, |head| head.body().hlc));
+        let (writer, counter, hlc) = next_of(self.old.as_ref(), self.author.writer);
         let stamp = Stamp { dot: Dot { writer: writer.prefix(), counter }, hlc };
         let mut old = OldVersion::new(self)?;
         let sink = Sink { import: self, nodes: Vec::new(), rows: Batch::new(), fingerprints: VecDeque::new() };
@@ -119,7 +137,12 @@ impl Import {
         let mut files = 0;
         while let Some(paths) = next() {
             for paths in paths.chunks(BATCH_LINES) {
-                for read in self.read_batch(paths, &mut old, stamp)? {
+                for (passed, read) in self.read_batch(paths, &mut old, stamp)? {
+                    for (entry, fingerprint) in passed {
+                        files += u64::from(entry.shown().kind == Kind::File);
+                        sink.borrow_mut().fingerprints.push_back(fingerprint.unwrap_or_else(Fingerprint::never));
+                        builder.push(entry).map_err(build_error)?;
+                    }
                     match read {
                         Read::LeftOut(path) => left_out.push(path),
                         Read::Entry(entry, fingerprint) => {
@@ -131,11 +154,35 @@ impl Import {
                 }
             }
         }
+        for (entry, fingerprint) in old.rest()? {
+            files += u64::from(entry.shown().kind == Kind::File);
+            sink.borrow_mut().fingerprints.push_back(fingerprint.unwrap_or_else(Fingerprint::never));
+            builder.push(entry).map_err(build_error)?;
+        }
         let root = builder.finish().map_err(build_error)?;
         sink.into_inner().finish()?;
-        if self.old.as_ref().is_some_and(|head| head.body().root == root.id) {
+        if self.old.as_ref().is_some_and(|at| at.root == root.id) {
             return Ok(Built { head: None, files, bytes: root.bytes, left_out });
         }
+        let head = self.head(&root)?;
+        self.nodes.sync()?;
+        Ok(Built { head: Some(head), files, bytes: root.bytes, left_out })
+    }
+
+    /// Whether anything may stay that is not named.
+    fn keeps_unnamed(&self) -> bool {
+        self.author.prefix.is_some() || !self.absent.is_empty()
+    }
+
+    /// A head of the author with this tree, made from the old state.
+    fn head(&self, root: &Root) -> Result<HeadEnvelope, DriveError> {
+        let (writer, counter, hlc) = next_of(self.old.as_ref(), self.author.writer);
+        let set = self.old.as_ref().and_then(|at| at.set.as_ref());
+        let corrupt = |error: crate::SignedError| DriveError::Corrupt(error.to_string());
+        let vv = match &self.old {
+            Some(at) => at.vv_for(writer, counter),
+            None => VersionVector::new(vec![(writer, counter)]),
+        };
         let mut message = self.message.clone();
         while message.len() > MAX_MESSAGE_BYTES {
             message.pop();
@@ -144,28 +191,35 @@ impl Import {
             drive: self.drive,
             writer,
             counter,
-            vv: VersionVector::new(vec![(writer, counter)]).map_err(|e| DriveError::Corrupt(e.to_string()))?,
+            vv: vv.map_err(corrupt)?,
             root: root.id,
             header: self.header,
-            writer_set: None,
-            epoch: 0,
+            writer_set: set.map(Signed::hash),
+            epoch: set.map_or(0, |set| set.body().epoch),
             files: root.entries,
             bytes: root.bytes,
-            prev: self.old.iter().map(|head| head.hash()).collect(),
+            prev: self.old.iter().flat_map(Snapshot::heads).map(Signed::hash).take(MAX_PREV).collect(),
             change_list: None,
             hlc,
             message,
             ext: Ext::default(),
         };
-        let head = HeadEnvelope::sign(&head, &self.key).map_err(|error| DriveError::Corrupt(error.to_string()))?;
-        self.nodes.sync()?;
-        Ok(Built { head: Some(head), files, bytes: root.bytes, left_out })
+        HeadEnvelope::sign(&head, &self.author.key).map_err(corrupt)
     }
 
     /// Reads a batch with all cores: small files side by side, large ones one after the other.
-    fn read_batch(&self, paths: &[LocalPath], old: &mut OldVersion<'_>, stamp: Stamp) -> Result<Vec<Read>, DriveError> {
-        let known: Vec<Option<(Entry, Option<Fingerprint>)>> =
-            paths.iter().map(|path| old.find(&path.key)).collect::<Result<_, _>>()?;
+    fn read_batch(
+        &self,
+        paths: &[LocalPath],
+        old: &mut OldVersion<'_>,
+        stamp: Stamp,
+    ) -> Result<Vec<(Vec<Known>, Read)>, DriveError> {
+        let mut known: Vec<Option<Known>> = Vec::with_capacity(paths.len());
+        let mut passed: Vec<Vec<Known>> = Vec::with_capacity(paths.len());
+        for path in paths {
+            known.push(old.find(&path.key)?);
+            passed.push(std::mem::take(&mut old.passed));
+        }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicUsize::new(0);
         let work = || {
@@ -199,7 +253,8 @@ impl Import {
                 (None, Some(path), Some(known)) => self.read(path, known.as_ref(), stamp, threads),
                 (read, ..) => read,
             };
-            results.extend(read);
+            let passed = passed.get_mut(index).map(std::mem::take).unwrap_or_default();
+            results.extend(read.map(|read| (passed, read)));
         }
         Ok(results)
     }
@@ -214,6 +269,15 @@ impl Import {
     ) -> Option<Read> {
         let at = path.at.clone().unwrap_or_else(|| path.key.to_path());
         let left_out = |reason: String| Some(Read::LeftOut(LeftOut { path: path.key.to_path(), reason }));
+        if !self.author.may_write(&path.key) {
+            // What others have there stays as it is.
+            return match known {
+                Some((entry, fingerprint)) => {
+                    Some(Read::Entry(entry.clone(), fingerprint.unwrap_or_else(Fingerprint::never)))
+                }
+                None => left_out("this node may not write there, so it stays here".into()),
+            };
+        }
         let status = match self.folder.status(&at) {
             Ok(status) => status,
             Err(error) => return left_out(format!("cannot be looked at: {error}")),
@@ -242,8 +306,7 @@ impl Import {
             // Somebody is writing it: the version before stands until that is over, or followers would delete theirs.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && known.is_some() => {
                 let (entry, _) = known?;
-                let never = Fingerprint { size: u64::MAX, ..status.fingerprint };
-                return Some(Read::Entry(entry.clone(), never));
+                return Some(Read::Entry(entry.clone(), Fingerprint::never()));
             }
             Err(error) => return left_out(format!("cannot be read: {error}")),
         };
@@ -251,11 +314,18 @@ impl Import {
             return left_out("the target of the link is too long".into());
         }
         self.count(&version);
-        // The same again keeps its dot: nothing changed.
-        let version = match known.map(|(entry, _)| entry.shown()) {
-            Some(old) if old.same_value(&version) && old.mtime_ns == version.mtime_ns => old.clone(),
-            _ => version,
+        // The same again keeps its dots: nothing changed. Where several write, the time of a folder is nobody's edit: it
+        // follows from what others put there.
+        let is_shared = self.old.as_ref().is_some_and(|at| at.set.is_some());
+        let is_same = |old: &Version| {
+            let is_time_idle = is_shared && old.kind == Kind::Directory;
+            old.same_value(&version) && (is_time_idle || old.mtime_ns == version.mtime_ns)
         };
+        if let Some((entry, _)) = known
+            && is_same(entry.shown())
+        {
+            return Some(Read::Entry(entry.clone(), status.fingerprint));
+        }
         match Entry::new(path.key.clone(), vec![version]) {
             Ok(entry) => Some(Read::Entry(entry, status.fingerprint)),
             Err(error) => left_out(error.to_string()),
@@ -309,10 +379,24 @@ struct Stamp {
     hlc: u64,
 }
 
+/// The next head of a writer: its key, its counter, its clock.
+pub(crate) fn next_of(at: Option<&Snapshot>, writer: WriterKey) -> (WriterKey, u64, u64) {
+    let own = at.and_then(|at| at.head_of(&writer));
+    let ahead = now_ms().saturating_add(MAX_AHEAD_MS) << 16;
+    // A clock that others set too far ahead is not followed (specs/drives.md, 5, rule 6).
+    let seen = at.iter().flat_map(|at| at.heads()).map(|head| head.body().hlc).filter(|hlc| *hlc <= ahead).max();
+    let own_hlc = own.map_or(0, |head| head.body().hlc);
+    (writer, own.map_or(0, |head| head.body().counter) + 1, next_hlc(seen.unwrap_or(0).max(own_hlc)))
+}
+
 /// The next value of the hybrid logical clock: 48 bits of milliseconds, 16 of counter.
 fn next_hlc(last: u64) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64) << 16;
+    let now = now_ms() << 16;
     now.max(last.saturating_add(1))
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
 fn build_error(error: BuildError<DriveError>) -> DriveError {
@@ -376,13 +460,18 @@ struct OldVersion<'a> {
     import: &'a Import,
     /// Nodes still to be read, the next one last.
     stack: Vec<Expected>,
-    leaf: VecDeque<(Entry, Option<Fingerprint>)>,
+    leaf: VecDeque<Known>,
+    /// Entries that were not named and that the author may not delete.
+    passed: Vec<Known>,
 }
+
+/// An old entry, and what its file looked like when it was read.
+type Known = (Entry, Option<Fingerprint>);
 
 impl<'a> OldVersion<'a> {
     fn new(import: &'a Import) -> Result<Self, DriveError> {
-        let stack = import.old.iter().map(|head| Expected::root(head.body().root)).collect();
-        Ok(Self { import, stack, leaf: VecDeque::new() })
+        let stack = import.old.iter().map(|at| Expected::root(at.root)).collect();
+        Ok(Self { import, stack, leaf: VecDeque::new(), passed: Vec::new() })
     }
 
     /// The old entry of a key; keys must come in order. Nodes that are gone are as if there had been nothing.
@@ -390,13 +479,15 @@ impl<'a> OldVersion<'a> {
         loop {
             while let Some((entry, _)) = self.leaf.front() {
                 match entry.key().cmp(key) {
-                    std::cmp::Ordering::Less => drop(self.leaf.pop_front()),
+                    std::cmp::Ordering::Less => self.pass(),
                     std::cmp::Ordering::Equal => return Ok(self.leaf.pop_front()),
                     std::cmp::Ordering::Greater => return Ok(None),
                 }
             }
             let Some(expected) = self.stack.pop() else { return Ok(None) };
-            if expected.last_key.as_ref().is_some_and(|last| last < key) {
+            // What lies before is deleted, and need not be read; unless the author may not delete it.
+            let is_before = expected.last_key.as_ref().is_some_and(|last| last < key);
+            if is_before && !self.import.keeps_unnamed() {
                 continue;
             }
             match load(&self.import.nodes, &expected) {
@@ -409,6 +500,40 @@ impl<'a> OldVersion<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn pass(&mut self) {
+        let passed = self.leaf.pop_front();
+        let stays = |(entry, _): &Known| {
+            !self.import.author.may_write(entry.key()) || self.import.absent.contains(entry.key().as_bytes())
+        };
+        self.passed.extend(passed.filter(stays));
+    }
+
+    /// What is left at the end and was not named, as far as the author may not delete it.
+    fn rest(&mut self) -> Result<Vec<Known>, DriveError> {
+        if self.import.keeps_unnamed() {
+            while self.find_above()? {}
+        }
+        Ok(std::mem::take(&mut self.passed))
+    }
+
+    /// Passes one more leaf; false at the end.
+    fn find_above(&mut self) -> Result<bool, DriveError> {
+        while !self.leaf.is_empty() {
+            self.pass();
+        }
+        let Some(expected) = self.stack.pop() else { return Ok(false) };
+        match load(&self.import.nodes, &expected) {
+            Ok(Node::Leaf(entries)) => self.open_leaf(&expected, entries)?,
+            Ok(node @ Node::Interior { .. }) => {
+                let children = (0..node.item_count()).rev();
+                self.stack.extend(children.filter_map(|i| node.expected_child(i, expected.after.as_ref())));
+            }
+            Err(DriveError::Corrupt(reason)) => tracing::debug!(%reason, "part of the version before is gone"),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     fn open_leaf(&mut self, expected: &Expected, entries: Vec<Entry>) -> Result<(), DriveError> {

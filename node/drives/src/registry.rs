@@ -1,12 +1,12 @@
 //! What the ledger says of each drive, and the same in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use p2p_identity::{ContentId, DriveId};
+use p2p_identity::{ContentId, DriveId, PeerId, WriterKey};
 use serde::{Deserialize, Serialize};
 
 use tokio::sync::watch;
@@ -14,12 +14,17 @@ use tokio::sync::watch;
 use crate::DriveError;
 use crate::content::ContentIndex;
 use crate::head::HeadEnvelope;
+use crate::heads::{SignedSet, Snapshot};
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
 
 /// First byte of a row: its format.
-const ROW_FORMAT: u8 = 1;
+const ROW_FORMAT: u8 = 2;
+/// The format before there were several writers.
+const ROW_FORMAT_ONE_WRITER: u8 = 1;
+/// Most paths of a state that cannot be in the folder.
+pub(crate) const MAX_ABSENT: usize = 10_000;
 /// Most drives remembered as looked at.
 const MAX_READERS: usize = 1_024;
 /// Rows read from the ledger at a time.
@@ -52,12 +57,61 @@ pub(crate) struct DriveRow {
     pub(crate) files: u64,
     /// Whether all of that version is in the folder.
     pub(crate) complete: bool,
+    /// The signed writer set that the newest head names, as received; empty without one.
+    pub(crate) writer_set: Vec<u8>,
+    /// Hashes of the newest heads of other writers; the envelopes lie in their own rows.
+    pub(crate) others: Vec<ContentId>,
+    /// Root, entries and bytes of what all heads make together, where that is not the newest head's own tree.
+    pub(crate) merged: Option<(ContentId, u64, u64)>,
+    /// Whether this node brings its edits of a copy back to the drive.
+    pub(crate) syncs: bool,
+    /// The link it was copied by, whose hints lead to peers; empty where it is not needed again.
+    pub(crate) link: String,
+    /// Keys of entries of the state that are not in the folder because they cannot be there: that they are missing is
+    /// nobody's edit. At most [`MAX_ABSENT`].
+    pub(crate) absent: Vec<Vec<u8>>,
+}
+
+/// A row of format 1.
+#[derive(Serialize, Deserialize)]
+struct OneWriterRow {
+    role: Role,
+    active: bool,
+    folder: Option<Vec<u8>>,
+    title: String,
+    header: Vec<u8>,
+    head: Option<ContentId>,
+    files: u64,
+    complete: bool,
+}
+
+impl From<OneWriterRow> for DriveRow {
+    fn from(row: OneWriterRow) -> Self {
+        let OneWriterRow { role, active, folder, title, header, head, files, complete } = row;
+        let empty = Self::new(role, None, title);
+        Self { active, folder, header, head, files, complete, ..empty }
+    }
 }
 
 impl DriveRow {
     pub(crate) fn new(role: Role, folder: Option<&Path>, title: String) -> Self {
         let folder = folder.map(|path| path.as_os_str().as_bytes().to_vec());
-        Self { role, active: true, folder, title, header: Vec::new(), head: None, files: 0, complete: false }
+        Self {
+            role,
+            active: true,
+            folder,
+            title,
+            header: Vec::new(),
+            head: None,
+            files: 0,
+            complete: false,
+            writer_set: Vec::new(),
+            others: Vec::new(),
+            merged: None,
+            syncs: false,
+            link: String::new(),
+            absent: Vec::new(),
+        }
     }
 
     pub(crate) fn folder_path(&self) -> Option<PathBuf> {
@@ -77,23 +131,58 @@ pub(crate) struct Drive {
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
     pub(crate) content: Mutex<Option<Arc<ContentIndex>>>,
+    /// Peers with a session for the drive: who looks for peers may try them as well.
+    pub(crate) visitors: Mutex<BTreeMap<PeerId, usize>>,
+    /// The heads in the ledger, oldest first; read when they are first asked for.
+    history: Mutex<Option<Arc<Vec<HeadNote>>>>,
+}
+
+/// A head that is kept, without its envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeadNote {
+    pub(crate) hash: ContentId,
+    pub(crate) writer: WriterKey,
+    pub(crate) counter: u64,
+    pub(crate) hlc: u64,
+    /// Whether the owner made it: then its counter is a version.
+    pub(crate) is_by_owner: bool,
+}
+
+impl HeadNote {
+    fn of(head: &HeadEnvelope) -> Self {
+        let body = head.body();
+        let is_by_owner = body.is_by_owner();
+        Self { hash: head.hash(), writer: body.writer, counter: body.counter, hlc: body.hlc, is_by_owner }
+    }
+
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.hlc >> 16
+    }
+
+    fn rank(&self) -> (u64, WriterKey, u64) {
+        (self.hlc, self.writer, self.counter)
+    }
 }
 
 #[derive(Clone)]
 pub(crate) struct DriveState {
     pub(crate) row: DriveRow,
-    pub(crate) head: Option<HeadEnvelope>,
+    /// What is served, and lies in the folder if there is one.
+    pub(crate) at: Option<Snapshot>,
 }
 
 impl Drive {
-    pub(crate) fn new(id: DriveId, row: DriveRow, head: Option<HeadEnvelope>) -> Self {
+    pub(crate) fn new(id: DriveId, row: DriveRow, at: Option<Snapshot>) -> Self {
         Self {
             id,
             read_key: ReadKey::of_public(&id),
-            state: Mutex::new(DriveState { row, head }),
+            state: Mutex::new(DriveState { row, at }),
             head_count: watch::Sender::new(0),
             work: Arc::default(),
             content: Mutex::default(),
+            history: Mutex::default(),
+            visitors: Mutex::default(),
         }
     }
 
@@ -101,8 +190,25 @@ impl Drive {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The owner's newest head.
     pub(crate) fn head(&self) -> Option<HeadEnvelope> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).head.clone()
+        lock(&self.state).at.as_ref().map(|at| at.head.clone())
+    }
+
+    /// The state that is served, and lies in the folder if there is one.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        lock(&self.state).at.clone()
+    }
+
+    /// Adds a head that has just been stored, if the others were read already.
+    fn note(&self, note: HeadNote) {
+        if let Some(known) = &mut *lock(&self.history)
+            && !known.iter().rev().any(|other| other.hash == note.hash)
+        {
+            let known = Arc::make_mut(known);
+            let place = known.partition_point(|other| other.rank() < note.rank());
+            known.insert(place, note);
+        }
     }
 }
 
@@ -195,35 +301,118 @@ impl Registry {
             Some(drive) => drive,
             None => Arc::new(Drive::new(id, row.clone(), None)),
         };
-        let head = drive.head();
-        self.store(&drive, row, head)?;
+        let at = drive.snapshot();
+        self.store(&drive, row, at)?;
         lock(&self.drives).insert(id, drive.clone());
         self.forget_reader(&id);
         Ok(drive)
     }
 
     /// Changes what is known of a drive. On disk when this returns, unless the drive is only looked at.
-    pub(crate) fn store(&self, drive: &Drive, row: DriveRow, head: Option<HeadEnvelope>) -> Result<(), DriveError> {
+    pub(crate) fn store(&self, drive: &Drive, row: DriveRow, at: Option<Snapshot>) -> Result<(), DriveError> {
         let mut row = row;
-        row.head = head.as_ref().map(Signed::hash);
+        row.head = at.as_ref().map(|at| at.head.hash());
+        row.others = at.iter().flat_map(|at| at.others.iter().map(Signed::hash)).collect();
+        let set = at.as_ref().and_then(|at| at.set.as_ref());
+        row.writer_set = set.map(|set| set.as_bytes().to_vec()).unwrap_or_default();
+        let own = |at: &Snapshot| at.root == at.head.body().root;
+        row.merged =
+            at.as_ref().filter(|at| !own(at)).map(|at| (ContentId::from(*at.root.as_bytes()), at.entries, at.bytes));
         if row.role != Role::Reader {
             let mut value = vec![ROW_FORMAT];
             value.extend(postcard::to_stdvec(&row).map_err(|error| DriveError::Corrupt(error.to_string()))?);
             let mut batch = Batch::new();
             batch.put(LedgerTable::Drive, *drive.id.as_bytes(), value);
-            if let Some(head) = &head {
+            for head in at.iter().flat_map(Snapshot::heads) {
                 batch.put(LedgerTable::Head, head_key(&drive.id, &head.hash()), head.as_bytes().to_vec());
             }
             self.ledger.commit(&batch)?;
         }
+        for head in at.iter().flat_map(Snapshot::heads) {
+            drive.note(HeadNote::of(head));
+        }
         let before = {
             let mut state = drive.state.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *state, DriveState { row, head })
+            std::mem::replace(&mut *state, DriveState { row, at })
         };
-        if before.head.as_ref().map(Signed::hash) != drive.head().as_ref().map(Signed::hash) {
+        let is_same = match (&before.at, &drive.snapshot()) {
+            (Some(before), Some(after)) => before.has_heads_of(after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
+        if !is_same {
             drive.head_count.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+}
+
+/// What the ledger keeps of earlier versions.
+impl Registry {
+    /// All heads of a drive in the ledger, oldest first. Blocks.
+    pub(crate) fn history(&self, drive: &Drive) -> Result<Arc<Vec<HeadNote>>, DriveError> {
+        let mut history = lock(&drive.history);
+        if let Some(known) = &*history {
+            return Ok(known.clone());
+        }
+        let mut notes = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.ledger.scan(LedgerTable::Head, drive.id.as_bytes(), after.as_deref(), SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(last.clone());
+            notes.extend(rows.into_iter().filter_map(|(_, value)| {
+                let head = HeadEnvelope::decode(Bytes::from(value)).ok()?;
+                (head.body().drive == drive.id).then(|| HeadNote::of(&head))
+            }));
+        }
+        notes.sort_by_key(HeadNote::rank);
+        let notes = Arc::new(notes);
+        *history = Some(notes.clone());
+        Ok(notes)
+    }
+
+    /// A head that is in the ledger. Blocks.
+    pub(crate) fn head(&self, drive: &DriveId, hash: &ContentId) -> Result<Option<HeadEnvelope>, DriveError> {
+        let bytes = self.ledger.get(LedgerTable::Head, &head_key(drive, hash))?;
+        Ok(bytes.and_then(|bytes| HeadEnvelope::decode(Bytes::from(bytes)).ok()))
+    }
+
+    /// Removes heads from the ledger; never those of the version that stands. Blocks.
+    pub(crate) fn forget_heads(&self, drive: &Drive, hashes: &[ContentId]) -> Result<(), DriveError> {
+        let current: Vec<ContentId> = drive.snapshot().iter().flat_map(Snapshot::heads).map(Signed::hash).collect();
+        let mut batch = Batch::new();
+        for hash in hashes.iter().filter(|hash| !current.contains(hash)) {
+            batch.delete(LedgerTable::Head, head_key(&drive.id, hash));
+        }
+        self.ledger.commit(&batch)?;
+        *lock(&drive.history) = None;
+        Ok(())
+    }
+
+    /// Names that people gave to heads, in order. Blocks.
+    pub(crate) fn tags(&self, drive: &DriveId) -> Result<Vec<(String, ContentId)>, DriveError> {
+        let mut tags = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.ledger.scan(LedgerTable::Tag, drive.as_bytes(), after.as_deref(), SCAN_ROWS)?;
+            let Some((last, _)) = rows.last() else { return Ok(tags) };
+            after = Some(last.clone());
+            tags.extend(rows.iter().filter_map(|(key, value)| {
+                let name = std::str::from_utf8(key.get(32..)?).ok()?.to_owned();
+                Some((name, ContentId::from(<[u8; 32]>::try_from(value.as_slice()).ok()?)))
+            }));
+        }
+    }
+
+    /// Gives a head a name, or takes the name away. On disk when this returns. Blocks.
+    pub(crate) fn set_tag(&self, drive: &DriveId, name: &str, head: Option<&ContentId>) -> Result<(), DriveError> {
+        let key = [drive.as_bytes().as_slice(), name.as_bytes()].concat();
+        let mut batch = Batch::new();
+        match head {
+            Some(head) => batch.put(LedgerTable::Tag, key, *head.as_bytes()),
+            None => batch.delete(LedgerTable::Tag, key),
+        };
+        Ok(self.ledger.commit(&batch)?)
     }
 }
 
@@ -234,21 +423,70 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn read_drive(ledger: &dyn Ledger, key: &[u8], value: &[u8]) -> Result<Option<Drive>, DriveError> {
     let Ok(id) = <[u8; 32]>::try_from(key) else { return Ok(None) };
     let id = DriveId::from(id);
-    let Some((&ROW_FORMAT, bytes)) = value.split_first() else { return Ok(None) };
-    let Ok(row) = postcard::from_bytes::<DriveRow>(bytes) else { return Ok(None) };
-    let head = match row.head {
-        None => None,
-        Some(hash) => match ledger.get(LedgerTable::Head, &head_key(&id, &hash))? {
-            None => return Ok(None),
-            Some(bytes) => match HeadEnvelope::decode(Bytes::from(bytes)) {
-                Ok(head) => Some(head),
-                Err(_) => return Ok(None),
-            },
-        },
+    let row = match value.split_first() {
+        Some((&ROW_FORMAT, bytes)) => postcard::from_bytes::<DriveRow>(bytes).ok(),
+        Some((&ROW_FORMAT_ONE_WRITER, bytes)) => postcard::from_bytes::<OneWriterRow>(bytes).ok().map(DriveRow::from),
+        _ => None,
     };
-    Ok(Some(Drive::new(id, row, head)))
+    let Some(row) = row else { return Ok(None) };
+    let Some(head) = row.head else { return Ok(Some(Drive::new(id, row, None))) };
+    let envelope = |hash: &ContentId| -> Result<Option<HeadEnvelope>, DriveError> {
+        let bytes = ledger.get(LedgerTable::Head, &head_key(&id, hash))?;
+        Ok(bytes.and_then(|bytes| HeadEnvelope::decode(Bytes::from(bytes)).ok()))
+    };
+    let Some(head) = envelope(&head)? else { return Ok(None) };
+    let mut at = Snapshot::from(head);
+    if !row.writer_set.is_empty() {
+        let Ok(set) = SignedSet::decode(row.writer_set.clone().into()) else { return Ok(None) };
+        at.set = Some(set);
+    }
+    for hash in &row.others {
+        let Some(head) = envelope(hash)? else { return Ok(None) };
+        at.others.push(head);
+    }
+    if let Some((root, entries, bytes)) = row.merged {
+        (at.root, at.entries, at.bytes) = ((*root.as_bytes()).into(), entries, bytes);
+    }
+    Ok(Some(Drive::new(id, row, Some(at))))
 }
 
 fn head_key(drive: &DriveId, head: &ContentId) -> Vec<u8> {
     [drive.as_bytes().as_slice(), head.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryLedger;
+
+    #[test]
+    fn a_row_from_before_there_were_several_writers_is_read() {
+        let ledger = MemoryLedger::default();
+        let id = DriveId::from([7; 32]);
+        let row = OneWriterRow {
+            role: Role::Owner,
+            active: true,
+            folder: Some(b"/home/ada/site".to_vec()),
+            title: "site".into(),
+            header: vec![1, 2, 3],
+            head: None,
+            files: 3,
+            complete: true,
+        };
+        let value = [vec![ROW_FORMAT_ONE_WRITER], postcard::to_stdvec(&row).unwrap()].concat();
+        assert_eq!(&value[..4], [1, 0, 1, 1], "the bytes of format 1: role, active, a folder");
+        let mut batch = Batch::new();
+        batch.put(LedgerTable::Drive, *id.as_bytes(), value);
+        ledger.commit(&batch).unwrap();
+        let (registry, notices) = Registry::open(Arc::new(ledger)).unwrap();
+        assert!(notices.is_empty(), "{notices:?}");
+        let drive = registry.get(&id).unwrap();
+        let read = drive.state().row;
+        assert_eq!((read.title.as_str(), read.files, read.complete, read.syncs), ("site", 3, true, false));
+        assert_eq!(read.folder_path().unwrap(), Path::new("/home/ada/site"));
+        // Stored again it has format 2, and is read as well.
+        registry.store(&drive, DriveRow { syncs: true, ..read.clone() }, None).unwrap();
+        let (again, _) = Registry::open(registry.ledger.clone()).unwrap();
+        assert_eq!(again.get(&id).unwrap().state().row, DriveRow { syncs: true, ..read });
+    }
 }

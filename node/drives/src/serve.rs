@@ -3,7 +3,8 @@
 //! A stream's first frame tells what it is: `Hello` begins with its number, 1; a request begins with a session number,
 //! and those are given out from 128 upwards, so their first byte is never below 128.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,16 +16,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::DriveError;
 use crate::blob::Encoder;
 use crate::codec::{Message, encode_node_len};
-use crate::content::{ContentError, ContentIndex, LeafCache, WHOLE_FILE_BYTES, open_unchanged, read_whole};
+use crate::content::{Blob, ContentError, ContentIndex, LeafCache, Place, read_kept, read_whole};
 use crate::engine::Shared;
 use crate::frame::{FrameError, read_frame, read_message, write_message};
+use crate::heads::Snapshot;
+use crate::history;
+use crate::mirror::lock;
 use crate::network::PeerStream;
 use crate::prefetch::{Along, along};
 use crate::registry::Drive;
+use crate::signed::Signed;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, HeadAnnounce, Hello, Item, MAX_BUFFER_BYTES,
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, HeadAnnounce, Hello, Item, Log, MAX_BUFFER_BYTES,
     MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
     MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open, Presence, Prove, Request, RequestFrame,
     Status, Summary, VectorEntry, VectorList,
@@ -207,7 +212,14 @@ impl Server {
         self.shared.dialer.on_proven(peer);
         let number = self.open_session(peer, drive.id);
         self.shared.traffic.meter(peer, drive.id).watch(stream);
+        *lock(&drive.visitors).entry(peer).or_default() += 1;
         let result = self.run_session(peer, stream, &drive, number, prove).await;
+        if let Entry::Occupied(mut visits) = lock(&drive.visitors).entry(peer) {
+            *visits.get_mut() -= 1;
+            if *visits.get() == 0 {
+                visits.remove();
+            }
+        }
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         result
     }
@@ -227,7 +239,9 @@ impl Server {
         }
         flush(stream).await?;
         let mut heads = drive.head_count.subscribe();
-        let mut told = drive.head().map(|head| head.hash());
+        let hashes =
+            |at: Option<Snapshot>| at.iter().flat_map(Snapshot::heads).map(Signed::hash).collect::<HashSet<_>>();
+        let mut told = hashes(drive.snapshot());
         let (mut reader, mut writer) = tokio::io::split(&mut *stream);
         // Reading is not cancel safe, so one read goes on while heads are told.
         let mut next = Box::pin(read_control(&mut reader));
@@ -242,12 +256,14 @@ impl Server {
                     }
                 }
                 changed = heads.changed() => {
-                    let Some(head) = drive.head().filter(|head| changed.is_ok() && Some(head.hash()) != told) else {
-                        continue;
-                    };
-                    told = Some(head.hash());
-                    let announce = Control::HeadAnnounce(HeadAnnounce { envelope: envelope(&head)? });
-                    timed(WRITE_IDLE, write_message(&mut writer, &announce)).await??;
+                    let at = drive.snapshot().filter(|_| changed.is_ok());
+                    let Some(at) = at else { continue };
+                    // The owner's first: it names the writers.
+                    for head in at.heads().filter(|head| !told.contains(&head.hash())) {
+                        let announce = Control::HeadAnnounce(HeadAnnounce { envelope: envelope(head)? });
+                        timed(WRITE_IDLE, write_message(&mut writer, &announce)).await??;
+                    }
+                    told = hashes(Some(at));
                     timed(WRITE_IDLE, writer.flush()).await??;
                 }
             }
@@ -283,7 +299,7 @@ impl Server {
                 self.answer_open(stream, drive, open).await
             }
             Request::Open(open) => self.answer_open(stream, drive, open).await,
-            Request::Heads(_) => self.answer_heads(stream, drive).await,
+            Request::Heads(heads) => self.answer_heads(stream, drive, &heads.after).await,
             Request::Nodes(nodes) => self.answer_nodes(stream, drive, nodes).await,
             Request::Get(get) => {
                 let _place = self.enter_bulk(peer).await?;
@@ -293,6 +309,7 @@ impl Server {
                 let _place = self.enter_bulk(peer).await?;
                 self.answer_many(stream, drive, many).await
             }
+            Request::Log(log) => self.answer_log(stream, drive, log).await,
             // The change log comes with following; the asker then compares trees.
             Request::Changes(_) => send(stream, &Status::NotFound).await,
             Request::Unknown(_) => send(stream, &Status::BadRequest).await,
@@ -300,17 +317,25 @@ impl Server {
     }
 
     async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
-        let Some(head) = drive.head().filter(|head| open.head.is_none_or(|wanted| wanted == head.hash())) else {
-            return send(stream, &Status::NotFound).await;
+        let at = match open.head.filter(|wanted| drive.head().is_none_or(|head| head.hash() != *wanted)) {
+            None => drive.snapshot(),
+            Some(earlier) => {
+                let (shared, id) = (self.shared.clone(), drive.id);
+                let found = tokio::task::spawn_blocking(move || shared.registry.head(&id, &earlier));
+                found.await.map_err(DriveError::from)??.map(Snapshot::from)
+            }
         };
+        let Some(at) = at else { return send(stream, &Status::NotFound).await };
         let path = open.path.map(|path| path.into_vec());
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
-        let root = head.body().root;
+        let root = at.root;
         let gathered =
             tokio::task::spawn_blocking(move || along(&shared, &of_drive, root, path.as_deref(), open.prefetch_bytes));
         let Along { nodes, blobs } = gathered.await.map_err(DriveError::from)??;
         send(stream, &Status::Ok).await?;
-        send(stream, &Item::Head(envelope(&head)?)).await?;
+        for head in at.heads() {
+            send(stream, &Item::Head(envelope(head)?)).await?;
+        }
         for (_, node) in nodes {
             send(stream, &Item::Node { len: node.len() as u32 }).await?;
             put(stream, &node).await?;
@@ -323,9 +348,29 @@ impl Server {
         send(stream, &Item::End).await
     }
 
-    async fn answer_heads(&self, stream: &mut PeerStream, drive: &Arc<Drive>) -> Result<(), ServeError> {
+    async fn answer_heads(
+        &self,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        after: &VectorList,
+    ) -> Result<(), ServeError> {
         send(stream, &Status::Ok).await?;
-        if let Some(head) = drive.head() {
+        for head in drive.snapshot().iter().flat_map(Snapshot::heads) {
+            let (writer, counter) = (head.body().writer, head.body().counter);
+            // The same counter again: it may be the other half of a fork.
+            if !after.entries().iter().any(|known| known.writer == writer && known.counter > counter) {
+                send(stream, &Item::Head(envelope(head)?)).await?;
+            }
+        }
+        send(stream, &Item::End).await
+    }
+
+    async fn answer_log(&self, stream: &mut PeerStream, drive: &Arc<Drive>, log: Log) -> Result<(), ServeError> {
+        let (shared, of_drive) = (self.shared.clone(), drive.clone());
+        let found = tokio::task::spawn_blocking(move || history::log(&shared, &of_drive, log));
+        let heads = found.await.map_err(DriveError::from)??;
+        send(stream, &Status::Ok).await?;
+        for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;
         }
         send(stream, &Item::End).await
@@ -335,9 +380,10 @@ impl Server {
         let state = drive.state();
         send(stream, &Status::Ok).await?;
         for hash in asked.hashes.iter().copied() {
-            let header = (ContentId::of(&state.row.header) == hash).then(|| state.row.header.clone().into());
-            let bytes = match header {
-                Some(header) => Some(header),
+            let object = [&state.row.header, &state.row.writer_set].into_iter();
+            let object = object.filter(|bytes| !bytes.is_empty()).find(|bytes| ContentId::of(bytes) == hash);
+            let bytes = match object.map(|bytes| bytes.clone().into()) {
+                Some(object) => Some(object),
                 None => {
                     let shared = self.shared.clone();
                     tokio::task::spawn_blocking(move || shared.nodes.node(&(*hash.as_bytes()).into()))
@@ -368,25 +414,37 @@ impl Server {
     }
 
     async fn answer_get(&self, stream: &mut PeerStream, drive: &Arc<Drive>, get: Get) -> Result<(), ServeError> {
-        let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
-        let source = tokio::task::spawn_blocking(move || open_blob(&shared, &of_drive, &hash));
-        let source = match source.await.map_err(DriveError::from)? {
-            Ok(source) => source,
-            Err(ContentError::NotFound) => return send(stream, &Status::NotFound).await,
-            Err(ContentError::Stale) => {
-                self.counters.stale.fetch_add(1, Ordering::Relaxed);
-                return send(stream, &Status::Stale).await;
+        let mut refusal = Status::NotFound;
+        let mut begun = None;
+        // What lies in the folder may have changed; then what was kept of it will do.
+        for place in [Place::Folder, Place::Kept] {
+            let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
+            let source = tokio::task::spawn_blocking(move || Blob::open(&shared, &of_drive, &hash, place));
+            match source.await.map_err(DriveError::from)? {
+                Ok(source) => {
+                    let source = Arc::new(source);
+                    let encoder = Encoder::new(&get.hash, source.size(), &get.ranges, get.grain, get.size_proof);
+                    let prefix = encoder.size_prefix();
+                    // The first unit is checked before anything is promised.
+                    begun = encode_next(encoder, source.clone(), Vec::new())
+                        .await?
+                        .map(|(encoder, unit)| (source, prefix, encoder, unit));
+                    if begun.is_some() {
+                        break;
+                    }
+                    self.shared.outboards.forget(&get.hash);
+                    refusal = Status::Stale;
+                }
+                Err(ContentError::NotFound) => {}
+                Err(ContentError::Stale) => refusal = Status::Stale,
+                Err(ContentError::Failed(error)) => return Err(error.into()),
             }
-            Err(ContentError::Failed(error)) => return Err(error.into()),
-        };
-        let encoder = Encoder::new(&get.hash, source.size, &get.ranges, get.grain, get.size_proof);
-        let prefix = encoder.size_prefix();
-        let source = Arc::new(source);
-        // The first unit is checked before anything is promised.
-        let Some((mut encoder, mut unit)) = encode_next(encoder, source.clone(), Vec::new()).await? else {
-            self.counters.stale.fetch_add(1, Ordering::Relaxed);
-            self.shared.outboards.forget(&get.hash);
-            return send(stream, &Status::Stale).await;
+        }
+        let Some((source, prefix, mut encoder, mut unit)) = begun else {
+            if refusal == Status::Stale {
+                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+            }
+            return send(stream, &refusal).await;
         };
         send(stream, &Status::Ok).await?;
         put(stream, &prefix).await?;
@@ -499,12 +557,13 @@ async fn read_control(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Resul
 /// What this node holds of a drive; `None` before the first version.
 pub(crate) fn summary_of(drive: &Drive) -> Option<Summary> {
     let state = drive.state();
-    let head = state.head?;
-    let entries =
-        head.body().vv.counters().iter().map(|(writer, counter)| VectorEntry { writer: *writer, counter: *counter });
+    let at = state.at?;
+    let mut entries: Vec<_> =
+        at.counters().into_iter().map(|(writer, counter)| VectorEntry { writer, counter }).collect();
+    entries.sort_by_key(|entry| entry.writer);
     Some(Summary {
-        root: ContentId::from(*head.body().root.as_bytes()),
-        vector: VectorList::new(entries.collect())?,
+        root: ContentId::from(*at.root.as_bytes()),
+        vector: VectorList::new(entries)?,
         complete: state.row.complete,
     })
 }
@@ -533,46 +592,11 @@ fn read_many(shared: &Shared, drive: &Drive, many: &GetMany) -> Result<(Presence
                 Err(_) => stale += 1,
             }
         }
+        let found = found.or_else(|| read_kept(&shared.kept, &file.hash, file.size));
         present.push(found.is_some());
         body.extend(found.unwrap_or_default());
     }
     Ok((Presence::new(present), body, stale))
-}
-
-/// A blob ready to be sent.
-struct Blob {
-    data: Data,
-    outboard: Option<std::fs::File>,
-    size: u64,
-}
-
-enum Data {
-    File(std::fs::File),
-    /// Small: read whole and checked.
-    Whole(Vec<u8>, Vec<u8>),
-}
-
-fn open_blob(shared: &Shared, drive: &Drive, hash: &ContentId) -> Result<Blob, ContentError> {
-    let index = ContentIndex::of(drive, &shared.nodes)?;
-    let folder = shared.folder_of(drive)?;
-    let mut result = Err(ContentError::NotFound);
-    for at in index.locate(hash, &shared.nodes, &mut LeafCache::default())? {
-        result = if at.size <= WHOLE_FILE_BYTES {
-            read_whole(&folder, &at, hash).map(|bytes| {
-                let outboard = crate::hash_bytes(&bytes).1.unwrap_or_default();
-                Blob { size: at.size, data: Data::Whole(bytes, outboard), outboard: None }
-            })
-        } else {
-            open_unchanged(&folder, &at.path, at.size).and_then(|file| {
-                let outboard = shared.outboards.open(hash, &file, at.size)?;
-                Ok(Blob { size: at.size, data: Data::File(file), outboard: Some(outboard) })
-            })
-        };
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 /// The next unit with the parents before it, checked; empty at the end; `None` if the content is stale.
@@ -583,12 +607,7 @@ async fn encode_next(
 ) -> Result<Option<(Encoder, Vec<u8>)>, ServeError> {
     let done = tokio::task::spawn_blocking(move || {
         out.clear();
-        let result = match (&blob.data, &blob.outboard) {
-            (Data::Whole(bytes, outboard), _) => encoder.encode_unit(bytes, outboard, &mut out),
-            (Data::File(file), Some(outboard)) => encoder.encode_unit(file, outboard, &mut out),
-            (Data::File(file), None) => encoder.encode_unit(file, &Vec::new(), &mut out),
-        };
-        match result {
+        match blob.encode_unit(&mut encoder, &mut out) {
             Ok(_) => Some((encoder, out)),
             Err(error) => {
                 tracing::debug!(%error, "content is stale");

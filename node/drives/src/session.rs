@@ -114,21 +114,32 @@ pub(crate) struct Session {
 pub(crate) struct Announced {
     drive: DriveId,
     newest: watch::Sender<Option<(PeerId, HeadEnvelope)>>,
+    /// Counts the heads of other writers that were announced. Which of them count depends on the writer set, so they are
+    /// asked for again by whoever knows it.
+    others: watch::Sender<u64>,
 }
 
 impl Announced {
     pub(crate) fn new(drive: DriveId) -> Self {
-        Self { drive, newest: watch::Sender::new(None) }
+        Self { drive, newest: watch::Sender::new(None), others: watch::Sender::new(0) }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<(PeerId, HeadEnvelope)>> {
         self.newest.subscribe()
     }
 
+    pub(crate) fn others(&self) -> watch::Receiver<u64> {
+        self.others.subscribe()
+    }
+
     /// Only heads that this drive's owner signed are kept, so nobody can hide the next one behind a larger number.
     fn on_head(&self, peer: PeerId, head: HeadEnvelope) {
         let body = head.body();
-        if body.drive != self.drive || !body.is_by_owner() {
+        if body.drive != self.drive {
+            return;
+        }
+        if !body.is_by_owner() {
+            self.others.send_modify(|count| *count += 1);
             return;
         }
         self.newest.send_if_modified(|newest| {
@@ -243,6 +254,12 @@ impl Session {
             nodes.push(Some(bytes.into()));
         }
         Ok(nodes)
+    }
+
+    /// Heads of earlier versions that the peer keeps, newest first.
+    pub(crate) async fn log(&self, log: crate::wire::Log) -> Result<Vec<HeadEnvelope>, FetchError> {
+        let mut stream = self.request(Request::Log(log)).await?;
+        Ok(read_items(&mut stream).await?.heads)
     }
 
     /// The newest heads the peer has.

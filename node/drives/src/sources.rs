@@ -42,6 +42,9 @@ pub(crate) struct Wanted {
     pub(crate) path: Option<Vec<u8>>,
     /// Whether small content may come along: what lies at the path, and what its publisher says is needed with it.
     pub(crate) prefetch: bool,
+    /// Whether this node looks for what others wrote: its own versions are no news, and peers that came to it may have
+    /// some.
+    pub(crate) from_others: bool,
 }
 
 /// The search for peers of one drive. Stops when dropped.
@@ -130,6 +133,11 @@ impl Sources {
         self.announced.subscribe()
     }
 
+    /// Counts heads of other writers that peers announce; see [`Announced`].
+    pub(crate) fn others_announced(&self) -> watch::Receiver<u64> {
+        self.announced.others()
+    }
+
     /// Another link to the drive: its addresses are tried as well.
     pub(crate) fn add_hints(&self, hints: &Hints) {
         if !hints.peers.is_empty() || hints.relay.is_some() {
@@ -191,7 +199,9 @@ struct Search {
 impl Search {
     async fn run(mut self) {
         // What this node shares itself can be had from nobody sooner.
-        if self.shared.served(&self.drive.id).is_some_and(|drive| drive.state().row.role == Role::Owner) {
+        if !self.wanted.from_others
+            && self.shared.served(&self.drive.id).is_some_and(|drive| drive.state().row.role == Role::Owner)
+        {
             lock(&self.known).insert(self.shared.me, Candidate::NEW);
         }
         self.take_hints(&self.hints).await;
@@ -217,6 +227,7 @@ impl Search {
                     for peer in self.shared.providers.neighbours() {
                         self.add(peer);
                     }
+                    self.visitors().into_iter().for_each(|peer| self.add(peer));
                     if Instant::now() >= next_dht {
                         next_dht = Instant::now() + DHT_EVERY;
                         if self.active() == 0 {
@@ -285,6 +296,13 @@ impl Search {
             }
         }
         due
+    }
+
+    /// Peers that came to this node for the drive: they may have what it has not, where others write as well.
+    fn visitors(&self) -> Vec<PeerId> {
+        let held = self.shared.registry.get(&self.drive.id);
+        let held = held.filter(|drive| self.wanted.from_others || drive.state().row.role == Role::Owner);
+        held.map(|drive| lock(&drive.visitors).keys().copied().collect()).unwrap_or_default()
     }
 
     fn active(&self) -> usize {

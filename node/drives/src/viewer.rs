@@ -12,7 +12,10 @@ use tokio::time::Instant;
 
 use crate::DriveError;
 use crate::engine::{DriveEvent, Shared};
+use crate::gather::gather;
 use crate::head::HeadEnvelope;
+use crate::heads::Snapshot;
+use crate::index::Keep;
 use crate::mirror::newest_of;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
@@ -24,6 +27,8 @@ const KEEP: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_secs(1);
 /// How long a look goes on when every peer that is there has said that it lacks something.
 const LACKING: Duration = Duration::from_secs(5);
+/// Between two questions for the heads of other writers.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// How long a busy peer is left alone.
 const BUSY: Duration = Duration::from_millis(200);
 /// How long peers are waited for before a version that was seen earlier is good enough.
@@ -38,7 +43,7 @@ pub(crate) struct Viewer {
     sessions: Mutex<Vec<Arc<Session>>>,
     /// Counts changes of the sessions and of the version.
     changes: watch::Sender<u64>,
-    head: Mutex<Option<HeadEnvelope>>,
+    at: Mutex<Option<Snapshot>>,
     used: Mutex<Instant>,
     along: Mutex<Along>,
 }
@@ -75,14 +80,14 @@ impl Viewer {
             viewer.sources.add_hints(hints);
             return viewer.clone();
         }
-        let wanted = Wanted { path, prefetch: true };
+        let wanted = Wanted { path, prefetch: true, from_others: false };
         let (sources, opened) = Sources::start(shared.clone(), drive.clone(), hints, wanted);
         let viewer = Arc::new(Self {
             drive: drive.clone(),
             sources,
             sessions: Mutex::default(),
             changes: watch::Sender::new(0),
-            head: Mutex::default(),
+            at: Mutex::default(),
             used: Mutex::new(Instant::now()),
             along: Mutex::default(),
         });
@@ -98,29 +103,41 @@ impl Viewer {
     /// # Errors
     /// Nobody has shown one in time, and none is kept.
     pub(crate) async fn head(&self, shared: &Arc<Shared>, patience: Duration) -> Result<HeadEnvelope, DriveError> {
+        Ok(self.snapshot(shared, patience).await?.head)
+    }
+
+    /// The newest state that peers have shown; where none does soon, the one that was seen last.
+    ///
+    /// # Errors
+    /// As for [`Self::head`].
+    pub(crate) async fn snapshot(&self, shared: &Arc<Shared>, patience: Duration) -> Result<Snapshot, DriveError> {
         let soon = patience.min(PEERS_FIRST);
-        if let Ok(head) = self.head_of_peers(soon).await {
+        if let Ok(at) = self.state_of_peers(soon).await {
             // What was kept may have been freed in the meantime.
             if !shared.browsed.has_head(&self.drive.id) {
-                shared.browsed.keep_head(&head);
+                shared.browsed.keep_head(&at.head);
             }
-            return Ok(head);
+            return Ok(at);
         }
         let (of, drive) = (shared.clone(), self.drive.id);
         if let Some(kept) = tokio::task::spawn_blocking(move || of.browsed.head(&drive)).await? {
-            self.on_head(shared, kept);
+            self.on_state(shared, None, kept.into());
         }
-        self.head_of_peers(patience.saturating_sub(soon)).await
+        self.state_of_peers(patience.saturating_sub(soon)).await
     }
 
-    async fn head_of_peers(&self, patience: Duration) -> Result<HeadEnvelope, DriveError> {
+    /// The newest state that any peer has shown.
+    ///
+    /// # Errors
+    /// Nobody has shown one in time.
+    pub(crate) async fn state_of_peers(&self, patience: Duration) -> Result<Snapshot, DriveError> {
         self.touch();
         let deadline = Instant::now() + patience;
         let mut changes = self.changes.subscribe();
         loop {
             changes.borrow_and_update();
-            if let Some(head) = lock(&self.head).clone() {
-                return Ok(head);
+            if let Some(at) = lock(&self.at).clone() {
+                return Ok(at);
             }
             if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return Err(DriveError::NoPeers(self.sources.report()));
@@ -206,19 +223,31 @@ impl Viewer {
     /// Takes in sessions and versions until nobody has looked for a while.
     async fn tend(self: Arc<Self>, shared: std::sync::Weak<Shared>, mut opened: mpsc::Receiver<Opened>) {
         let mut announced = self.sources.announced();
+        let mut others = self.sources.others_announced();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 next = opened.recv() => {
                     let (Some(next), Some(shared)) = (next, shared.upgrade()) else { break };
-                    self.on_opened(&shared, next);
+                    self.on_opened(&shared, next).await;
                 }
                 changed = announced.changed() => {
                     let Some(shared) = shared.upgrade().filter(|_| changed.is_ok()) else { break };
                     let head = announced.borrow_and_update().clone();
-                    if let Some((_, head)) = head {
-                        self.on_head(&shared, head);
+                    if let Some((peer, head)) = head
+                        && let Some(session) = self.live().into_iter().find(|session| session.peer == peer)
+                    {
+                        self.on_heads(&shared, session, vec![head]).await;
                     }
+                }
+                changed = others.changed() => {
+                    let Some(shared) = shared.upgrade().filter(|_| changed.is_ok()) else { break };
+                    others.borrow_and_update();
+                    for session in self.live() {
+                        tokio::spawn(self.clone().ask_for_heads(shared.clone(), session));
+                    }
+                    // However many are announced, peers are asked so often at most.
+                    tokio::time::sleep(ASK_PAUSE).await;
                 }
                 _ = tick.tick() => {
                     let ended: Vec<_> =
@@ -238,11 +267,11 @@ impl Viewer {
         }
     }
 
-    fn on_opened(&self, shared: &Shared, opened: Opened) {
+    async fn on_opened(self: &Arc<Self>, shared: &Arc<Shared>, opened: Opened) {
         let Opened { session, heads, nodes, blobs } = opened;
-        let head = newest_of(&self.drive, heads);
+        let newest = newest_of(&self.drive, &heads);
         // It may be behind what others have shown; one that shows nothing at all is of no use.
-        if head.is_none() && lock(&self.head).is_none() {
+        if newest.is_none() && lock(&self.at).is_none() {
             return self.sources.ban(session.peer);
         }
         // The version last: whoever waits for it finds here what came with it.
@@ -252,31 +281,70 @@ impl Viewer {
         }
         let nodes = nodes.into_iter().map(|(id, bytes)| (ContentId::from(*id.as_bytes()), bytes));
         shared.browsed.keep_small(&self.drive.id, nodes.collect());
-        lock(&self.sessions).push(session);
-        if let Some(head) = head {
-            self.on_head(shared, head);
-        }
+        lock(&self.sessions).push(session.clone());
+        self.on_heads(shared, session, heads).await;
         self.changes.send_modify(|count| *count += 1);
     }
 
-    fn on_head(&self, shared: &Shared, head: HeadEnvelope) {
-        let version = head.body().counter;
-        {
-            let mut newest = lock(&self.head);
-            if newest.as_ref().is_some_and(|known| known.body().counter >= version) {
-                return;
-            }
-            *newest = Some(head.clone());
+    /// Takes in what a peer shows. Where the owner alone writes that needs no question and is done when this returns.
+    async fn on_heads(self: &Arc<Self>, shared: &Arc<Shared>, session: Arc<Session>, heads: Vec<HeadEnvelope>) {
+        let work = self.clone().take_heads(shared.clone(), session, heads.clone());
+        let is_plain = heads.iter().all(|head| head.body().writer_set.is_none() && head.body().is_by_owner());
+        if is_plain { work.await } else { drop(tokio::spawn(work)) }
+    }
+
+    async fn ask_for_heads(self: Arc<Self>, shared: Arc<Shared>, session: Arc<Session>) {
+        match session.heads().await {
+            Ok(heads) => self.take_heads(shared, session, heads).await,
+            Err(error) => tracing::debug!(peer = %session.peer, %error, "no heads"),
         }
-        shared.browsed.keep_head(&head);
+    }
+
+    async fn take_heads(self: Arc<Self>, shared: Arc<Shared>, session: Arc<Session>, heads: Vec<HeadEnvelope>) {
+        loop {
+            let known = lock(&self.at).clone();
+            let found =
+                gather(&shared, &self.drive.id, &session, heads.clone(), known.as_ref(), Keep::Browsed(self.drive.id))
+                    .await;
+            match found {
+                Ok(None) => return,
+                Ok(Some(at)) => {
+                    // Another peer's news may have come meanwhile: then both together.
+                    if self.on_state(&shared, known.as_ref(), at) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %session.peer, %error, "the state of the drive cannot be had");
+                    if error.is_fault() {
+                        self.end(&session, true);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// False where the state is no longer the one that the new one was made from.
+    fn on_state(&self, shared: &Shared, before: Option<&Snapshot>, at: Snapshot) -> bool {
+        let version = at.version();
+        {
+            let mut newest = lock(&self.at);
+            if newest.as_ref() != before {
+                return false;
+            }
+            *newest = Some(at.clone());
+        }
+        shared.browsed.keep_head(&at.head);
         let mut row = self.drive.state().row;
-        row.files = head.body().files;
+        row.files = at.entries;
         row.active = true;
-        if let Err(error) = shared.registry.store(&self.drive, row, Some(head)) {
+        if let Err(error) = shared.registry.store(&self.drive, row, Some(at)) {
             tracing::warn!(drive = %self.drive.id, %error, "a version that is looked at cannot be kept");
         }
         self.changes.send_modify(|count| *count += 1);
         let _ = shared.events.send(DriveEvent::Head { drive: self.drive.id, version });
+        true
     }
 }
 

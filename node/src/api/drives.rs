@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::body::{At, JsonBody, id, json, json_lines, query};
 use super::caller::Caller;
+use super::history::OfVersion;
 use super::problem::Refusal;
 use super::router::Server;
 use super::upload::Upload;
@@ -59,14 +60,23 @@ pub(super) async fn remove(State(server): State<Server>, At(drive): At<String>) 
     json(&server.node.drives().remove(id(&drive)?).await?)
 }
 
-pub(super) async fn follow(State(server): State<Server>, caller: Caller, JsonBody(follow): JsonBody<Follow>) -> Answer {
+pub(super) async fn follow(
+    State(server): State<Server>,
+    caller: Caller,
+    uri: Uri,
+    JsonBody(follow): JsonBody<Follow>,
+) -> Answer {
+    let OfVersion { at } = query(&uri)?;
     if matches!(caller, Caller::App(_)) {
         caller.require_drive_read(drive_of(&follow.link))?;
         caller.require_own_path(&follow.target)?;
         let open = Open { link: follow.link.clone(), timeout: follow.timeout };
         caller.require_room(server.node.drives().open(open).await?.bytes)?;
     }
-    Ok(json_lines(server.node.drives().follow(follow).await?))
+    Ok(json_lines(match at {
+        Some(at) => server.node.history().copy(follow, &at).await?,
+        None => server.node.drives().follow(follow).await?,
+    }))
 }
 
 pub(super) async fn import(State(server): State<Server>, At(drive): At<String>, request: Request) -> Answer {
@@ -98,9 +108,14 @@ struct TreeParameters {
     #[serde(default)]
     prefix: String,
     depth: Option<u32>,
+    at: Option<String>,
 }
 
 pub(super) async fn tree(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
-    let TreeParameters { prefix, depth } = query(&uri)?;
-    Ok(json_lines(server.node.drives().tree(id(&drive)?, TreeQuery { prefix, depth }).await?))
+    let TreeParameters { prefix, depth, at } = query(&uri)?;
+    let (drive, wanted) = (id(&drive)?, TreeQuery { prefix, depth });
+    Ok(json_lines(match at {
+        Some(at) => server.node.history().tree(drive, wanted, &at).await?,
+        None => server.node.drives().tree(drive, wanted).await?,
+    }))
 }

@@ -4,12 +4,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use p2p_api::wire::ByteRange;
 use p2p_api::{ApiError, Content, EntryKind, ReadRange, TreeEntry, routes};
 use p2p_identity::DriveId;
 
-use super::body::{At, id};
+use super::body::{At, id, query};
+use super::history::OfVersion;
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -20,16 +21,21 @@ pub(super) async fn read(
     State(server): State<Server>,
     At((drive, path)): At<(String, String)>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let drive: DriveId = id(&drive)?;
     let wanted = headers.get(header::RANGE).and_then(|value| ByteRange::from_header(value.to_str().ok()?));
     let has_condition = headers.contains_key(header::IF_RANGE) || headers.contains_key(header::IF_NONE_MATCH);
-    let drives = server.node.drives();
+    let OfVersion { at } = query(&uri)?;
+    let read = async |range| match &at {
+        Some(at) => server.node.history().read(drive, &path, range, at).await,
+        None => server.node.drives().read(drive, &path, range).await,
+    };
     let mut range = None;
     if wanted.is_some() || has_condition {
         let nothing = ReadRange { start: 0, end: Some(0) };
-        let entry = drives.read(drive, &path, nothing).await?.entry;
+        let entry = read(nothing).await?.entry;
         let tag = entity_tag(&entry);
         if names_tag(&headers, &header::IF_NONE_MATCH, &tag) {
             return Ok((StatusCode::NOT_MODIFIED, entry_headers(&entry)?).into_response());
@@ -40,7 +46,7 @@ pub(super) async fn read(
             range = Some(within);
         }
     }
-    let mut content = drives.read(drive, &path, range.unwrap_or_default()).await?;
+    let mut content = read(range.unwrap_or_default()).await?;
     if method != Method::HEAD {
         // As long as no byte has come, an error can still have a status of its own.
         let first = content.stream.next().await.transpose()?;

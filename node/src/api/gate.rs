@@ -54,8 +54,19 @@ fn need(method: &Method, path: &str) -> Need {
         ("GET", routes::PROVIDERS | routes::VALUE) => dht_get,
         ("PUT" | "DELETE", routes::PROVIDERS) => dht_put,
         ("POST", routes::RESOLVE) => resolve,
-        ("GET" | "HEAD", routes::DRIVE | routes::TREE | routes::FILE) => Need::ReadDrive,
-        ("DELETE", routes::DRIVE) | ("POST", routes::IMPORT) => Need::WriteDrive,
+        (
+            "GET" | "HEAD",
+            routes::DRIVE
+            | routes::TREE
+            | routes::FILE
+            | routes::LOG
+            | routes::DIFF
+            | routes::TAGS
+            | routes::CONFLICTS
+            | routes::WRITERS,
+        ) => Need::ReadDrive,
+        ("DELETE", routes::DRIVE) | ("POST", routes::IMPORT | routes::RESTORE) => Need::WriteDrive,
+        ("POST" | "DELETE", routes::TAGS) => Need::WriteDrive,
         ("GET", routes::EVENTS | routes::DRIVES | routes::RECORDS | routes::TOPIC | routes::APP)
         | (
             "POST",

@@ -16,7 +16,7 @@ use super::access::Access;
 use super::answers::repeatable;
 use super::gate::gate;
 use super::problem::Refusal;
-use super::{apps, drives, events, exchange, files, grants, names, network, streams};
+use super::{apps, drives, events, exchange, files, grants, history, names, network, streams, writers};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -66,6 +66,15 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::IMPORT, post(drives::import))
         .route(routes::TREE, get(drives::tree))
         .route(routes::FILE, get(files::read))
+        .route(routes::WRITERS, get(writers::list).post(writers::add))
+        .route(routes::WRITER, axum::routing::delete(writers::remove))
+        .route(routes::WRITER_KEY, post(writers::own_key))
+        .route(routes::SYNC, post(writers::sync))
+        .route(routes::CONFLICTS, get(writers::conflicts).post(writers::write_conflicts))
+        .route(routes::LOG, get(history::log))
+        .route(routes::DIFF, get(history::diff))
+        .route(routes::RESTORE, post(history::restore))
+        .route(routes::TAGS, get(history::tags).post(history::set_tag).delete(history::remove_tag))
         .route(routes::ZONES, get(names::zones).post(names::create_zone))
         .route(routes::ZONE_EXPORT, post(names::export_zone))
         .route(routes::ZONE_FILE, get(names::zone_file).post(names::import_zone_file))

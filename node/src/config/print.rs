@@ -24,6 +24,11 @@ pub(super) fn commented(config: &Config) -> String {
          less), off, or a size like 500 MB or 2 GiB. The drive not looked at for longest makes room.",
     );
     page.value(
+        "history_mib",
+        &config.history_mib,
+        "Room in MiB for copies of what shared files held in earlier versions, where the file system has no reflinks.",
+    );
+    page.value(
         "gateway",
         &config.gateway,
         "Where the web gateway listens: a loopback address and port, localhost:PORT for both families, or off. The port \

@@ -1,7 +1,7 @@
 //! The engine's types as the contract's, and its errors with what to do about them.
 
 use p2p_api::{ApiError, DriveInfo, DriveRole, EntryKind, ErrorKind, Skipped, TreeEntry};
-use p2p_drives::{DriveError, DriveStatus, Entry, Kind, LeftOut, Role};
+use p2p_drives::{DriveError, DriveStatus, Entry, Kind, LeftOut, PathKey, Role, Version};
 use p2p_identity::{Link, LinkError};
 
 pub(super) fn drive_info(status: DriveStatus) -> DriveInfo {
@@ -21,13 +21,18 @@ pub(super) fn drive_info(status: DriveStatus) -> DriveInfo {
         peers: status.peers as u32,
         complete: status.complete,
         title: status.title,
+        syncs: status.syncs,
     }
 }
 
 pub(super) fn tree_entry(entry: &Entry) -> TreeEntry {
-    let shown = entry.shown();
+    version_entry(entry.key(), entry.shown())
+}
+
+/// One version of a path, as if it were shown.
+pub(super) fn version_entry(key: &PathKey, shown: &Version) -> TreeEntry {
     TreeEntry {
-        path: entry.key().to_path(),
+        path: key.to_path(),
         kind: match shown.kind {
             Kind::File => EntryKind::File,
             Kind::Directory => EntryKind::Directory,
@@ -66,6 +71,17 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
     let (kind, hint) = match &error {
         DriveError::UnknownDrive(_) => (ErrorKind::NotFound, "open or clone it by its link first"),
         DriveError::NoSuchPath(_) => (ErrorKind::NotFound, "`p2p ls LINK` shows what is there"),
+        DriveError::NoSuchVersion(_) => (ErrorKind::NotFound, "`p2p log DRIVE` shows which versions there are"),
+        DriveError::VersionNotKept(_) => (
+            ErrorKind::NotKept,
+            "`p2p log DRIVE` shows which versions are kept: all of a day, hourly for a week, daily for a month, then those \
+             with a tag",
+        ),
+        DriveError::ContentNotKept(_) => (
+            ErrorKind::NotKept,
+            "of files above 64 MiB, and of those that changed before they could be copied, earlier content is kept only \
+             where the file system has reflinks",
+        ),
         DriveError::WrongKind { .. } | DriveError::Invalid(_) => (ErrorKind::InvalidInput, ""),
         DriveError::NoPeers(_) => {
             (ErrorKind::NotFound, "check that a node that has it is running; `p2p peers` shows whom this node reaches")
@@ -78,6 +94,10 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
         DriveError::CopiedElsewhere { .. } => {
             (ErrorKind::Conflict, "bring that copy up to date, or `p2p unshare` it first; its files stay")
         }
+        DriveError::NotAWriter(_) => (
+            ErrorKind::NotAllowed,
+            "the owner of the drive lets it in: p2p writers add DRIVE WRITER_KEY; until then edits stay in this folder",
+        ),
         DriveError::Busy => (ErrorKind::Conflict, "wait until the other command is done"),
         DriveError::Corrupt(_) => (ErrorKind::Corrupt, ""),
         DriveError::Unsupported(_) => (ErrorKind::Unsupported, ""),

@@ -165,6 +165,7 @@ impl State {
             peers: u32::try_from(self.peers.len()).unwrap_or(u32::MAX),
             complete: true,
             title: drive.title.clone(),
+            syncs: false,
         })
     }
 

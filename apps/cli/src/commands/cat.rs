@@ -19,21 +19,25 @@ pub(crate) struct Arguments {
     /// Only these bytes, the first being 0, both ends included: A-B, A- or -N for the last N.
     #[arg(long, value_name = "A-B", allow_hyphen_values = true)]
     range: Option<ByteRange>,
+    /// As of this version: its number, hash or tag, or a time as `yesterday` or `2 days ago`.
+    #[arg(long, value_name = "VERSION_OR_TIME")]
+    at: Option<String>,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = link::reference(&arguments.link)?;
+    let link = link::reference_at(&arguments.link)?;
     if let Reference::Link(link) = &link {
         check_path(link)?;
     }
     let timeout = context.global.timeout;
     context
         .with_node(Need::RunningOrInside, async |console, client, _| {
-            let link = link.link(client, timeout).await?;
+            let link = link.link_at(client, timeout).await?;
             check_path(&link)?;
+            let at = link.at(arguments.at.as_deref())?;
             let open = Open { link: link.text, timeout };
             let drive = client.node().drives().open(open).await?.drive;
-            let answer = client.file(drive, &link.path, arguments.range).await?.ok().await?;
+            let answer = client.file_at(drive, &link.path, arguments.range, at.as_deref()).await?.ok().await?;
             let mut bytes = answer.into_stream();
             while let Some(piece) = bytes.next().await {
                 console.write(&piece?)?;

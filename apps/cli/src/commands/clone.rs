@@ -29,19 +29,23 @@ pub(crate) struct Arguments {
     #[arg(long)]
     allow_external_links: bool,
     /// Stay, and apply new versions as they come.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "at")]
     follow: bool,
+    /// An earlier state: a version's number, hash or tag, or a time as `yesterday` or `2 days ago`.
+    #[arg(long, value_name = "VERSION_OR_TIME")]
+    at: Option<String>,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = link::reference(&arguments.link)?;
+    let link = link::reference_at(&arguments.link)?;
     let target = arguments.dir.as_deref().map(place::target_folder).transpose()?;
     let timeout = context.global.timeout;
     context
         .with_node(Need::RunningOrInside, async |console, client, course| {
             let bar = Bar::new(console);
             bar.message("looking for peers");
-            let link = link.link(client, timeout).await?;
+            let link = link.link_at(client, timeout).await?;
+            let at = link.at(arguments.at.as_deref())?;
             let target = match target {
                 Some(target) => target,
                 None => default_target(client, &link, timeout).await?,
@@ -51,6 +55,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 target,
                 allow_external_links: arguments.allow_external_links,
                 follow: arguments.follow,
+                at,
                 timeout_s: timeout.map(|timeout| timeout.as_secs_f64()),
             };
             fetch(console, client, &bar, &request, course).await

@@ -22,19 +22,26 @@ pub(crate) struct Arguments {
     /// Also list what is in the folders below.
     #[arg(short, long)]
     recursive: bool,
+    /// As of this version: its number, hash or tag, or a time as `yesterday` or `2 days ago`.
+    #[arg(long, value_name = "VERSION_OR_TIME")]
+    at: Option<String>,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
-    let link = link::reference(&arguments.link)?;
+    let link = link::reference_at(&arguments.link)?;
     let timeout = context.global.timeout;
     context
         .with_node(Need::RunningOrInside, async |console, client, _| {
-            let link = link.link(client, timeout).await?;
+            let link = link.link_at(client, timeout).await?;
             let query = TreeQuery { prefix: link.path.clone(), depth: (!arguments.recursive).then_some(1) };
+            let at = link.at(arguments.at.as_deref())?;
             let open = Open { link: link.text, timeout };
             let drives = client.node().drives();
             let drive = drives.open(open).await?.drive;
-            let mut entries = drives.tree(drive, query).await?;
+            let mut entries = match at {
+                Some(at) => client.node().history().tree(drive, query, &at).await?,
+                None => drives.tree(drive, query).await?,
+            };
             let mut is_found = link.path.is_empty();
             while let Some(entry) = entries.next().await {
                 let entry = entry?;

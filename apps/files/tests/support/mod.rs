@@ -62,6 +62,7 @@ impl Fake {
             peers: 0,
             complete: true,
             title,
+            syncs: false,
         };
         state.drives.push(info.clone());
         info

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded::{Bounded, BoundedBytes, TooLong};
 use super::wire::{
     Control, GetMany, Item, MAX_EARLY_REQUESTS, MAX_FILE_BYTES_PER_REQUEST, MAX_FILES_PER_REQUEST, MAX_FRAME_BYTES,
-    MAX_NODE_BYTES, MAX_PREFETCH_BYTES, Mac, Presence, Prove, Request, RequestFrame, Status, Summary,
+    MAX_LOG_HEADS, MAX_NODE_BYTES, MAX_PREFETCH_BYTES, Mac, Presence, Prove, Request, RequestFrame, Status, Summary,
 };
 
 /// Why bytes are not a message. The remote is at fault.
@@ -160,6 +160,10 @@ impl Message for Request {
                 append(number, body)
             }
             Self::Heads(body) => append(number, body),
+            Self::Log(body) => {
+                check_sent(body.max.into(), MAX_LOG_HEADS.into())?;
+                append(number, body)
+            }
             Self::Unknown(_) => Ok(number),
         }?)
     }
@@ -173,10 +177,12 @@ impl Message for Request {
             4 => Self::Get(body_of(body)?),
             5 => Self::GetMany(body_of(body)?),
             6 => Self::Heads(body_of(body)?),
+            9 => Self::Log(body_of(body)?),
             unknown => Self::Unknown(unknown),
         };
         match &request {
             Self::Open(open) => check_received(open.prefetch_bytes.into(), MAX_PREFETCH_BYTES.into())?,
+            Self::Log(log) => check_received(log.max.into(), MAX_LOG_HEADS.into())?,
             Self::GetMany(many) => check_received(file_bytes(many), MAX_FILE_BYTES_PER_REQUEST)?,
             _ => {}
         }

@@ -26,6 +26,8 @@ pub use crate::blob::MAX_WIRE_RUNS;
 use crate::blob::{Grain, GroupRanges, SizeProof};
 use crate::head::MAX_HEAD_BYTES;
 pub use crate::head::MAX_WRITERS;
+/// Most heads in one answer to `Log`.
+pub const MAX_LOG_HEADS: u32 = 64;
 use crate::key::MAX_KEY_BYTES;
 pub use crate::tree::MAX_NODE_BYTES;
 
@@ -264,6 +266,8 @@ pub enum Request {
     GetMany(GetMany),
     /// 6: newest heads. Answer: items `Head`, `End`.
     Heads(Heads),
+    /// 9: earlier versions that are still kept. Answer: items `Head`, `End`.
+    Log(Log),
     /// 7 and 8 are reserved for range-based set reconciliation and cut lists; these and all higher ones get status 5.
     Unknown(u8),
 }
@@ -278,6 +282,7 @@ impl Request {
             Self::Get(_) => 4,
             Self::GetMany(_) => 5,
             Self::Heads(_) => 6,
+            Self::Log(_) => 9,
             Self::Unknown(number) => *number,
         }
     }
@@ -358,6 +363,17 @@ pub struct FileRef {
 pub struct Heads {
     /// What the asker has.
     pub after: VectorList,
+}
+
+/// Heads of earlier versions, newest first: whatever the asked still keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Only the owner's head with this counter; 0 for all heads.
+    pub counter: u64,
+    /// Only heads whose clock is below this.
+    pub before_hlc: u64,
+    /// Most heads to send, at most [`MAX_LOG_HEADS`].
+    pub max: u32,
 }
 
 /// [`SizeProof`] as a postcard bool.

@@ -136,6 +136,7 @@ impl TestNode {
             keystore: keystore.clone(),
             dialer: line.clone(),
             providers: line,
+            history_bytes: 1 << 30,
         })
         .unwrap();
         let server = drives.clone();

@@ -92,6 +92,14 @@ impl Partial {
         })
     }
 
+    pub(super) fn hash(&self) -> &ContentId {
+        &self.hash
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// What is missing, in stretches of one request each.
     pub(super) fn missing(&self) -> Vec<GroupRanges> {
         let all = GroupRanges::of_size(self.size);

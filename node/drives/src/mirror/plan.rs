@@ -15,27 +15,32 @@ use crate::DriveError;
 use crate::content::{ContentIndex, LeafCache, Located, WHOLE_FILE_BYTES, open_unchanged, read_whole, walk_error};
 use crate::entry::{Entry, Kind, Version};
 use crate::folder::{Found, Meta, is_temporary_name, temporary_name};
-use crate::head::HeadEnvelope;
-use crate::tree::{Change, Expected, Tree};
+use crate::heads::Snapshot;
+use crate::kept::Keeping;
+use crate::key::PathKey;
+use crate::tree::{Change, Tree};
 use crate::wire::{MAX_FILE_BYTES_PER_REQUEST, MAX_FILES_PER_REQUEST};
 
 /// The plan of one copy.
 pub(super) struct Plan {
     job: Arc<Job>,
-    head: HeadEnvelope,
-    /// The version that is in the folder already.
-    old: Option<HeadEnvelope>,
+    at: Snapshot,
+    /// The state that is in the folder already.
+    old: Option<Snapshot>,
     scope: Scope,
     /// Nothing was in the folder at the start, so nothing need be looked for.
     fresh: bool,
+    /// Where this node's edits go to the drive, if they do anywhere; `None` for everywhere.
+    prefix: Option<PathKey>,
 }
 
 impl Plan {
-    pub(super) fn new(job: Arc<Job>, head: HeadEnvelope, scope: Scope) -> Self {
+    pub(super) fn new(job: Arc<Job>, at: Snapshot, scope: Scope) -> Self {
         job.folder.look_again();
-        let old = job.drive.head();
+        let old = job.drive.snapshot();
         let fresh = job.folder.is_empty().unwrap_or(false);
-        Self { job, head, old, scope, fresh }
+        let prefix = job.shared.author_of(&job.drive).ok().and_then(|author| author.prefix);
+        Self { job, at, old, scope, fresh, prefix }
     }
 
     /// Files in the version, and their bytes. Blocks.
@@ -45,24 +50,24 @@ impl Plan {
         match &self.old {
             Some(old) if self.scope == Scope::Changes => {
                 files = self.job.drive.state().row.files;
-                for change in self.tree(old).diff(&self.tree(&self.head)).map_err(walk_error)? {
+                for change in self.tree(old).diff(&self.tree(&self.at)).map_err(walk_error)? {
                     let (before, after) = sides(change.map_err(walk_error)?);
                     files += after.as_ref().map_or(0, is_file);
                     files = files.saturating_sub(before.as_ref().map_or(0, is_file));
                 }
             }
             _ => {
-                for entry in self.tree(&self.head).range(&[]) {
+                for entry in self.tree(&self.at).range(&[]) {
                     files += is_file(&entry.map_err(walk_error)?);
                 }
             }
         }
-        Ok((files, self.head.body().bytes))
+        Ok((files, self.at.bytes))
     }
 
     /// Hands over the entries of the version that this plan looks at, in index order; stops when `take` says so.
     fn entries(&self, mut take: impl FnMut(Entry) -> Result<Going, DriveError>) -> Result<(), DriveError> {
-        let after = self.tree(&self.head);
+        let after = self.tree(&self.at);
         match &self.old {
             Some(old) if self.scope == Scope::Changes => {
                 for change in self.tree(old).diff(&after).map_err(walk_error)? {
@@ -96,7 +101,7 @@ impl Plan {
         let mut blocked: Option<String> = None;
         if self.scope == Scope::Changes {
             // What the version before said of all files that are not looked at again.
-            let unchanged = self.head.body().bytes.saturating_sub(self.changed_bytes()?);
+            let unchanged = self.at.bytes.saturating_sub(self.changed_bytes()?);
             self.job.progress.bytes.fetch_add(unchanged, Ordering::Relaxed);
         }
         self.entries(|entry| self.queue_entry(&entry, &mut batch, &mut blocked))?;
@@ -146,7 +151,7 @@ impl Plan {
                 }
             }
             Kind::File => {
-                if !self.queue_file(&path, version, batch)? {
+                if !self.queue_file(&path, entry, batch)? {
                     return Ok(Going::Stop);
                 }
             }
@@ -155,14 +160,20 @@ impl Plan {
     }
 
     /// False when nobody works any more.
-    fn queue_file(&self, path: &str, version: &Version, batch: &mut Batch) -> Result<bool, DriveError> {
+    fn queue_file(&self, path: &str, entry: &Entry, batch: &mut Batch) -> Result<bool, DriveError> {
+        let version = entry.shown();
         let meta = meta_of(version);
-        match self.is_in_place(path, version, meta) {
-            Ok(true) => {
+        match self.look(path, entry, meta) {
+            Ok(There::Right) => {
                 self.count(version);
                 return Ok(true);
             }
-            Ok(false) => {}
+            // It is imported first, and then looked at again.
+            Ok(There::Edited) => {
+                self.job.local_change.store(true, Ordering::Relaxed);
+                return Ok(true);
+            }
+            Ok(There::Replaceable) => {}
             Err(error) => {
                 self.job.leave_out(path, format!("cannot be placed: {error}"));
                 return Ok(true);
@@ -211,15 +222,16 @@ impl Plan {
         files.is_empty() || self.job.queue.push(Work::Small(files))
     }
 
-    /// Whether the right file stands at a path. What else stands there is moved aside if it is somebody's work.
-    fn is_in_place(&self, path: &str, version: &Version, meta: Meta) -> io::Result<bool> {
+    /// What stands at the path of a file. Somebody's work is moved aside, or left alone where it goes to the drive.
+    fn look(&self, path: &str, entry: &Entry, meta: Meta) -> io::Result<There> {
         if self.fresh {
-            return Ok(false);
+            return Ok(There::Replaceable);
         }
+        let version = entry.shown();
         let folder = &self.job.folder;
         let status = match folder.status(path) {
             Ok(status) => status,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(There::Replaceable),
             Err(error) => return Err(error),
         };
         if status.found == Found::File {
@@ -228,21 +240,79 @@ impl Plan {
                 if (status.mode, status.fingerprint.mtime_ns) != (meta.mode, meta.mtime_ns) {
                     folder.set_meta(path, meta)?;
                 }
-                return Ok(true);
+                return Ok(There::Right);
             }
             // The content of the version before may be replaced; anything else is somebody's work.
             let before = self.old_entry(path);
-            if content.is_some() && before.is_some_and(|entry| Some(entry.shown().hash) == content) {
-                return Ok(false);
+            if let Some(before) = before.filter(|entry| Some(entry.shown().hash) == content) {
+                // The loser of a conflict is still a version of the file: its content must be somewhere.
+                let lost = entry.hidden().into_iter().find(|hidden| hidden.hash == before.shown().hash);
+                let is_safe = lost.is_none_or(|lost| {
+                    let kept = self.job.shared.kept.keep(folder, path, lost, &|_| false);
+                    matches!(kept, Ok(Keeping::Kept { .. })) || lost.inline.is_some()
+                });
+                if is_safe {
+                    return Ok(There::Replaceable);
+                }
             }
         }
+        if self.job.two_way && self.may_write(path) && status.found == Found::File {
+            return Ok(There::Edited);
+        }
         self.job.move_aside(path)?;
+        Ok(There::Replaceable)
+    }
+
+    /// Whether what stands in the folder, where this version changes something, is not what the state before says: an edit
+    /// that was not imported yet. Blocks.
+    pub(super) fn has_local_change(&self) -> Result<bool, DriveError> {
+        let Some(old) = self.old.as_ref().filter(|_| self.scope == Scope::Changes) else { return Ok(false) };
+        let absent = self.job.drive.state().row.absent;
+        for change in self.tree(old).diff(&self.tree(&self.at)).map_err(walk_error)? {
+            let (before, after) = sides(change.map_err(walk_error)?);
+            let Some(entry) = after.as_ref().or(before.as_ref()) else { continue };
+            let (before, after) = (before.as_ref().map(Entry::shown), after.as_ref().map(Entry::shown));
+            let is_same = before.zip(after).is_some_and(|(before, after)| before.same_value(after));
+            let path = entry.key().to_path();
+            let cannot_be_here = absent.iter().any(|key| key == entry.key().as_bytes());
+            if is_same || cannot_be_here || !self.may_write(&path) {
+                continue;
+            }
+            let there = self.value_at(&path).map_err(DriveError::io(format!("look at {path:?}")))?;
+            let is = |version: Option<&Version>| there == version.map(|version| (version.kind, version.hash));
+            if !is(before) && !is(after) {
+                return Ok(true);
+            }
+        }
         Ok(false)
+    }
+
+    /// Kind and content of what stands at a path; `None` where nothing does.
+    fn value_at(&self, path: &str) -> io::Result<Option<(Kind, ContentId)>> {
+        let status = match self.job.folder.status(path) {
+            Ok(status) => status,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(match status.found {
+            Found::Directory => Some((Kind::Directory, ContentId::of(b""))),
+            Found::Symlink => Some((Kind::Symlink, ContentId::of(&self.job.folder.read_link(path)?))),
+            Found::File => self.content_at(path)?.map(|hash| (Kind::File, hash)),
+            Found::Special(_) => None,
+        })
+    }
+
+    /// Whether this node's edits of a path go to the drive.
+    fn may_write(&self, path: &str) -> bool {
+        let key = PathKey::from_path(path).ok();
+        key.is_some_and(|key| self.prefix.as_ref().is_none_or(|prefix| key.is_under(prefix)))
     }
 
     /// Takes content that the version before had under some path: renames and copies move nothing over the network.
     fn copy_from_old(&self, path: &str, version: &Version, meta: Meta) -> Result<bool, DriveError> {
-        if self.old.as_ref().is_none_or(|old| old.body().root == self.head.body().root) {
+        if self.old.as_ref().is_none_or(|old| old.root == self.at.root) {
             return Ok(false);
         }
         let (nodes, folder) = (&self.job.shared.nodes, &self.job.folder);
@@ -296,7 +366,7 @@ impl Plan {
 
     fn old_entry(&self, path: &str) -> Option<Entry> {
         let old = self.old.as_ref()?;
-        let key = crate::key::PathKey::from_path(path).ok()?;
+        let key = PathKey::from_path(path).ok()?;
         self.tree(old).lookup(&key).ok()?
     }
 
@@ -361,8 +431,8 @@ impl Plan {
         if directories.contains_key(parent) {
             return Ok(());
         }
-        let Ok(key) = crate::key::PathKey::from_path(parent) else { return Ok(()) };
-        if let Some(entry) = self.tree(&self.head).lookup(&key).map_err(walk_error)?
+        let Ok(key) = PathKey::from_path(parent) else { return Ok(()) };
+        if let Some(entry) = self.tree(&self.at).lookup(&key).map_err(walk_error)?
             && entry.shown().kind == Kind::Directory
         {
             directories.insert(parent.to_owned(), meta_of(entry.shown()));
@@ -372,11 +442,11 @@ impl Plan {
 
     /// Removes what the version before had and this one has not, if nobody changed it. Returns the paths.
     fn remove_old(&self) -> Result<Vec<String>, DriveError> {
-        let Some(old) = self.old.as_ref().filter(|old| old.body().root != self.head.body().root) else {
+        let Some(old) = self.old.as_ref().filter(|old| old.root != self.at.root) else {
             return Ok(Vec::new());
         };
         let mut removed = Vec::new();
-        let (before, after) = (self.tree(old), self.tree(&self.head));
+        let (before, after) = (self.tree(old), self.tree(&self.at));
         for change in before.diff(&after).map_err(walk_error)? {
             if let Change::Removed(entry) = change.map_err(walk_error)? {
                 removed.push(entry);
@@ -399,15 +469,25 @@ impl Plan {
         Ok(removed.iter().map(|entry| entry.key().to_path()).collect())
     }
 
-    fn tree(&self, head: &HeadEnvelope) -> Tree<'_, crate::nodes::NodeStore> {
-        let body = head.body();
-        Tree::new(&self.job.shared.nodes, Expected::root_with_sums(body.root, body.files, body.bytes))
+    fn tree(&self, at: &Snapshot) -> Tree<'_, crate::nodes::NodeStore> {
+        Tree::new(&self.job.shared.nodes, at.expected())
     }
 
     fn count(&self, version: &Version) {
         self.job.progress.files.fetch_add(1, Ordering::Relaxed);
         self.job.progress.bytes.fetch_add(version.size, Ordering::Relaxed);
     }
+}
+
+/// What stands at the path of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum There {
+    /// The file that should be there.
+    Right,
+    /// Nothing, or what the version before has and is kept elsewhere if need be.
+    Replaceable,
+    /// An edit that goes to the drive.
+    Edited,
 }
 
 /// Whether a walk goes on.
@@ -452,22 +532,9 @@ impl Job {
 
     /// Gives what stands at a path, and was changed here, another name.
     fn move_aside(&self, path: &str) -> io::Result<()> {
-        /// Names tried before giving up.
-        const MAX_NAMES: usize = 1_000;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let parent = path.strip_suffix(name).unwrap_or_default();
-        for number in 1..MAX_NAMES {
-            let aside = format!("{name} (local {number})");
-            match self.folder.status(&format!("{parent}{aside}")) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.folder.move_aside(path, &aside)?;
-                    self.leave_out(path, format!("what stood there was changed here and is kept as {aside:?}"));
-                    return Ok(());
-                }
-                _ => {}
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name to move the local file to"))
+        let aside = self.folder.move_to_free_name(path)?;
+        self.leave_out(path, format!("what stood there was changed here and is kept as {aside:?}"));
+        Ok(())
     }
 }
 

@@ -40,6 +40,8 @@ pub enum CacheTable {
     Peer = 10,
     /// By drive and hash: where a browsed item lies in the drive's packs; by drive: when it was last looked at.
     Browsed = 20,
+    /// By drive: the root up to which its content was kept for history.
+    Kept = 11,
 }
 
 impl CacheTable {
@@ -48,7 +50,9 @@ impl CacheTable {
         match self {
             Self::Log | Self::Leaf | Self::Place | Self::Dht => MAX_ROW_BYTES,
             Self::Bitmap => MAX_BITMAP_BYTES,
-            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer | Self::Browsed => MAX_SMALL_VALUE_BYTES,
+            Self::Blob | Self::Node | Self::Gc | Self::Graveyard | Self::Peer | Self::Browsed | Self::Kept => {
+                MAX_SMALL_VALUE_BYTES
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum LedgerTable {
     Head,
     /// By drive and local path: the stored name.
     Names,
+    /// By drive and tag: the hash of a head.
+    Tag,
     /// The rows of the name system, which knows their keys.
     NameSystem,
     /// By app id: what it was granted.
@@ -34,7 +36,8 @@ pub enum LedgerTable {
 }
 
 impl LedgerTable {
-    const ALL: [Self; 6] = [Self::Drive, Self::Head, Self::Names, Self::NameSystem, Self::Apps, Self::Answers];
+    const ALL: [Self; 7] =
+        [Self::Drive, Self::Head, Self::Names, Self::Tag, Self::NameSystem, Self::Apps, Self::Answers];
 
     /// The name on disk; the prefix keeps clear of other parts that share the file.
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -42,6 +45,7 @@ impl LedgerTable {
             Self::Drive => "drives.drive",
             Self::Head => "drives.head",
             Self::Names => "drives.names",
+            Self::Tag => "drives.tag",
             Self::NameSystem => "names.rows",
             Self::Apps => "apps.rows",
             Self::Answers => "apps.answers",

@@ -69,6 +69,7 @@ fn requests_have_fixed_forms() {
     let files = vec![FileRef { hash: id(0xee), size: 200 }].try_into().expect("one");
     check(&Request::GetMany(GetMany { files }), &format!("0501{}c801", times("ee", 32)));
     check(&Request::Heads(Heads { after: VectorList::default() }), "0600");
+    check(&Request::Log(Log { counter: 3, before_hlc: 300, max: 64 }), "0903ac0240");
     let frame = RequestFrame { session: 129, request: Request::Get(get) };
     check(&frame, &format!("810104{}0200020601", times("dd", 32)));
 }
@@ -106,7 +107,7 @@ fn unknown_numbers_are_told_from_malformed_ones() {
     for number in [0, 9, 255] {
         assert_eq!(Control::decode(&[number, 1, 2, 3]), Ok(Control::Unknown(number)));
     }
-    for number in [0, 7, 8, 9, 255] {
+    for number in [0, 7, 8, 10, 255] {
         assert_eq!(Request::decode(&[number, 1, 2, 3]), Ok(Request::Unknown(number)));
         let frame = RequestFrame { session: 1, request: Request::Unknown(number) };
         assert_eq!(RequestFrame::decode(&[1, number, 9]), Ok(frame));
@@ -234,7 +235,12 @@ fn any_request() -> impl Strategy<Value = Request> {
             Request::GetMany(GetMany { files: files.try_into().expect("few") })
         }),
         any_vector().prop_map(|after| Request::Heads(Heads { after })),
-        (7..=255_u8).prop_map(Request::Unknown),
+        (any::<u64>(), any::<u64>(), 0..=MAX_LOG_HEADS).prop_map(|(counter, before_hlc, max)| Request::Log(Log {
+            counter,
+            before_hlc,
+            max
+        })),
+        prop_oneof![7..=8_u8, 10..=255_u8].prop_map(Request::Unknown),
     ]
 }
 

@@ -1,0 +1,257 @@
+//! Works in the background for the sake of history: keeps the content of what was just published, and forgets versions
+//! that need not be kept any longer, with the content that only they had.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use p2p_identity::{ContentId, DriveId, WriterKey};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::retention::{Retained, dropped};
+use crate::DriveError;
+use crate::content::{ContentIndex, LeafCache, load, walk_error};
+use crate::engine::Shared;
+use crate::entry::{Entry, Kind};
+use crate::kept::Keeping;
+use crate::registry::{Drive, Role};
+use crate::store::{Batch, CacheTable};
+use crate::tree::{Change, Expected, Node, NodeId, Tree};
+
+/// After this many bytes copied, as long a pause as the copying took: sharing and serving come first.
+const COPY_STRETCH_BYTES: u64 = 8 * 1024 * 1024;
+/// Before anything is kept of a version: whoever waits for it gets the disk.
+const AFTER_PUBLISHING: Duration = Duration::from_millis(300);
+/// How often versions are looked through.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// Before that happens for the first time.
+const PRUNE_FIRST: Duration = Duration::from_secs(60);
+
+/// Keeps content and prunes versions until `stop`.
+pub(crate) async fn keep_history(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut next_prune = Instant::now() + PRUNE_FIRST;
+    loop {
+        let published = shared.published.notified();
+        let due: Vec<Arc<Drive>> = shared.registry.all().into_iter().filter(|drive| is_ours(drive)).collect();
+        let working = shared.clone();
+        let halt = stop.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            for drive in due {
+                if let Err(error) = keep_content(&working, &drive, &halt) {
+                    tracing::warn!(drive = %drive.id, %error, "content cannot be kept for history");
+                }
+            }
+        });
+        if done.await.is_err() || stop.is_cancelled() {
+            return;
+        }
+        if Instant::now() >= next_prune {
+            next_prune = Instant::now() + PRUNE_EVERY;
+            let working = shared.clone();
+            let pruned = tokio::task::spawn_blocking(move || prune(&working, now_ms())).await;
+            match pruned {
+                Ok(Ok(0)) => {}
+                Ok(Ok(gone)) => tracing::info!(gone, "earlier versions were forgotten"),
+                Ok(Err(error)) => tracing::warn!(%error, "earlier versions cannot be forgotten"),
+                Err(_) => return,
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = published => tokio::time::sleep(AFTER_PUBLISHING).await,
+            () = tokio::time::sleep_until(next_prune) => {}
+        }
+    }
+}
+
+/// Whether this node writes to the drive: what it publishes, it keeps.
+fn is_ours(drive: &Drive) -> bool {
+    let state = drive.state();
+    state.row.active && (state.row.role == Role::Owner || state.row.syncs) && state.at.is_some()
+}
+
+/// Keeps what the newest version has and what was not looked at before. Blocks for long, gently.
+fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Result<(), DriveError> {
+    let Some(at) = drive.snapshot() else { return Ok(()) };
+    let before = shared.cache.get(CacheTable::Kept, drive.id.as_bytes())?;
+    let before = before.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(NodeId::from);
+    if before == Some(at.root) {
+        return Ok(());
+    }
+    let folder = shared.folder_of(drive)?;
+    let index = ContentIndex::of(drive, &shared.nodes)?;
+    // What the folder itself still has is kept only in case it changes: it may go for what changed just now.
+    let is_spare = |hash: &ContentId| {
+        index.locate(hash, &shared.nodes, &mut LeafCache::default()).is_ok_and(|found| !found.is_empty())
+    };
+    let mut stretch = (0, std::time::Instant::now());
+    let mut keep = |entry: &Entry| -> io::Result<()> {
+        let version = entry.shown();
+        if version.kind != Kind::File || version.inline.is_some() || version.size == 0 {
+            return Ok(());
+        }
+        if let Keeping::Kept { copied } = shared.kept.keep(&folder, &entry.key().to_path(), version, &is_spare)? {
+            stretch.0 += copied;
+        }
+        if stretch.0 >= COPY_STRETCH_BYTES {
+            std::thread::sleep(stretch.1.elapsed().min(Duration::from_secs(1)));
+            stretch = (0, std::time::Instant::now());
+        }
+        Ok(())
+    };
+    let failed = || DriveError::io("keep content for history");
+    let new = Tree::new(&*shared.nodes, at.expected());
+    let known = before.filter(|root| load(&shared.nodes, &Expected::root(*root)).is_ok());
+    match known {
+        Some(before) => {
+            let old = Tree::new(&*shared.nodes, Expected::root(before));
+            for change in old.diff(&new).map_err(walk_error)? {
+                match change.map_err(walk_error)? {
+                    Change::Added(entry) | Change::Changed { after: entry, .. } => keep(&entry).map_err(failed())?,
+                    Change::Removed(_) => {}
+                }
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+            }
+        }
+        None => {
+            for entry in new.range(&[]) {
+                keep(&entry.map_err(walk_error)?).map_err(failed())?;
+                if stop.is_cancelled() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    let mut row = Batch::new();
+    row.put(CacheTable::Kept, *drive.id.as_bytes(), *at.root.as_bytes());
+    Ok(shared.cache.apply(&row)?)
+}
+
+/// Forgets what retention drops, and content that no version needs any more. Returns the number of versions. Blocks.
+pub(crate) fn prune(shared: &Shared, now_ms: u64) -> Result<usize, DriveError> {
+    let mut count = 0;
+    for drive in shared.registry.all() {
+        let gone = droppable(shared, &drive, now_ms)?;
+        if !gone.is_empty() {
+            count += gone.len();
+            shared.registry.forget_heads(&drive, &gone)?;
+        }
+    }
+    let nothing = shared.kept.is_empty().map_err(DriveError::io("look through kept content"))?;
+    if count > 0 && !nothing {
+        let needed = needed(shared)?;
+        let free = shared.kept.sweep(|hash| needed.contains(&short(hash)));
+        let free = free.map_err(DriveError::io("remove kept content"))?;
+        tracing::info!(free, "content of forgotten versions was removed");
+    }
+    Ok(count)
+}
+
+fn droppable(shared: &Shared, drive: &Drive, now_ms: u64) -> Result<Vec<ContentId>, DriveError> {
+    let notes = shared.registry.history(drive)?;
+    let tagged: HashSet<ContentId> = shared.registry.tags(&drive.id)?.into_iter().map(|(_, hash)| hash).collect();
+    let mut by_writer: HashMap<WriterKey, Vec<Retained>> = HashMap::new();
+    for note in notes.iter() {
+        let is_tagged = tagged.contains(&note.hash);
+        let version = Retained { counter: note.counter, time_ms: note.time_ms(), is_tagged };
+        by_writer.entry(note.writer).or_default().push(version);
+    }
+    let gone: HashSet<(WriterKey, u64)> = by_writer
+        .into_iter()
+        .flat_map(|(writer, versions)| dropped(&versions, now_ms).into_iter().map(move |counter| (writer, counter)))
+        .collect();
+    Ok(notes.iter().filter(|note| gone.contains(&(note.writer, note.counter))).map(|note| note.hash).collect())
+}
+
+/// The beginnings of the hashes of all content that any kept version of any drive has: 8 bytes for each.
+fn needed(shared: &Shared) -> Result<HashSet<u64>, DriveError> {
+    let mut seen: HashSet<NodeId> = HashSet::new();
+    let mut needed = HashSet::new();
+    for drive in shared.registry.all() {
+        for note in shared.registry.history(&drive)?.iter() {
+            let Some(head) = shared.registry.head(&drive.id, &note.hash)? else { continue };
+            mark(shared, &drive.id, &Expected::root(head.body().root), &mut seen, &mut needed);
+        }
+    }
+    Ok(needed)
+}
+
+/// Recurses once per level, at most 8 deep. A node that is gone has nothing that could be read anyway.
+fn mark(shared: &Shared, drive: &DriveId, expected: &Expected, seen: &mut HashSet<NodeId>, needed: &mut HashSet<u64>) {
+    if !seen.insert(expected.id) {
+        return;
+    }
+    match load(&shared.nodes, expected) {
+        Ok(Node::Leaf(entries)) => {
+            needed.extend(entries.iter().flat_map(Entry::versions).map(|version| short(&version.hash)));
+        }
+        Ok(node @ Node::Interior { .. }) => {
+            for index in 0..node.item_count() {
+                if let Some(child) = node.expected_child(index, expected.after.as_ref()) {
+                    mark(shared, drive, &child, seen, needed);
+                }
+            }
+        }
+        Err(error) => tracing::debug!(%drive, %error, "part of an earlier version is gone"),
+    }
+}
+
+fn short(hash: &ContentId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::{StreamExt, stream};
+
+    use super::*;
+    use crate::hostile_tests::network::{Net, TestNode};
+    use crate::{At, ImportProgress, LocalPath, PathKey};
+
+    const DAY_MS: u64 = 86_400_000;
+
+    #[tokio::test]
+    async fn what_retention_drops_is_gone_with_its_content_and_a_tag_keeps_it() {
+        let net = Arc::new(Net::default());
+        let node = TestNode::start(&net, 1);
+        let folder = node.home.path().join("shared");
+        std::fs::create_dir(&folder).unwrap();
+        let (drives, shared) = (node.drives.clone(), node.drives.shared().clone());
+        let id = drives.create(Some(&folder), "t").unwrap().id;
+        let stop = CancellationToken::new();
+        for n in 0..4_u8 {
+            std::fs::write(folder.join("a"), vec![n; 1_000]).unwrap();
+            let paths = stream::iter([Ok(LocalPath { key: PathKey::from_path("a").unwrap(), at: None })]).boxed();
+            drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+            keep_content(&shared, &drives.known(&id).unwrap(), &stop).unwrap();
+        }
+        let version = |n: u64| At::Version(p2p_identity::VersionRef::Counter(n));
+        drives.set_tag(&id, "mine", Some(&version(2))).await.unwrap();
+        let kept =
+            || (0..4_u8).filter(|n| shared.kept.has(&ContentId::of(&vec![*n; 1_000]), 1_000)).collect::<Vec<_>>();
+        assert_eq!(kept(), [0, 1, 2, 3]);
+        assert_eq!(prune(&shared, now_ms()).unwrap(), 0, "everything of a day");
+        // All four were made within an hour, or around its end.
+        let gone = prune(&shared, now_ms() + 2 * DAY_MS).unwrap();
+        assert!((1..=2).contains(&gone), "{gone}");
+        prune(&shared, now_ms() + 40 * DAY_MS).unwrap();
+        let log = drives.log(&id, None, 10).await.unwrap();
+        assert_eq!(log.iter().map(|v| v.counter).collect::<Vec<_>>(), [4, 2]);
+        assert_eq!(log[1].tags, ["mine"]);
+        assert_eq!(kept(), [1, 3]);
+        let error = drives.entry_at(&id, &PathKey::from_path("a").unwrap(), &version(1)).await.unwrap_err();
+        assert!(matches!(error, DriveError::VersionNotKept(_)), "{error}");
+        drives.stop();
+    }
+}
