@@ -51,6 +51,8 @@ pub(crate) struct Grant {
     pub(crate) scopes: Arc<[Scope]>,
     pub(crate) storage: PathBuf,
     pub(crate) storage_quota: u64,
+    /// Tells this token from earlier ones of the same app.
+    pub(crate) token: String,
     pub(crate) live: Arc<Live>,
 }
 
@@ -169,6 +171,7 @@ impl Grants {
             scopes: entry.row.manifest.parsed_scopes().unwrap_or_default().into(),
             storage: self.storage(id),
             storage_quota: entry.row.manifest.storage_quota,
+            token: shown.tag(),
             live: entry.live.clone(),
         })
     }
@@ -232,6 +235,8 @@ fn asks_for_no_more(new: &AppManifest, old: &AppManifest) -> bool {
         && new.protocols.iter().all(|protocol| old.protocols.contains(protocol))
         && new.storage_quota <= old.storage_quota
         && (old.background || !new.background)
+        // A name is what the user knows it by.
+        && new.name == old.name
 }
 
 fn unknown(id: &str) -> ApiError {

@@ -199,7 +199,8 @@ impl Contract for LocalNode {
         let drives = self.drives.clone();
         if let Some(path) = &new.path {
             check_folder(path)?;
-            if self.home.starts_with(path) || path.starts_with(&self.home) {
+            let is_of_an_app = path.starts_with(self.home.join("apps"));
+            if self.home.starts_with(path) || (path.starts_with(&self.home) && !is_of_an_app) {
                 let home = self.home.display();
                 return Err(ApiError::invalid(format!("{} holds this node's keys ({home})", path.display()))
                     .with_hint("share a folder that does not contain the node's home, or move the home with --home"));

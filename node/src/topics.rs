@@ -43,9 +43,10 @@ impl Topics {
         match self.network.publish_message(topic, data).await {
             Ok(peers) => Ok(PublishedMessage { peers: u32::try_from(peers).unwrap_or(u32::MAX) }),
             Err(PublishRefused::TooLarge) => Err(ApiError::invalid("the message is too large")),
-            Err(PublishRefused::Busy) => {
-                Err(ApiError::new(ErrorKind::Busy, "the peers are too slow for more messages"))
-            }
+            Err(PublishRefused::Busy) => Err(ApiError::new(
+                ErrorKind::Busy,
+                "more is published than topics are made for: 1 MiB at once, 512 KiB a second",
+            )),
             Err(PublishRefused::Stopping) => Err(ApiError::stopped()),
             Err(PublishRefused::Failed(reason)) => Err(ApiError::internal(reason)),
         }

@@ -29,6 +29,8 @@ pub(crate) fn behaviour(keypair: &Keypair) -> gossipsub::Behaviour {
         .max_transmit_size(MAX_MESSAGE_BYTES)
         .connection_handler_queue_len(QUEUE)
         .heartbeat_interval(HEARTBEAT)
+        .history_length(3)
+        .history_gossip(2)
         .duplicate_cache_time(REMEMBER)
         .validation_mode(ValidationMode::Strict)
         .build()

@@ -16,6 +16,8 @@ pub const MAX_APP_ID_BYTES: usize = 64;
 pub const MAX_SCOPES: usize = 64;
 /// Longest text of a scope, in bytes.
 const MAX_SCOPE_BYTES: usize = 256;
+/// Ids of the apps that run inside the node.
+const RESERVED_IDS: [&str; 3] = ["files", "gateway", "dns"];
 /// Longest name or version, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
@@ -51,7 +53,7 @@ impl AppManifest {
     pub fn check(&self) -> Result<()> {
         check_app_id(&self.id)?;
         for (what, text) in [("name", &self.name), ("version", &self.version)] {
-            if text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
+            if text.len() > MAX_NAME_BYTES || !is_shown_as_written(text) {
                 return Err(ApiError::invalid(format!(
                     "the {what} is longer than {MAX_NAME_BYTES} bytes, or no plain text"
                 )));
@@ -69,13 +71,32 @@ impl AppManifest {
                 return Err(error.with_hint(format!("its own begin with /app/{}/", self.id)));
             }
         }
-        self.parsed_scopes().map(drop)
+        if RESERVED_IDS.contains(&self.id.as_str()) {
+            return Err(ApiError::invalid(format!("{:?} is an app of the node itself", self.id)));
+        }
+        for scope in self.parsed_scopes()? {
+            match scope {
+                Scope::StreamListen(protocol) if crate::app_of_protocol(&protocol)? != self.id => {
+                    return Err(ApiError::invalid(format!("{protocol:?} belongs to another app")));
+                }
+                Scope::StreamDial(protocol, _) => drop(crate::app_of_protocol(&protocol)?),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Its scopes.
     pub fn parsed_scopes(&self) -> Result<Vec<Scope>> {
         self.scopes.iter().map(|text| text.parse()).collect()
     }
+}
+
+/// No control characters, and none that turn the direction of writing: what the user approves must look like what it is.
+fn is_shown_as_written(text: &str) -> bool {
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !text.chars().any(|c| c.is_control() || turns(c))
 }
 
 /// Checks the id of an app.
@@ -134,7 +155,7 @@ impl FromStr for Scope {
             ApiError::invalid(format!("{text:?} is no scope of this node"))
                 .with_hint("scopes are like node.read, drives.read:<drive>, stream.dial:/app/chat/1@any")
         };
-        if text.len() > MAX_SCOPE_BYTES || text.chars().any(char::is_control) {
+        if text.len() > MAX_SCOPE_BYTES || !is_shown_as_written(text) {
             return Err(bad());
         }
         let (name, detail) = match text.split_once(':') {

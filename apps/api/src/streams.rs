@@ -65,7 +65,14 @@ pub fn app_of_protocol(protocol: &str) -> Result<&str> {
     let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"/._-".contains(&c);
     let id = protocol.strip_prefix(APP_PROTOCOL_PREFIX).and_then(|rest| rest.split_once('/')).map(|(id, _)| id);
     match id {
-        Some(id) if !id.is_empty() && protocol.len() <= MAX_PROTOCOL_BYTES && protocol.bytes().all(is_plain) => Ok(id),
+        Some(id)
+            if !id.is_empty()
+                && protocol.len() <= MAX_PROTOCOL_BYTES
+                && protocol.bytes().all(is_plain)
+                && !protocol.split('/').any(|part| part == "." || part == "..") =>
+        {
+            Ok(id)
+        }
         _ => Err(ApiError::invalid(format!("{protocol:?} is no protocol of an app"))
             .with_hint("it is named like /app/<app id>/<name>/<version>, with letters, digits and ._- only")),
     }
@@ -207,8 +214,17 @@ mod tests {
     fn protocols_name_their_app() {
         assert_eq!(app_of_protocol("/app/chat/1").unwrap(), "chat");
         assert_eq!(app_of_protocol("/app/org.example.chat/talk/2.0").unwrap(), "org.example.chat");
-        for bad in ["", "/app/", "/app/chat", "/app//1", "/p2pnode/drives/1", "app/chat/1", "/app/chat/a b", "/app/ü/1"]
-        {
+        for bad in [
+            "",
+            "/app/",
+            "/app/chat",
+            "/app//1",
+            "/p2pnode/drives/1",
+            "app/chat/1",
+            "/app/chat/a b",
+            "/app/chat/../x/1",
+            "/app/ü/1",
+        ] {
             assert!(app_of_protocol(bad).is_err(), "{bad}");
         }
         assert!(app_of_protocol(&format!("/app/chat/{}", "x".repeat(200))).is_err());

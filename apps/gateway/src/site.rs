@@ -112,7 +112,7 @@ impl Sites {
         let (site, lifetime) = match asked_version(request) {
             None => (site, Lifetime::Live),
             Some(version) if is_newest(&site, &version) => (site, Lifetime::Fixed),
-            Some(version) => (earlier(&site, &version)?, Lifetime::Fixed),
+            Some(version) => (site.at(version), Lifetime::Fixed),
         };
         let file = if path.is_folder { path.child("index.html") } else { path.path.clone() };
         // At the same time: in a drive that is far away each costs a round trip.
@@ -132,9 +132,13 @@ impl Sites {
                 file::answer(*found, how).await?
             }
         };
-        if lifetime == Lifetime::Fixed && self.store.info(drive, deadline).await?.version != site.info.version {
+        if lifetime == Lifetime::Fixed
+            && !site.is_earlier()
+            && self.store.info(drive, deadline).await?.version != site.info.version
+        {
             // What was read may be the newer one, and would be kept for ever under the older one's address.
-            return Err(not_readable_yet());
+            let error = ApiError::new(ErrorKind::Conflict, "a new version was published meanwhile");
+            return Err(error.with_hint("load the page again"));
         }
         for (name, value) in manifest.headers(url_path) {
             response.headers_mut().append(name, value.clone());
@@ -161,7 +165,7 @@ impl Sites {
             };
             return Ok(Answer::Response(redirect_to(redirect.status, &location)));
         }
-        if let Some(folder) = listing::find(&self.store, site, &path.path, deadline).await? {
+        if let Some(folder) = listing::find(site, &path.path, deadline).await? {
             if path.is_folder {
                 return Ok(Answer::Response(listing::page(site, &manifest.title, path, folder)));
             }
@@ -210,16 +214,6 @@ fn is_newest(site: &Site, version: &VersionRef) -> bool {
         VersionRef::Counter(counter) => *counter == site.info.version,
         head @ VersionRef::Head(_) => site.info.head.is_some_and(|newest| head.matches_head(newest.as_bytes())),
     }
-}
-
-/// The site as it was. The one place that has to change when the contract reads earlier versions.
-fn earlier(_now: &Site, _version: &VersionRef) -> Result<Site> {
-    Err(not_readable_yet())
-}
-
-fn not_readable_yet() -> ApiError {
-    ApiError::new(ErrorKind::Unsupported, "only the newest version of a site can be shown so far")
-        .with_hint("without ?v=… the address shows the newest version")
 }
 
 fn wants_whole(request: &Parts) -> bool {

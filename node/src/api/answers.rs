@@ -194,7 +194,7 @@ pub(super) async fn repeatable(
     let (parts, body) = request.into_parts();
     let body = read_body(body).await?;
     let asked = hash(&[parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), &body]);
-    let call = hash(&[caller.name().as_bytes(), key.as_bytes()]);
+    let call = hash(&[caller.key().as_bytes(), key.as_bytes()]);
     let answers = server.access.answers.clone();
     let begun = blocking({
         let answers = answers.clone();

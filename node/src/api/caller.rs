@@ -93,11 +93,11 @@ impl Caller {
         }
     }
 
-    /// Who it is in the audit log and among the answers that are remembered.
-    pub(super) fn name(&self) -> &str {
+    /// Whose answers are remembered: those of a token end with it.
+    pub(super) fn key(&self) -> String {
         match self {
-            Self::User => "",
-            Self::App(grant) => &grant.id,
+            Self::User => String::new(),
+            Self::App(grant) => format!("{}/{}", grant.id, grant.token),
         }
     }
 

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::{StreamExt, stream};
 use http::Uri;
-use p2p_api::{DriveId, Follow, Import, Link, NewDrive, Open, Target, TreeQuery};
+use p2p_api::{ApiError, DriveId, ErrorKind, Follow, Import, Link, NewDrive, Open, Target, TreeQuery};
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, id, json, json_lines, query};
@@ -70,6 +70,13 @@ pub(super) async fn follow(
     if matches!(caller, Caller::App(_)) {
         caller.require_drive_read(drive_of(&follow.link))?;
         caller.require_own_path(&follow.target)?;
+        // A link that leaves the folder, or a version that comes later, would lead the node out of what was checked here.
+        if follow.allow_external_links || follow.stay {
+            let message = "an app copies one version at a time, and without links that leave its folder";
+            return Err(ApiError::new(ErrorKind::NotAllowed, message)
+                .with_hint("leave out stay and allow_external_links; an event tells of every new version")
+                .into());
+        }
         let open = Open { link: follow.link.clone(), timeout: follow.timeout };
         caller.require_room(server.node.drives().open(open).await?.bytes)?;
     }

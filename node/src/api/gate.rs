@@ -5,10 +5,12 @@
 
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, Method, header};
+use futures::StreamExt;
+use http::{HeaderMap, Method, StatusCode, header};
 use p2p_api::{ApiError, ErrorKind, Result, Scope, routes};
 use p2p_identity::DriveId;
 
@@ -89,6 +91,9 @@ fn need(method: &Method, path: &str) -> Need {
 pub(super) async fn gate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Refusal> {
     let process = request.extensions().get::<Process>().copied().unwrap_or(Process::Foreign);
     if let Process::Tcp(port) = process {
+        if request.uri().authority().is_some() {
+            return Err(ApiError::invalid("the target of a request is a path").into());
+        }
         check_origin(request.headers(), port)?;
     }
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
@@ -100,7 +105,10 @@ pub(super) async fn gate(State(server): State<Server>, mut request: Request, nex
                 ApiError::new(ErrorKind::NotAllowed, "this token is not known, or was taken back")
                     .with_hint("the app asks again with POST /v1/apps; the user approves it with p2p app approve")
             })?;
-            grant.live.admit(Instant::now())?;
+            if let Err(error) = grant.live.admit(Instant::now()) {
+                grant.live.on_refused();
+                return Err(error.into());
+            }
             Caller::App(grant)
         }
         None if process == Process::Own => Caller::User,
@@ -129,10 +137,16 @@ pub(super) async fn gate(State(server): State<Server>, mut request: Request, nex
     }
     request.extensions_mut().insert(caller.clone());
     let answer = next.run(request).await;
-    if answer.status() == http::StatusCode::FORBIDDEN {
-        refused(&server, &caller, &call, "refused by the call itself");
+    let Caller::App(grant) = &caller else { return Ok(answer) };
+    match answer.status() {
+        StatusCode::FORBIDDEN => refused(&server, &caller, &call, "refused by the call itself"),
+        StatusCode::TOO_MANY_REQUESTS => grant.live.on_refused(),
+        StatusCode::SWITCHING_PROTOCOLS => return Ok(answer),
+        _ => {}
     }
-    Ok(answer)
+    // What runs ends with the token: an answer that goes on is cut.
+    let revoked = grant.live.revoked.clone().cancelled_owned();
+    Ok(answer.map(|body| Body::from_stream(body.into_data_stream().take_until(revoked))))
 }
 
 fn refused(server: &Server, caller: &Caller, call: &str, reason: &str) {
@@ -147,7 +161,8 @@ fn refused(server: &Server, caller: &Caller, call: &str, reason: &str) {
 fn check_origin(headers: &HeaderMap, port: u16) -> Result<()> {
     let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or_default());
     let hosts = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}"));
-    let is_here = text(header::HOST).is_some_and(|host| hosts.iter().any(|known| known == host));
+    let is_one = headers.get_all(header::HOST).iter().count() == 1;
+    let is_here = is_one && text(header::HOST).is_some_and(|host| hosts.iter().any(|known| known == host));
     let is_own = text(header::ORIGIN)
         .is_none_or(|origin| hosts.iter().any(|known| origin.strip_prefix("http://") == Some(known.as_str())));
     if is_here && is_own {
@@ -159,7 +174,11 @@ fn check_origin(headers: &HeaderMap, port: u16) -> Result<()> {
 
 /// The bearer token of a request (RFC 6750, section 2.1).
 fn token(headers: &HeaderMap) -> Result<Option<String>> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::invalid("there are several headers Authorization"));
+    }
     let text = value.to_str().unwrap_or_default();
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim().to_owned())),

@@ -9,6 +9,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{any, get, post, put};
 use http::StatusCode;
 use p2p_api::{ApiError, App, Node, routes};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +18,9 @@ use super::answers::repeatable;
 use super::gate::gate;
 use super::problem::Refusal;
 use super::{apps, drives, events, exchange, files, grants, history, names, network, streams, writers};
+
+/// Calls that wait for a stream, of all callers.
+const MAX_WAITING_STREAMS: usize = 1_024;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -28,10 +32,19 @@ pub(super) struct Server {
 }
 
 /// The tasks that carry streams, and what ends them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct StreamTasks {
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
+    /// Places for calls that wait for a stream: room is left for other calls.
+    pub(super) waiting: Arc<Semaphore>,
+}
+
+impl Default for StreamTasks {
+    fn default() -> Self {
+        let waiting = Arc::new(Semaphore::new(MAX_WAITING_STREAMS));
+        Self { tasks: TaskTracker::new(), stopping: CancellationToken::new(), waiting }
+    }
 }
 
 /// The routes of [`p2p_api::routes`].

@@ -25,6 +25,8 @@ use super::router::{Server, StreamTasks, router};
 
 /// Open connections; more wait in the listener's queue. 1,000 readers of events and room for calls (overlay.md 10).
 const MAX_CONNECTIONS: usize = 2048;
+/// As many over TCP.
+const MAX_TCP_CONNECTIONS: usize = 256;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 100;
 /// How long a client may take to send a request's headers.
@@ -69,7 +71,10 @@ pub async fn serve(
     let tcp_port = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map_or(0, |address| address.port());
     let over_tcp = router_of(Process::Tcp(tcp_port));
     let me = rustix::process::getuid().as_raw();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Permits {
+        socket: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        tcp: Arc::new(Semaphore::new(MAX_TCP_CONNECTIONS)),
+    };
     let stopping = CancellationToken::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -121,19 +126,26 @@ enum Accepted {
     Tcp(TcpStream),
 }
 
-async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let tcp = async {
-        match &listeners.tcp {
-            Some(tcp) => tcp.accept().await,
-            None => std::future::pending().await,
-        }
+/// Places for connections: strangers at the TCP port take none from the socket.
+struct Permits {
+    socket: Arc<Semaphore>,
+    tcp: Arc<Semaphore>,
+}
+
+async fn accept(listeners: &Listeners, permits: &Permits) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
+    let over_tcp = async {
+        let Some(tcp) = &listeners.tcp else { return std::future::pending().await };
+        let permit = permits.tcp.clone().acquire_owned().await.map_err(io::Error::other)?;
+        Ok((Accepted::Tcp(tcp.accept().await?.0), permit))
     };
-    let accepted = tokio::select! {
-        accepted = listeners.socket.accept() => Accepted::Socket(accepted?.0),
-        accepted = tcp => Accepted::Tcp(accepted?.0),
+    let at_socket = async {
+        let permit = permits.socket.clone().acquire_owned().await.map_err(io::Error::other)?;
+        Ok((Accepted::Socket(listeners.socket.accept().await?.0), permit))
     };
-    Ok((accepted, permit))
+    tokio::select! {
+        accepted = at_socket => accepted,
+        accepted = over_tcp => accepted,
+    }
 }
 
 async fn connection(

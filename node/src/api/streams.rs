@@ -65,6 +65,10 @@ pub(super) async fn dial(State(server): State<Server>, caller: Caller, mut reque
     let limit = timeout(dial.timeout_s)?;
     caller.require_dial(&dial.protocol, server.access.is_contact(&dial.peer))?;
     let place = place(&caller)?;
+    let _waiting =
+        server.streams.waiting.clone().try_acquire_owned().map_err(|_| {
+            ApiError::new(ErrorKind::Busy, "too many calls wait for streams").with_hint("close some first")
+        })?;
     let streams = server.node.streams();
     let opening = streams.open(DialStream { timeout_s: Some(limit.as_secs_f64()), ..dial });
     let stream = unless_revoked(&caller, opening).await?;
@@ -87,6 +91,10 @@ pub(super) async fn listen(State(server): State<Server>, caller: Caller, mut req
         )?;
     }
     let place = place(&caller)?;
+    let _waiting =
+        server.streams.waiting.clone().try_acquire_owned().map_err(|_| {
+            ApiError::new(ErrorKind::Busy, "too many calls wait for streams").with_hint("close some first")
+        })?;
     let streams = server.node.streams();
     let stream = unless_revoked(&caller, streams.accept(&protocol)).await?;
     switch(&server, &caller, kind, upgrade, stream, place)

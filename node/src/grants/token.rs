@@ -18,6 +18,11 @@ impl TokenHash {
         Self(*blake3::hash(token.as_bytes()).as_bytes())
     }
 
+    /// A part of it as text; tells tokens apart, and says nothing of them.
+    pub(super) fn tag(&self) -> String {
+        HEXLOWER.encode(self.0.get(..8).unwrap_or_default())
+    }
+
     /// Takes the same time whatever they are.
     pub(super) fn is(&self, other: &Self) -> bool {
         blake3::Hash::from(self.0) == blake3::Hash::from(other.0)

@@ -19,7 +19,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
 use p2p_transport::{
-    AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, dialable_from, path_kind, scope,
+    AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, RelayMode, dialable_from, path_kind, scope,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -128,6 +128,9 @@ pub(crate) async fn spawn(
     };
     actor.listen(&config.transport.listen)?;
     actor.first_addresses().await;
+    if config.transport.relay == RelayMode::Public {
+        actor.offer_relay();
+    }
     actor.dial_start();
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
@@ -331,9 +334,11 @@ impl Actor {
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 self.on_listener_closed(listener_id, reason.is_err());
             }
-            SwarmEvent::ExpiredListenAddr { .. }
-            | SwarmEvent::ExternalAddrConfirmed { .. }
-            | SwarmEvent::ExternalAddrExpired { .. } => self.refresh(),
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.check_external(&address);
+                self.refresh();
+            }
+            SwarmEvent::ExpiredListenAddr { .. } | SwarmEvent::ExternalAddrExpired { .. } => self.refresh(),
             _ => {}
         }
     }
@@ -345,6 +350,7 @@ impl Actor {
         }
         if let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint
             && scope(local_addr) == AddressScope::Global
+            && path_kind(local_addr) == PathKind::Direct
             && self.is_from_outside(send_back_addr)
         {
             self.swarm.behaviour_mut().dht.on_reached(local_addr.clone());

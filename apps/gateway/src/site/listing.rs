@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::pages;
 use super::path::SitePath;
-use super::store::{Site, Store, within};
+use super::store::{Site, within};
 use crate::human;
 
 /// Most entries of one page. More are counted and not shown.
@@ -22,10 +22,10 @@ pub(crate) struct Folder {
 }
 
 /// The folder at a path; `None` if there is none.
-pub(crate) async fn find(store: &Store, site: &Site, path: &str, deadline: Instant) -> Result<Option<Folder>> {
+pub(crate) async fn find(site: &Site, path: &str, deadline: Instant) -> Result<Option<Folder>> {
     let query = TreeQuery { prefix: path.to_owned(), depth: Some(1) };
     let list = async {
-        let mut stream = store.node().drives().tree(site.info.drive, query).await?;
+        let mut stream = site.tree(query).await?;
         let mut folder = Folder { entries: Vec::new(), is_cut: false };
         let mut is_there = path.is_empty();
         while let Some(entry) = stream.next().await {

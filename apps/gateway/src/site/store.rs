@@ -1,5 +1,6 @@
 //! Drives that are looked at, and small files of them: kept for a while, within bounds.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures::StreamExt;
 use moka::future::Cache;
 use p2p_api::{
     ApiError, Content, DriveId, DriveInfo, DriveRole, EntryKind, ErrorKind, Link, Node, Open, ReadRange, Result,
-    Target, TreeEntry,
+    Stream, Target, TreeEntry, TreeQuery, VersionRef,
 };
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -68,7 +69,10 @@ struct File {
 /// One version of a drive.
 #[derive(Clone)]
 pub(crate) struct Site {
+    /// What is known of it; of an earlier version its number, or one made from the hash that names it.
     pub(crate) info: DriveInfo,
+    /// Which earlier version it is; `None` for the newest.
+    earlier: Option<VersionRef>,
     store: Store,
 }
 
@@ -122,7 +126,7 @@ impl Store {
         if info.version == 0 && info.role == DriveRole::Owner {
             return Err(ApiError::new(ErrorKind::Busy, "nothing was published in this drive yet"));
         }
-        Ok(Site { info, store: self.clone() })
+        Ok(Site { info, earlier: None, store: self.clone() })
     }
 
     /// What is known of a drive; looks for it if nothing is.
@@ -163,8 +167,8 @@ impl Store {
         found.await.unwrap_or_else(|_| Err(ApiError::stopped()))
     }
 
-    async fn read_manifest(&self, drive: DriveId) -> Result<Manifest> {
-        let content = match self.node.drives().read(drive, manifest::PATH, ReadRange::default()).await {
+    async fn read_manifest(&self, site: &Site) -> Result<Manifest> {
+        let content = match site.read(manifest::PATH, ReadRange::default()).await {
             Ok(content) => content,
             Err(error) if is_nothing(&error) => return Ok(Manifest::default()),
             Err(error) => return Err(error),
@@ -179,6 +183,39 @@ impl Store {
 }
 
 impl Site {
+    /// The site as it was in an earlier version; whether that is kept anywhere shows when something is read.
+    pub(crate) fn at(mut self, version: VersionRef) -> Self {
+        self.info.version = match &version {
+            VersionRef::Counter(counter) => *counter,
+            VersionRef::Head(hash) => {
+                let mut hasher = DefaultHasher::new();
+                hash.hash(&mut hasher);
+                // Counters never grow as large.
+                hasher.finish() | 1 << 63
+            }
+        };
+        self.earlier = Some(version);
+        self
+    }
+
+    pub(crate) fn is_earlier(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    async fn read(&self, path: &str, range: ReadRange) -> Result<Content> {
+        match &self.earlier {
+            None => self.store.node.drives().read(self.info.drive, path, range).await,
+            Some(at) => self.store.node.history().read(self.info.drive, path, range, &at.to_string()).await,
+        }
+    }
+
+    pub(crate) async fn tree(&self, query: TreeQuery) -> Result<Stream<TreeEntry>> {
+        match &self.earlier {
+            None => self.store.node.drives().tree(self.info.drive, query).await,
+            Some(at) => self.store.node.history().tree(self.info.drive, query, &at.to_string()).await,
+        }
+    }
+
     /// What the site says about itself.
     pub(crate) async fn manifest(&self, deadline: Instant) -> Result<Arc<Manifest>> {
         let (store, info) = (&self.store, &self.info);
@@ -186,7 +223,7 @@ impl Site {
         if let Some(known) = store.manifests.get(&key).await {
             return Ok(known);
         }
-        let read = within(deadline, store.read_manifest(info.drive)).await?;
+        let read = within(deadline, store.read_manifest(self)).await?;
         if let Some(fault) = &read.fault {
             debug!(drive = %info.drive.fmt_short(), fault, "a site's manifest is ignored");
         }
@@ -230,9 +267,8 @@ impl Site {
             Some(_) => {}
             None if whole => {}
             None => {
-                let drives = store.node.drives();
                 let nothing = ReadRange { start: 0, end: Some(0) };
-                let content = match within(deadline, drives.read(key.0, path, nothing)).await {
+                let content = match within(deadline, self.read(path, nothing)).await {
                     Ok(content) => content,
                     Err(error) if is_nothing(&error) => return Ok(None),
                     Err(error) => return Err(error),
@@ -252,7 +288,7 @@ impl Site {
         let work = {
             let (site, key, begun) = (self.clone(), key.clone(), begun.clone());
             async move {
-                let content = site.store.node.drives().read(key.0, &key.2, ReadRange::default()).await;
+                let content = site.read(&key.2, ReadRange::default()).await;
                 let mut content = content.map_err(NotKept::Failed)?;
                 let entry = Arc::new(content.entry.clone());
                 if !is_small(&entry) {
@@ -337,8 +373,8 @@ impl Reader {
             let piece = piece.ok_or_else(|| ApiError::internal("a range lies outside of its file"))?;
             return Ok(futures::stream::iter([Ok(bytes.slice(piece.0..piece.1))]).boxed());
         }
-        let Site { info, store } = &self.site;
-        let content = store.node.drives().read(info.drive, &self.entry.path, range).await?;
+        let Site { info, store, .. } = &self.site;
+        let content = self.site.read(&self.entry.path, range).await?;
         if content.entry.hash != self.entry.hash {
             store.entries.invalidate(&(info.drive, info.version, self.entry.path.clone())).await;
             store.opened.invalidate(&info.drive).await;

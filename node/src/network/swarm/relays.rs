@@ -17,6 +17,8 @@ const WANTED: usize = 2;
 const MAX_KNOWN: usize = 32;
 /// How long a relay that failed is left alone.
 const REST: Duration = Duration::from_secs(60);
+/// How often relays are looked for while too few are known.
+const SEARCH_EVERY: Duration = Duration::from_secs(20);
 /// Failed tests of addresses after which this node counts as not reachable, where none succeeded.
 const ENOUGH_FAILURES: u32 = 2;
 
@@ -35,6 +37,8 @@ pub(super) struct Relays {
     /// A peer dialled an address of ours on purpose, and got through.
     is_tested: bool,
     failures: u32,
+    /// When the DHT was last asked for relays.
+    searched: Option<Instant>,
 }
 
 impl Relays {
@@ -107,6 +111,9 @@ impl Actor {
         // Until somebody has found out otherwise, also on an address of the world: data flows from the first moment. An
         // island needs no relay unless the user names one.
         let all = !self.swarm.behaviour().dht.is_island();
+        if all {
+            self.find_relays();
+        }
         for (peer, address) in self.relays.to_ask(Instant::now(), all) {
             self.guard.give(&address);
             match self.swarm.listen_on(address.clone().with(Protocol::P2pCircuit)) {
@@ -116,6 +123,21 @@ impl Actor {
                     self.relays.failed.insert(peer, Instant::now());
                 }
             }
+        }
+    }
+
+    /// Says in the DHT that this node is a relay for anybody.
+    pub(super) fn offer_relay(&mut self) {
+        self.swarm.behaviour_mut().dht.provide(&relays_key());
+    }
+
+    /// Looks for relays in the DHT while too few are known. Who is found is dialled, and tells by identify what it is.
+    fn find_relays(&mut self) {
+        let now = Instant::now();
+        let is_due = self.relays.searched.is_none_or(|at| now.duration_since(at) >= SEARCH_EVERY);
+        if self.relays.known.len() < WANTED && is_due {
+            self.relays.searched = Some(now);
+            self.swarm.behaviour_mut().dht.find_providers(&relays_key());
         }
     }
 
@@ -130,10 +152,33 @@ impl Actor {
         self.refresh();
     }
 
+    /// An address through a relay is one of ours only while that relay has a place for us; what a peer saw of us through
+    /// one, or what was left of a relay that is gone, leads nowhere.
+    pub(super) fn check_external(&mut self, address: &Multiaddr) {
+        if path_kind(address) != PathKind::Relayed {
+            return;
+        }
+        let relay = address.iter().find_map(|part| match part {
+            Protocol::P2p(peer) => Some(peer),
+            _ => None,
+        });
+        let is_ours = relay.is_some_and(|relay| self.relays.listeners.values().any(|held| *held == relay));
+        let is_at_relay = relay.is_some_and(|relay| {
+            let host = address.iter().next();
+            let mut connections = self.swarm.behaviour().transport.streams.book().of(&relay).iter();
+            connections.any(|known| known.iter().next() == host)
+        });
+        if !is_ours || !is_at_relay {
+            self.swarm.remove_external_address(address);
+        }
+    }
+
     /// A reservation ended: the relay is gone, refused, or is not needed any more.
     pub(super) fn on_listener_closed(&mut self, id: ListenerId, is_error: bool) {
         let Some(relay) = self.relays.listeners.remove(&id) else { return };
         let was_granted = self.relays.granted.remove(&relay);
+        let left: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        left.iter().for_each(|address| self.check_external(address));
         if is_error {
             self.relays.failed.insert(relay, Instant::now());
         }
@@ -172,6 +217,11 @@ impl Actor {
         self.keep_relays();
         self.refresh();
     }
+}
+
+/// Where relays for anybody say that they are.
+fn relays_key() -> [u8; 32] {
+    blake3::derive_key("p2pnode relays v1", &[])
 }
 
 #[cfg(test)]

@@ -17,15 +17,48 @@ use super::Actor;
 const READER_QUEUE: usize = 64;
 /// Readers in all.
 const MAX_READERS: usize = 1_024;
-/// Messages a second from one neighbour, forwarded ones included; the burst is ten times that.
-const RATE: f64 = 200.0;
-const BURST: f64 = 10.0 * RATE;
+/// Bytes a second from one neighbour, forwarded messages included, and at once. Messages are remembered for a while, so this
+/// bounds memory as well.
+const FROM_NEIGHBOUR: Rate = Rate { per_second: 1024.0 * 1024.0, burst: 8.0 * 1024.0 * 1024.0 };
+/// Bytes a second that this node publishes, and at once: topics are for short messages, and what queues up for a peer is
+/// thrown away after a while.
+const OWN: Rate = Rate { per_second: 512.0 * 1024.0, burst: 1024.0 * 1024.0 };
+/// What a message costs at least, in bytes.
+const MIN_COST: usize = 4 * 1024;
+
+/// How much may come.
+#[derive(Clone, Copy)]
+struct Rate {
+    per_second: f64,
+    burst: f64,
+}
+
+/// What is left of a rate.
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self, rate: Rate, bytes: usize, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second;
+        self.tokens = (self.tokens + gained).min(rate.burst);
+        self.at = now;
+        let cost = bytes.max(MIN_COST) as f64;
+        let is_enough = self.tokens >= cost;
+        if is_enough {
+            self.tokens -= cost;
+        }
+        is_enough
+    }
+}
 
 /// Readers by topic.
 #[derive(Default)]
 pub(super) struct Readers {
     topics: HashMap<TopicHash, Subscription>,
-    rates: HashMap<PeerId, (f64, Instant)>,
+    rates: HashMap<PeerId, Bucket>,
+    own: Option<Bucket>,
     /// Messages that a slow reader lost, and neighbours that were dropped for sending too many.
     pub(super) lost: u64,
     pub(super) floods: u64,
@@ -37,13 +70,15 @@ struct Subscription {
 }
 
 impl Readers {
-    /// Whether a neighbour may send one more message now.
-    fn admit(&mut self, peer: PeerId, now: Instant) -> bool {
-        let (tokens, at) = self.rates.entry(peer).or_insert((BURST, now));
-        let gained = now.saturating_duration_since(*at).as_secs_f64() * RATE;
-        *tokens = (*tokens + gained).min(BURST) - 1.0;
-        *at = now;
-        *tokens >= 0.0
+    /// Whether a neighbour may send a message of so many bytes now.
+    fn admit(&mut self, peer: PeerId, bytes: usize, now: Instant) -> bool {
+        let full = Bucket { tokens: FROM_NEIGHBOUR.burst, at: now };
+        self.rates.entry(peer).or_insert(full).take(FROM_NEIGHBOUR, bytes, now)
+    }
+
+    /// Whether this node may publish so many bytes now.
+    fn admit_own(&mut self, bytes: usize, now: Instant) -> bool {
+        self.own.get_or_insert(Bucket { tokens: OWN.burst, at: now }).take(OWN, bytes, now)
     }
 
     fn tell(&mut self, topic: &TopicHash, message: &TopicMessage) {
@@ -82,6 +117,11 @@ impl Actor {
 
     /// To this node's own readers, and to peers.
     pub(super) fn publish(&mut self, name: &str, data: Bytes, reply: oneshot::Sender<Result<usize, PublishRefused>>) {
+        // Before anything is kept of it.
+        if !self.topics.admit_own(data.len(), Instant::now()) {
+            let _ = reply.send(Err(PublishRefused::Busy));
+            return;
+        }
         let topic = Topic::new(name).hash();
         if let Some(me) = p2p_transport::our_peer_id(self.swarm.local_peer_id()) {
             self.topics.tell(&topic, &TopicMessage { from: me, data: data.clone() });
@@ -99,7 +139,7 @@ impl Actor {
 
     pub(super) fn on_topics(&mut self, event: gossipsub::Event) {
         let gossipsub::Event::Message { propagation_source, message, .. } = event else { return };
-        if !self.topics.admit(propagation_source, Instant::now()) {
+        if !self.topics.admit(propagation_source, message.data.len(), Instant::now()) {
             self.topics.floods += 1;
             tracing::debug!(peer = %propagation_source, "too many messages, disconnected");
             let _ = self.swarm.disconnect_peer_id(propagation_source);
@@ -132,10 +172,12 @@ mod tests {
     fn a_neighbour_that_floods_is_noticed_and_a_steady_one_is_not() {
         let mut readers = Readers::default();
         let (peer, start) = (PeerId::random(), Instant::now());
-        let admitted = (0..5_000).filter(|_| readers.admit(peer, start)).count();
-        assert_eq!(admitted, BURST as usize);
+        let admitted = (0..5_000).filter(|_| readers.admit(peer, 100, start)).count();
+        assert_eq!(admitted, FROM_NEIGHBOUR.burst as usize / MIN_COST);
         let steady = PeerId::random();
-        let step = Duration::from_secs_f64(1.0 / RATE);
-        assert!((0..5_000u32).all(|n| readers.admit(steady, start + step * n)));
+        let step = Duration::from_secs(1);
+        assert!((0..5_000u32).all(|n| readers.admit(steady, 1024 * 1024, start + step * n)));
+        let large = (0..100).filter(|_| readers.admit_own(60 * 1024, start)).count();
+        assert_eq!(large, 17, "1 MiB at once");
     }
 }
