@@ -18,7 +18,7 @@ const MAX_KNOWN: usize = 32;
 /// How long a relay that failed is left alone.
 const REST: Duration = Duration::from_secs(60);
 /// How often relays are looked for while too few are known.
-const SEARCH_EVERY: Duration = Duration::from_secs(20);
+const SEARCH_EVERY: Duration = Duration::from_secs(10);
 /// Failed tests of addresses after which this node counts as not reachable, where none succeeded.
 const ENOUGH_FAILURES: u32 = 2;
 
@@ -88,10 +88,9 @@ impl Relays {
 impl Actor {
     /// A peer that may be a relay.
     pub(super) fn on_maybe_relay(&mut self, peer: PeerId, protocols: &[StreamProtocol], address: &Multiaddr) {
-        if !protocols.contains(&RELAY_PROTOCOL) || path_kind(address) == PathKind::Relayed {
-            return;
-        }
-        if self.relays.known.len() < MAX_KNOWN || self.relays.known.contains_key(&peer) {
+        let is_relay = protocols.contains(&RELAY_PROTOCOL) && path_kind(address) != PathKind::Relayed;
+        let has_room = self.relays.known.len() < MAX_KNOWN || self.relays.known.contains_key(&peer);
+        if is_relay && has_room {
             self.relays.known.insert(peer, with_peer(address.clone(), peer));
         }
         self.keep_relays();
