@@ -15,6 +15,7 @@ mod live;
 mod names;
 mod overview;
 mod parts;
+mod past;
 mod peers;
 mod sessions;
 mod storage;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::fields::{self, Fields};
 use super::layout::{self, Section};
 use super::sessions::Session;
-use super::{Desk, parts};
+use super::{Desk, parts, past};
 use crate::human;
 
 /// Most entries of a folder that are shown.
@@ -83,6 +83,7 @@ async fn show(desk: &Desk, session: &Session, info: &DriveInfo, path: &str, fail
                 Err(error) => (layout::error(&error)),
             }
         }
+        (past::sections(desk, info).await)
         (removal(info, session))
     };
     layout::page(Section::Drives, &title, &body).into_response()
