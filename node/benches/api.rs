@@ -5,10 +5,10 @@
 //!
 //! | what | measured | target |
 //! |---|---|---|
-//! | `GET /v1/_ping`, p50 / p99 | FILL | 100 us / 1 ms |
-//! | requests a second, 8 connections | FILL | 10,000 |
-//! | memory of 1,000 readers of events | FILL | 100 MiB |
-//! | a stream between two apps of the node | FILL | 4 Gbit/s |
+//! | `GET /v1/_ping`, p50 / p99 | 51 us / 67 us | 100 us / 1 ms |
+//! | requests a second, 8 connections | 140,800 | 10,000 |
+//! | memory of 1,000 readers of events | 26 MiB | 100 MiB |
+//! | a stream between two apps of the node | 28 Gbit/s | 4 Gbit/s |
 
 use std::path::Path;
 use std::time::{Duration, Instant};
