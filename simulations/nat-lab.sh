@@ -10,8 +10,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ "$(id -u)" != 0 ]] || ! command -v nft > /dev/null || ! command -v ip > /dev/null; then
     echo "skipped: the NAT lab needs root, iproute2 and nftables"; exit 0
 fi
+# Everything that the lab is made of, once, in a namespace that is thrown away.
 ip netns add "p2p-$$-probe" 2> /dev/null || { echo "skipped: no network namespace can be made here"; exit 0; }
+probe='ip link add name wan type bridge && ip link add name lan type veth peer name far &&
+    nft add table ip nat && nft "add chain ip nat post { type nat hook postrouting priority srcnat; }" &&
+    nft add rule ip nat post meta l4proto udp masquerade random,fully-random'
+has_all=yes; ip netns exec "p2p-$$-probe" sh -c "$probe" > /dev/null 2>&1 || has_all=no
 ip netns del "p2p-$$-probe"
+[[ "$has_all" == yes ]] || { echo "skipped: this kernel has no bridges, veth pairs or NAT for the lab"; exit 0; }
 
 kinds=("$@"); [[ ${#kinds[@]} -gt 0 ]] || kinds=(none cone restricted symmetric udp-blocked)
 profile="${PROFILE:-debug}"

@@ -145,7 +145,7 @@ fn strangers_cannot_make_a_node_knock_at_local_doors() {
         let me = std::env::current_exe().expect("this program");
         // Without the right to make a namespace, try as the root of a user namespace.
         let way = [&["--net"][..], &["--net", "--map-root-user"][..]].into_iter().find(|way| {
-            let probe = "ip link set lo up && nft add table inet probe";
+            let probe = "ip link set lo up && ip link add name a0 type veth peer name b0 && nft add table inet probe";
             Command::new("unshare")
                 .args(*way)
                 .args(["sh", "-c", probe])
