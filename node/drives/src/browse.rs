@@ -225,11 +225,14 @@ impl View {
         self.at.expected()
     }
 
-    /// Whether every index node is here.
+    /// Whether every index node is here, among those of browsed drives too.
     pub(crate) async fn has_index(&self) -> Result<bool, DriveError> {
         let (shared, root) = (self.shared.clone(), self.root());
+        let drive = self.there.as_ref().map(|_| self.drive.id);
         tokio::task::spawn_blocking(move || {
-            for entry in Tree::new(&*shared.nodes, root).range(&[]) {
+            let browsed = drive.map(|drive| (&shared.browsed, drive));
+            let nodes = Layered { nodes: &shared.nodes, browsed };
+            for entry in Tree::new(&nodes, root).range(&[]) {
                 match entry {
                     Ok(_) => {}
                     Err(WalkError::Missing(_)) => return Ok(false),

@@ -490,15 +490,7 @@ impl<'a> OldVersion<'a> {
             if is_before && !self.import.keeps_unnamed() {
                 continue;
             }
-            match load(&self.import.nodes, &expected) {
-                Ok(Node::Leaf(entries)) => self.open_leaf(&expected, entries)?,
-                Ok(node @ Node::Interior { .. }) => {
-                    let children = (0..node.item_count()).rev();
-                    self.stack.extend(children.filter_map(|i| node.expected_child(i, expected.after.as_ref())));
-                }
-                Err(DriveError::Corrupt(reason)) => tracing::debug!(%reason, "part of the version before is gone"),
-                Err(error) => return Err(error),
-            }
+            self.descend(&expected)?;
         }
     }
 
@@ -524,8 +516,14 @@ impl<'a> OldVersion<'a> {
             self.pass();
         }
         let Some(expected) = self.stack.pop() else { return Ok(false) };
-        match load(&self.import.nodes, &expected) {
-            Ok(Node::Leaf(entries)) => self.open_leaf(&expected, entries)?,
+        self.descend(&expected)?;
+        Ok(true)
+    }
+
+    /// Opens a node: a leaf's entries come next, or the nodes below it, in order.
+    fn descend(&mut self, expected: &Expected) -> Result<(), DriveError> {
+        match load(&self.import.nodes, expected) {
+            Ok(Node::Leaf(entries)) => self.open_leaf(expected, entries)?,
             Ok(node @ Node::Interior { .. }) => {
                 let children = (0..node.item_count()).rev();
                 self.stack.extend(children.filter_map(|i| node.expected_child(i, expected.after.as_ref())));
@@ -533,7 +531,7 @@ impl<'a> OldVersion<'a> {
             Err(DriveError::Corrupt(reason)) => tracing::debug!(%reason, "part of the version before is gone"),
             Err(error) => return Err(error),
         }
-        Ok(true)
+        Ok(())
     }
 
     fn open_leaf(&mut self, expected: &Expected, entries: Vec<Entry>) -> Result<(), DriveError> {
