@@ -50,6 +50,11 @@ impl PeerAddr {
     /// Layout: peer (32), transport (0 TCP, 1 QUIC), family (0 IPv4, 1 IPv6), address (4 or 16), port (varint).
     pub(crate) fn write(&self, out: &mut ByteWriter) {
         out.raw(self.peer.as_bytes());
+        self.write_place(out);
+    }
+
+    /// The same without the peer, where that is known.
+    pub(crate) fn write_place(&self, out: &mut ByteWriter) {
         out.byte(match self.transport {
             Transport::Tcp => 0,
             Transport::Quic => 1,
@@ -69,6 +74,10 @@ impl PeerAddr {
 
     pub(crate) fn read(reader: &mut ByteReader<'_>) -> Result<Self, CodecError> {
         let peer = PeerId::from(reader.array::<32>()?);
+        Self::read_place(peer, reader)
+    }
+
+    pub(crate) fn read_place(peer: PeerId, reader: &mut ByteReader<'_>) -> Result<Self, CodecError> {
         let transport = match reader.byte()? {
             0 => Transport::Tcp,
             1 => Transport::Quic,

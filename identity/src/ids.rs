@@ -115,6 +115,11 @@ id! {
 }
 
 id! {
+    /// A person: the BLAKE3 hash of their genesis link. Text form: 56 characters, like a drive's, with a type of its own.
+    IdentityId
+}
+
+id! {
     /// Bytes by their BLAKE3 hash. Text form: 64 hexadecimal digits, as `b3sum` prints them.
     ContentId
 }
@@ -157,6 +162,24 @@ impl FromStr for DriveId {
             IdText::Id { id_type, .. } => Err(IdError::OtherType { found: id_type }),
             IdText::Damaged => Err(IdError::Damaged),
             IdText::NotAnId => Err(IdError::NotAnId { expected: "a drive id (56 letters and digits)" }),
+        }
+    }
+}
+
+impl fmt::Display for IdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::encode_id(id_type::IDENTITY, &self.0))
+    }
+}
+
+impl FromStr for IdentityId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        match text::decode_id(text) {
+            IdText::Id { id_type: id_type::IDENTITY, key } => Ok(Self(key)),
+            IdText::Damaged => Err(IdError::Damaged),
+            _ => Err(IdError::NotAnId { expected: "an identity (56 letters and digits)" }),
         }
     }
 }

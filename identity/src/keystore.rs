@@ -1,11 +1,14 @@
 //! The keystore: one file with the secret keys of this node (specs/overlay.md, section 3.1).
 //!
-//! The secrets are sealed under a random data key. Slots in the header hold that key, each locked in its own way. Today's only
-//! slot kind holds it openly, so what protects the file is its mode, 0600 in a directory of mode 0700; a passphrase slot
-//! can be added without touching the rest. Every change replaces the file as a whole and is on disk before it returns.
+//! The secrets are sealed under a random data key. Slots in the header hold that key, each locked in its own way. Until a
+//! passphrase is set a slot holds it openly, and what protects the file is its mode, 0600 in a directory of mode 0700.
+//! With one the keystore can be locked: the data key is wiped, and every call that needs a secret says so at once.
+//! Every change replaces the file as a whole and is on disk before it returns.
 
 mod file;
 mod format;
+mod passphrase;
+mod vault;
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +21,11 @@ use zeroize::Zeroizing;
 
 pub(crate) use file::{create_new_file, read_private_file};
 
+pub use passphrase::{DataKey, KdfCost, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot};
+
 use crate::SecretKey;
-use format::{Header, Secret};
+use format::Header;
+use vault::Vault;
 
 /// Largest keystore file we read or write, in bytes.
 pub(crate) const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
@@ -45,15 +51,21 @@ impl SecretKind {
     pub const ZONE: Self = Self(6);
     /// What the keys of apps are derived from, 32 random bytes; the id is its generation as a u32 (big-endian).
     pub const APP_ROOT: Self = Self(5);
-    // Kept for later: 3 identity, 4 device, 7 contact.
+    /// Keys of this device: signing seed (32), agreement secret (32); the id is the identity's.
+    pub const DEVICE: Self = Self(4);
+    /// What this node shares with a contact, 32 bytes; the id is the contact's identity.
+    pub const CONTACT: Self = Self(7);
+    /// The one-time secret of an invite, 16 bytes; the id is the invite's.
+    pub const INVITE: Self = Self(8);
+    // 3 was kept for the identity's root key, which no keystore holds.
 }
 
 /// The open keystore. One process at a time: the lock of the home directory sees to that.
 pub struct Keystore {
     path: PathBuf,
     header: Header,
-    data_key: Zeroizing<[u8; 32]>,
-    secrets: BTreeMap<(u16, Vec<u8>), Secret>,
+    /// The secrets; `None` while it is locked.
+    vault: Option<Vault>,
     warnings: Vec<KeystoreWarning>,
 }
 
@@ -71,6 +83,11 @@ pub enum KeystoreWarning {
         /// Permission bits now.
         repaired: u32,
     },
+    /// The system does not keep the keys out of swap.
+    #[error(
+        "the system does not let this program keep keys out of swap (limit of locked memory): encrypt the swap, or raise the limit"
+    )]
+    NotKeptFromSwap,
 }
 
 /// Why the keystore could not be opened or changed.
@@ -111,6 +128,23 @@ pub enum KeystoreError {
         /// What is wrong.
         what: String,
     },
+    /// It is locked: what needs a key waits until its owner unlocks it.
+    #[error("the keys are locked")]
+    Locked,
+    /// Not the passphrase.
+    #[error("this is not the passphrase")]
+    WrongPassphrase,
+    /// It cannot be locked without one.
+    #[error("no passphrase is set, so the keys cannot be locked")]
+    NoPassphrase,
+    /// The passphrase is too short or too long.
+    #[error("a passphrase has 1 to {MAX_PASSPHRASE_BYTES} bytes")]
+    BadPassphrase,
+    /// Another version has locked it in a further way, which a new data key would make useless.
+    #[error(
+        "the keystore can also be opened in a way that this version of p2pnode does not know: install a newer one to change its passphrase"
+    )]
+    ForeignSlots,
     /// Another key is stored under this kind and id.
     #[error("another key is already stored there; it was not replaced")]
     AlreadyThere,
@@ -138,16 +172,81 @@ impl Keystore {
         }
     }
 
-    /// What had to be repaired when it was opened; worth showing to the user.
+    /// What had to be repaired when it was opened, or cannot be had; worth showing to the user.
     pub fn warnings(&self) -> &[KeystoreWarning] {
         &self.warnings
     }
 
+    /// Whether a passphrase is needed to open it.
+    pub fn is_protected(&self) -> bool {
+        self.header.open_key().is_ok_and(|key| key.is_none())
+    }
+
+    /// Whether nothing that needs a secret can be done.
+    pub fn is_locked(&self) -> bool {
+        self.vault.is_none()
+    }
+
+    /// Wipes all keys from memory. What is on disk stays.
+    ///
+    /// # Errors
+    /// [`KeystoreError::NoPassphrase`]: anybody could open it again.
+    pub fn lock(&mut self) -> Result<(), KeystoreError> {
+        if !self.is_protected() {
+            return Err(KeystoreError::NoPassphrase);
+        }
+        self.vault = None;
+        Ok(())
+    }
+
+    /// What a passphrase can be tried on; `None` where there is none. Trying takes long, and needs no keystore.
+    pub fn passphrase_slot(&self) -> Result<Option<PassphraseSlot>, KeystoreError> {
+        self.header.passphrase_slot().map_err(|error| error.at(&self.path))
+    }
+
+    /// Opens it with what [`PassphraseSlot::open`] gave. Blocks on the disk.
+    pub fn unlock(&mut self, key: &DataKey) -> Result<(), KeystoreError> {
+        if self.vault.is_some() {
+            return Ok(());
+        }
+        let bytes = read_private_file(&self.path, MAX_FILE_BYTES, &mut self.warnings)?;
+        let bytes =
+            bytes.ok_or_else(|| KeystoreError::Damaged { path: self.path.clone(), what: "it is gone".into() })?;
+        let file = format::read(&bytes).map_err(|error| error.at(&self.path))?;
+        let secrets = file.open(&key.0).map_err(|error| error.at(&self.path))?;
+        self.vault = Some(Vault::new(&key.0, &secrets));
+        Ok(())
+    }
+
+    /// Sets, changes or (with `None`) takes away the passphrase, under a new data key: a copy of the old file opens
+    /// nothing of what is added later. On disk when it returns.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`].
+    pub fn set_passphrase(&mut self, new: &NewPassphrase) -> Result<(), KeystoreError> {
+        let vault = self.vault.as_ref().ok_or(KeystoreError::Locked)?;
+        if self.header.has_foreign_slots() {
+            return Err(KeystoreError::ForeignSlots);
+        }
+        let header = match &new.slot {
+            Some(slot) => self.header.with_passphrase(slot),
+            None => self.header.with_open_key(&new.data_key),
+        };
+        let secrets = vault.all();
+        write(&self.path, &header, &new.data_key, &secrets)?;
+        self.header = header;
+        self.vault = Some(Vault::new(&new.data_key, &secrets));
+        Ok(())
+    }
+
     /// The key stored under `kind` and `id`.
-    pub fn get(&self, kind: SecretKind, id: &[u8]) -> Option<SecretKey> {
-        let secret = self.secrets.get(&(kind.0, id.to_vec()))?;
-        let seed = <&[u8; 32]>::try_from(secret.as_slice()).ok()?;
-        Some(SecretKey::from_seed(seed))
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`].
+    pub fn get(&self, kind: SecretKind, id: &[u8]) -> Result<Option<SecretKey>, KeystoreError> {
+        let secret = self.get_bytes(kind, id)?;
+        let seed = secret.as_ref().and_then(|secret| <&[u8; 32]>::try_from(secret.as_slice()).ok());
+        Ok(seed.map(SecretKey::from_seed))
     }
 
     /// Stores a key; it is on disk when this returns. Storing the same key again does nothing, another one is refused.
@@ -156,8 +255,12 @@ impl Keystore {
     }
 
     /// The secret stored under `kind` and `id`, where it is no Ed25519 seed.
-    pub fn get_bytes(&self, kind: SecretKind, id: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        self.secrets.get(&(kind.0, id.to_vec())).cloned()
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`].
+    pub fn get_bytes(&self, kind: SecretKind, id: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {
+        let vault = self.vault.as_ref().ok_or(KeystoreError::Locked)?;
+        Ok(vault.get(&(kind.0, id.to_vec())))
     }
 
     /// As [`Keystore::insert`], for secrets that are no Ed25519 seeds.
@@ -168,58 +271,84 @@ impl Keystore {
         if secret.len() > MAX_SECRET_BYTES {
             return Err(KeystoreError::TooLarge { what: "a key", value: secret.len(), limit: MAX_SECRET_BYTES });
         }
-        let secret = Zeroizing::new(secret.to_vec());
+        let vault = self.vault.as_mut().ok_or(KeystoreError::Locked)?;
         let slot = (kind.0, id.to_vec());
-        if let Some(stored) = self.secrets.get(&slot) {
-            let same = blake3::hash(stored) == blake3::hash(&secret);
+        if let Some(stored) = vault.get(&slot) {
+            let same = blake3::hash(&stored) == blake3::hash(secret);
             return if same { Ok(()) } else { Err(KeystoreError::AlreadyThere) };
         }
-        if self.secrets.len() >= MAX_SECRETS {
-            let value = self.secrets.len() + 1;
+        if vault.len() >= MAX_SECRETS {
+            let value = vault.len() + 1;
             return Err(KeystoreError::TooLarge { what: "the number of keys", value, limit: MAX_SECRETS });
         }
-        self.secrets.insert(slot.clone(), secret);
-        let written = self.write();
+        vault.put(slot.clone(), secret);
+        let written = write(&self.path, &self.header, vault.data_key(), &vault.all());
         if written.is_err() {
-            self.secrets.remove(&slot);
+            vault.remove(&slot);
         }
         written
     }
 
-    /// Ids of all keys of one kind, in order.
-    pub fn ids(&self, kind: SecretKind) -> Vec<Vec<u8>> {
-        let ids = self.secrets.keys().filter(|(stored, _)| *stored == kind.0);
-        ids.map(|(_, id)| id.clone()).collect()
+    /// Forgets a secret for ever; whether there was one. On disk when it returns.
+    pub fn remove(&mut self, kind: SecretKind, id: &[u8]) -> Result<bool, KeystoreError> {
+        let vault = self.vault.as_mut().ok_or(KeystoreError::Locked)?;
+        let slot = (kind.0, id.to_vec());
+        let Some(secret) = vault.get(&slot) else { return Ok(false) };
+        vault.remove(&slot);
+        let written = write(&self.path, &self.header, vault.data_key(), &vault.all());
+        if written.is_err() {
+            vault.put(slot, &secret);
+        }
+        written.map(|()| true)
+    }
+
+    /// Ids of all secrets of one kind, in order.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`].
+    pub fn ids(&self, kind: SecretKind) -> Result<Vec<Vec<u8>>, KeystoreError> {
+        Ok(self.vault.as_ref().ok_or(KeystoreError::Locked)?.ids(kind.0))
     }
 
     fn create(path: PathBuf, warnings: Vec<KeystoreWarning>) -> Result<Self, KeystoreError> {
         let mut data_key = Zeroizing::new([0; 32]);
         fill_random(data_key.as_mut());
         let header = Header::with_open_slot(&data_key);
-        let keystore = Self { path, header, data_key, secrets: BTreeMap::new(), warnings };
-        keystore.write()?;
-        Ok(keystore)
+        write(&path, &header, &data_key, &BTreeMap::new())?;
+        let vault = Some(Vault::new(&data_key, &BTreeMap::new()));
+        Ok(Self { path, header, vault, warnings })
     }
 
-    fn decode(path: PathBuf, bytes: &[u8], warnings: Vec<KeystoreWarning>) -> Result<Self, KeystoreError> {
-        let (header, data_key, secrets) = format::decode(bytes).map_err(|error| error.at(&path))?;
-        Ok(Self { path, header, data_key, secrets, warnings })
+    fn decode(path: PathBuf, bytes: &[u8], mut warnings: Vec<KeystoreWarning>) -> Result<Self, KeystoreError> {
+        let at = |error: format::FormatError| error.at(&path);
+        let file = format::read(bytes).map_err(at)?;
+        let vault = match file.header.open_key().map_err(at)? {
+            Some(data_key) => Some(Vault::new(&data_key, &file.open(&data_key).map_err(at)?)),
+            None => {
+                // Checked now: a keystore that nobody can open is said at the start, not at the first unlock.
+                file.header.passphrase_slot().map_err(at)?;
+                None
+            }
+        };
+        if vault.as_ref().is_some_and(|vault| !vault.is_kept_from_swap()) {
+            warnings.push(KeystoreWarning::NotKeptFromSwap);
+        }
+        Ok(Self { path, header: file.header, vault, warnings })
     }
+}
 
-    fn write(&self) -> Result<(), KeystoreError> {
-        let mut nonce = [0; 24];
-        fill_random(&mut nonce);
-        let bytes = format::encode(&self.header, &self.data_key, &nonce, &self.secrets)
-            .map_err(|error| error.at(&self.path))?;
-        file::replace(&self.path, &bytes)
-    }
+fn write(path: &Path, header: &Header, data_key: &[u8; 32], secrets: &format::Secrets) -> Result<(), KeystoreError> {
+    let mut nonce = [0; 24];
+    fill_random(&mut nonce);
+    let bytes = format::encode(header, data_key, &nonce, secrets).map_err(|error| error.at(path))?;
+    file::replace(path, &bytes)
 }
 
 impl std::fmt::Debug for Keystore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Keystore")
             .field("path", &self.path)
-            .field("secrets", &self.secrets.len())
+            .field("secrets", &self.vault.as_ref().map(Vault::len))
             .finish_non_exhaustive()
     }
 }

@@ -6,9 +6,13 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::scrub;
+
 /// An Ed25519 signing key. It has no text form, prints as `SecretKey(..)` and is wiped from memory when dropped.
+///
+/// It stands on the heap: a key that is moved would leave a copy behind wherever it was.
 #[derive(Clone)]
-pub struct SecretKey(SigningKey);
+pub struct SecretKey(Box<SigningKey>);
 
 /// The signature does not belong to this message and key, or the key is no Ed25519 key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -28,7 +32,9 @@ impl SecretKey {
 
     /// The key of a 32-byte seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+        let key = Self(Box::new(SigningKey::from_bytes(seed)));
+        scrub::stack();
+        key
     }
 
     /// The seed, for storing the key. Wiped when dropped.
@@ -43,7 +49,9 @@ impl SecretKey {
 
     /// Signs `message` (Ed25519, RFC 8032).
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+        let signature = self.0.sign(message).to_bytes();
+        scrub::stack();
+        signature
     }
 }
 

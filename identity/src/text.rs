@@ -28,6 +28,7 @@ pub(crate) mod id_type {
     pub(crate) const BLOB: u8 = 3;
     // 4 is kept for seed links.
     pub(crate) const WRITER_INVITATION: u8 = 5;
+    pub(crate) const IDENTITY: u8 = 6;
 }
 
 /// What 56 characters turned out to be.

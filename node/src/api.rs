@@ -17,6 +17,7 @@ mod grants;
 mod history;
 mod names;
 mod network;
+mod people;
 mod problem;
 mod router;
 mod server;

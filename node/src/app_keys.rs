@@ -1,13 +1,13 @@
 //! The keys of apps: each app has its own, derived from one secret of this node (specs/overlay.md, 2.6).
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
-use p2p_api::{ApiError, ErrorKind, MAX_CONTEXT_BYTES, Result, Sign, Signature, check_app_id, signed_message};
-use p2p_identity::{Keystore, SecretKey, SecretKind};
+use p2p_api::{ApiError, MAX_CONTEXT_BYTES, Result, Sign, Signature, check_app_id, signed_message};
+use p2p_identity::{SecretKey, SecretKind};
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use crate::keys::{Keys, key_error};
 
 /// The generation of the secret behind the keys. A secret shared by a user's devices will be generation 1 and up.
 const GENERATION: u32 = 0;
@@ -15,12 +15,12 @@ const GENERATION: u32 = 0;
 /// Derives keys. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct AppKeys {
-    keystore: Arc<Mutex<Keystore>>,
+    keys: Keys,
 }
 
 impl AppKeys {
-    pub(crate) fn new(keystore: Arc<Mutex<Keystore>>) -> Self {
-        Self { keystore }
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self { keys }
     }
 
     /// The key of an app; without one, the key the user's own calls are made with. Blocks on the disk the first time.
@@ -48,16 +48,14 @@ impl AppKeys {
     }
 
     fn root(&self) -> Result<Zeroizing<Vec<u8>>> {
-        let mut keystore = self.keystore.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keystore = self.keys.open();
         let id = GENERATION.to_be_bytes();
-        if let Some(root) = keystore.get_bytes(SecretKind::APP_ROOT, &id) {
+        if let Some(root) = keystore.get_bytes(SecretKind::APP_ROOT, &id).map_err(|error| key_error(&error))? {
             return Ok(root);
         }
         let mut root = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut root).map_err(|error| ApiError::internal(format!("no random numbers: {error}")))?;
-        keystore
-            .insert_bytes(SecretKind::APP_ROOT, &id, &root)
-            .map_err(|error| ApiError::new(ErrorKind::Io, error.to_string()))?;
+        keystore.insert_bytes(SecretKind::APP_ROOT, &id, &root).map_err(|error| key_error(&error))?;
         Ok(root)
     }
 }
@@ -69,7 +67,8 @@ mod tests {
     #[test]
     fn keys_are_stable_and_differ_by_app() {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = || AppKeys::new(Arc::new(Mutex::new(Keystore::open_or_create(folder.path()).expect("a keystore"))));
+        let keystore = || p2p_identity::Keystore::open_or_create(folder.path()).expect("a keystore");
+        let keys = || AppKeys::new(Keys::new(keystore()));
         let public = |keys: &AppKeys, app| keys.key(app).expect("a key").public();
         let first = public(&keys(), Some("chat"));
         assert_eq!(first, public(&keys(), Some("chat")), "it is on disk");

@@ -5,6 +5,7 @@ mod exchange;
 mod history;
 mod metrics;
 mod names;
+mod people;
 mod reported;
 mod storage;
 mod writers;
@@ -37,8 +38,10 @@ pub(crate) use self::exchange::{path_kind, path_word};
 use self::reported::{Rate, reported};
 use crate::app_keys::AppKeys;
 use crate::events::EventLog;
+use crate::keys::Keys;
 use crate::names::Names;
 use crate::network::Network;
+use crate::people::People;
 use crate::streams::AppStreams;
 use crate::topics::Topics;
 
@@ -56,6 +59,8 @@ pub(crate) struct LocalNode {
     pub(crate) streams: AppStreams,
     pub(crate) topics: Topics,
     pub(crate) app_keys: AppKeys,
+    pub(crate) keys: Keys,
+    pub(crate) people: People,
     pub(crate) events: EventLog,
     pub(crate) started: Instant,
     pub(crate) notices: Vec<String>,
@@ -81,6 +86,7 @@ impl Contract for LocalNode {
             rss_bytes: metrics::resident_bytes(),
             drives: self.drives.list().len() as u32,
             gateway: self.gateway.clone(),
+            locked: self.keys.is_locked(),
             notices: self.notices.clone(),
         })
     }
@@ -314,6 +320,14 @@ impl Contract for LocalNode {
     }
 
     fn writers(&self) -> &dyn WritersContract {
+        self
+    }
+
+    fn keystore(&self) -> &dyn p2p_api::KeystoreContract {
+        self
+    }
+
+    fn people(&self) -> &dyn p2p_api::PeopleContract {
         self
     }
 

@@ -20,16 +20,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use p2p_api::{ApiError, ErrorKind, Result};
 use p2p_drives::Ledger;
-use p2p_identity::{Keystore, SecretKind};
+use p2p_identity::SecretKind;
 use p2p_names::{
-    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, NamestoreError, RecordCache, Resolver, Timestamp, ZoneEntry,
-    ZoneKey, ZoneSecret,
+    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, Name, NamestoreError, RecordCache, Resolver, SuffixMap,
+    Timestamp, ZoneEntry, ZoneKey, ZoneSecret,
 };
 use tokio::sync::mpsc;
 
 use self::blocks::DhtBlocks;
 use self::ledger::{NameRows, Row};
 use self::publisher::Note;
+use crate::keys::{Keys, key_error};
 use crate::network::Network;
 
 pub use config::NamesConfig;
@@ -45,7 +46,7 @@ const NOTES: usize = 256;
 pub(crate) struct NamesParts {
     pub(crate) config: NamesConfig,
     pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) keystore: Arc<Mutex<Keystore>>,
+    pub(crate) keys: Keys,
     pub(crate) network: Network,
 }
 
@@ -58,8 +59,10 @@ pub(crate) struct Names {
 /// What handle, publisher and jobs share.
 struct Inner {
     state: Arc<Mutex<LocalState<NameRows>>>,
-    keystore: Arc<Mutex<Keystore>>,
+    keys: Keys,
     network: Network,
+    /// Suffixes of the settings, without the contacts.
+    configured: SuffixMap,
     blocks: Arc<DhtBlocks>,
     resolver: Resolver,
     notes: mpsc::Sender<Note>,
@@ -73,7 +76,7 @@ struct Inner {
 impl Names {
     /// Reads what the ledger has. The publisher has to be run.
     pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher), String> {
-        let NamesParts { config, ledger, keystore, network } = parts;
+        let NamesParts { config, ledger, keys, network } = parts;
         let rows = NameRows::open(ledger).map_err(|error| error.to_string())?;
         let revocations = rows.all(Row::Revocation).map_err(|error| error.to_string())?;
         let mut state = LocalState::new(rows);
@@ -83,6 +86,7 @@ impl Names {
             }
         }
         state.suffixes = config.suffix_map()?;
+        let configured = state.suffixes.clone();
         let state = Arc::new(Mutex::new(state));
         let blocks = Arc::new(DhtBlocks::new(network.clone()));
         let local: Arc<dyn LocalZones> = state.clone();
@@ -92,7 +96,8 @@ impl Names {
         let (notes, received) = mpsc::channel(NOTES);
         let inner = Arc::new(Inner {
             state,
-            keystore,
+            keys,
+            configured,
             network,
             blocks,
             resolver,
@@ -102,6 +107,21 @@ impl Names {
             searching: Mutex::default(),
         });
         Ok((Self { inner: inner.clone() }, Publisher::new(inner, received)))
+    }
+
+    /// What the user calls people stands for their zones, unless a setting or a zone of this node has that name.
+    pub(crate) fn set_contacts(&self, contacts: Vec<(String, String)>) {
+        let mut suffixes = self.inner.configured.clone();
+        let mut state = self.inner.state();
+        for (name, ztld) in contacts {
+            let (Ok(name), Ok(zone)) = (name.parse::<Name>(), ztld.parse::<ZoneKey>()) else { continue };
+            let is_zone =
+                matches!(name.labels(), [label] if state.namestore.zone_named(label).is_ok_and(|zone| zone.is_some()));
+            if suffixes.get(&name).is_none() && !is_zone {
+                suffixes.insert(name, zone);
+            }
+        }
+        state.suffixes = suffixes;
     }
 }
 
@@ -128,10 +148,12 @@ impl Inner {
         })
     }
 
-    fn secret(&self, zone: &ZoneKey) -> Option<ZoneSecret> {
-        let keystore = self.keystore.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = keystore.get_bytes(SecretKind::ZONE, &zone.to_bytes())?;
-        ZoneSecret::from_gnunet_bytes(&bytes).ok()
+    /// The secret key of a zone. [`ErrorKind::Locked`] while the keys are locked.
+    fn secret(&self, zone: &ZoneKey) -> Result<ZoneSecret> {
+        let bytes =
+            self.keys.open().get_bytes(SecretKind::ZONE, &zone.to_bytes()).map_err(|error| key_error(&error))?;
+        let secret = bytes.and_then(|bytes| ZoneSecret::from_gnunet_bytes(&bytes).ok());
+        secret.ok_or_else(|| ApiError::not_found("the zone's key is not here"))
     }
 
     fn nodes(&self) -> u32 {

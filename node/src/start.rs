@@ -1,9 +1,11 @@
 //! Starting and stopping a node: home, stores, network, drives, socket, apps; and all of it backwards.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use p2p_api::{App, Node};
 use p2p_dht::RecordKind;
 use p2p_drives::{
@@ -21,9 +23,11 @@ use crate::api::{Access, Listeners};
 use crate::app_keys::AppKeys;
 use crate::events::EventLog;
 use crate::home::{Home, HomeError};
+use crate::keys::Keys;
 use crate::local::LocalNode;
 use crate::names::{Names, NamesParts, record_kinds};
 use crate::network::{self, Network, NetworkConfig, peer_stream};
+use crate::people::{People, PeopleParts};
 use crate::streams::AppStreams;
 use crate::topics::Topics;
 use crate::values::Values;
@@ -100,10 +104,10 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let started = Instant::now();
     options.config.check()?;
     let home = Home::open_soon(&options.home).await?;
-    let keys = |error: &dyn std::error::Error| StartError::Keys(error.to_string());
-    let transport_key = load_or_create_transport_key(&home.join("transport.key")).map_err(|e| keys(&e))?;
+    let key_error = |error: &dyn std::error::Error| StartError::Keys(error.to_string());
+    let transport_key = load_or_create_transport_key(&home.join("transport.key")).map_err(|e| key_error(&e))?;
     let me = PeerId::from(transport_key.public());
-    let keystore = Keystore::open_or_create(home.path()).map_err(|e| keys(&e))?;
+    let keystore = Keystore::open_or_create(home.path()).map_err(|e| key_error(&e))?;
     let mut notices: Vec<String> = options.notices;
     notices.extend(keystore.warnings().iter().map(ToString::to_string));
     let was_cut_off = home.begin_run();
@@ -111,7 +115,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
     let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
     let events = EventLog::new(stop.clone());
-    let keypair = p2p_transport::keypair(&transport_key).map_err(|e| keys(&e))?;
+    let keypair = p2p_transport::keypair(&transport_key).map_err(|e| key_error(&e))?;
     let network = NetworkConfig {
         keypair,
         config: options.config.clone(),
@@ -123,16 +127,19 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     };
     let (network, incoming, network_task) = network::spawn(network).await.map_err(StartError::Network)?;
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    let keystore = Arc::new(Mutex::new(keystore));
+    if keystore.is_locked() {
+        notices.push("the keys are locked: what needs one waits for p2p unlock".to_owned());
+    }
+    let keys = Keys::new(keystore);
     let (names, publisher) = Names::open(NamesParts {
         config: options.config.names.clone(),
         ledger: ledger.clone(),
-        keystore: keystore.clone(),
+        keys: keys.clone(),
         network: network.clone(),
     })
     .map_err(StartError::Store)?;
-    let access_ledger = ledger.clone();
-    let app_keys = AppKeys::new(keystore.clone());
+    let (access_ledger, people_ledger) = (ledger.clone(), ledger.clone());
+    let app_keys = AppKeys::new(keys.clone());
     let (drives, recovered) = Drives::open(DrivesConfig {
         me,
         directory: home.join("drives"),
@@ -140,7 +147,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         cache,
         cache_opened,
         browse_quota: options.config.browse_quota()?,
-        keystore,
+        keystore: keys.keystore(),
+        locked: keys.locked(),
         dialer: Arc::new(network.clone()),
         providers: Arc::new(network.clone()),
         history_bytes: options.config.history_mib.saturating_mul(1024 * 1024),
@@ -159,6 +167,16 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     for notice in &notices {
         tracing::warn!("{notice}");
     }
+    let (people, keeper) = People::open(PeopleParts {
+        me,
+        ledger: people_ledger,
+        keys: keys.clone(),
+        names: names.clone(),
+        network: network.clone(),
+        drives: drives.clone(),
+        events: events.clone(),
+    })
+    .map_err(StartError::Store)?;
     let stop_requested = CancellationToken::new();
     let local = LocalNode {
         me,
@@ -171,6 +189,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         streams: AppStreams::new(me, network.clone(), events.clone()),
         topics: Topics::new(network.clone()),
         app_keys,
+        keys: keys.clone(),
+        people: people.clone(),
         events: events.clone(),
         started,
         notices,
@@ -180,12 +200,19 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_streams(drives.clone(), incoming, stop.clone()));
     tasks.spawn(publisher.run(stop.clone()));
+    tasks.spawn(keeper.run(stop.clone()));
+    if options.config.lock_after_minutes > 0 {
+        let after = Duration::from_secs(options.config.lock_after_minutes.saturating_mul(60));
+        let idle = keys.clone().lock_when_idle(after);
+        tasks.spawn(stop.clone().run_until_cancelled_owned(idle).map(drop));
+    }
     tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
     let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;
     let access = Access::open(access_ledger, home.path()).map_err(StartError::Store)?;
-    let contacts = options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer));
-    let access = access.with_contacts(contacts);
+    let trusted: HashSet<PeerId> =
+        options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer)).collect();
+    let access = access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys);
     let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
     let listeners = Listeners { socket: listener, tcp: listen_tcp(&options.config).await? };
     let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());

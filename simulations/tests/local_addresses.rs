@@ -60,7 +60,7 @@ fn hostile(key: &SecretKey) -> Swarm<Behaviour> {
     let mut config = p2p_transport::Config { mdns: false, port_mapping: false, ..Default::default() };
     config.idle_timeout_s = 600;
     let p2p_transport::Parts { behaviour: transport, relays, .. } =
-        p2p_transport::Parts::new(&keypair, &config, "main", []);
+        p2p_transport::Parts::new(&keypair, &config, "main", [], &p2p_transport::TrustedPeers::default());
     let me = keypair.public().to_peer_id();
     let persist = Box::new(MemoryPersist::default());
     let dht = Dht::new(me, "main", &p2p_dht::Config::default(), Vec::new(), persist, |_, _| true);

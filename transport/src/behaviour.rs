@@ -9,6 +9,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{StreamProtocol, autonat, dcutr, gossipsub, identify, mdns, ping, relay, upnp};
 use tokio::sync::mpsc;
 
+use crate::TrustedPeers;
 use crate::{Config, IncomingStream, Limits, StreamControl, Streams, reach, topics};
 
 /// Limits, byte streams, topics, identify, ways through routers, ping and LAN discovery.
@@ -61,6 +62,7 @@ impl Parts {
         config: &Config,
         network: &str,
         protocols: impl IntoIterator<Item = (StreamProtocol, usize)>,
+        trusted: &TrustedPeers,
     ) -> Self {
         let (streams, control, incoming) = Streams::new(protocols);
         let identify = identify::Config::new(protocol_version(network), keypair.public())
@@ -72,14 +74,14 @@ impl Parts {
         let (relays, relay_client) = relay::client::new(me);
         let mdns = config.mdns.then(|| lan_discovery(keypair)).flatten();
         let behaviour = Behaviour {
-            limits: Limits::new(config.limits.clone()),
+            limits: Limits::new(config.limits.clone(), trusted.clone()),
             streams,
             topics: topics::behaviour(keypair),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
             mdns: mdns.into(),
             relay_client,
-            relay_server: reach::relay_server(keypair, config),
+            relay_server: reach::relay_server(keypair, config, trusted),
             punching: dcutr::Behaviour::new(me),
             tested: autonat::v2::client::Behaviour::default(),
             testing: autonat::v2::server::Behaviour::default(),

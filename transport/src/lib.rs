@@ -13,6 +13,7 @@ mod security;
 mod streams;
 mod tls;
 mod topics;
+mod trusted;
 
 pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
 pub use behaviour::{Behaviour, BehaviourEvent, Parts};
@@ -28,3 +29,4 @@ pub use streams::{
 };
 pub use tls::TlsError;
 pub use topics::Topic;
+pub use trusted::TrustedPeers;

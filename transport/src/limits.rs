@@ -17,6 +17,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
+use crate::TrustedPeers;
 use crate::address::{ip_of, path_kind, scope};
 use crate::{AddressScope, LimitsConfig, PathKind};
 
@@ -146,7 +147,7 @@ struct Established {
 /// The behaviour that refuses.
 pub struct Limits {
     config: LimitsConfig,
-    trusted: HashSet<PeerId>,
+    trusted: TrustedPeers,
     refusals: Refusals,
     pending_in: HashSet<ConnectionId>,
     pending_out: HashSet<ConnectionId>,
@@ -160,10 +161,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits as configured.
-    pub fn new(config: LimitsConfig) -> Self {
+    /// Limits as configured; most do not hold for trusted peers.
+    pub fn new(config: LimitsConfig, trusted: TrustedPeers) -> Self {
         let now = Instant::now();
-        let trusted = config.trusted().collect();
         let memory_limit = match config.memory_mib {
             0 => default_memory_limit(),
             mib => mib * 1024 * 1024,
@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_burst_from_one_global_address_is_refused_and_counted() {
-        let mut limits = Limits::new(LimitsConfig::default());
+        let mut limits = Limits::new(LimitsConfig::default(), TrustedPeers::default());
         let from = address("/ip4/1.2.3.4/tcp/4001");
         let outcomes: Vec<bool> = (0..20)
             .map(|n| {
@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn local_addresses_have_no_rate() {
-        let mut limits = Limits::new(LimitsConfig::default());
+        let mut limits = Limits::new(LimitsConfig::default(), TrustedPeers::default());
         for n in 0..60 {
             let id = ConnectionId::new_unchecked(n);
             let from = address("/ip4/127.0.0.1/tcp/4001");
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_fifth_connection_of_a_peer_replaces_its_first() {
-        let mut limits = Limits::new(LimitsConfig::default());
+        let mut limits = Limits::new(LimitsConfig::default(), TrustedPeers::default());
         let peer = PeerId::random();
         let from = address("/ip4/127.0.0.1/tcp/4001");
         let open = |limits: &mut Limits, n| {

@@ -15,6 +15,8 @@ use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
+use crate::TrustedPeers;
+
 /// Inbound streams that a peer which proved nothing may have open on one connection; further ones are reset.
 const MAX_UNPROVEN_STREAMS: usize = 16;
 /// Streams reset in one go before others get their turn.
@@ -29,15 +31,15 @@ pub struct ProvenPeers {
 
 #[derive(Debug, Default)]
 struct Shared {
-    trusted: HashSet<PeerId>,
+    trusted: TrustedPeers,
     proven: RwLock<HashSet<PeerId>>,
     refused: AtomicU64,
 }
 
 impl ProvenPeers {
-    /// Nobody but those who are trusted for ever.
-    pub fn new(trusted: impl IntoIterator<Item = PeerId>) -> Self {
-        let shared = Shared { trusted: trusted.into_iter().collect(), ..Shared::default() };
+    /// Nobody but those who are trusted.
+    pub fn new(trusted: TrustedPeers) -> Self {
+        let shared = Shared { trusted, ..Shared::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn strangers_have_few_places_and_proven_peers_all() {
         let (stranger, friend) = (PeerId::random(), PeerId::random());
-        let peers = ProvenPeers::new([friend]);
+        let peers = ProvenPeers::new(TrustedPeers::new([friend]));
         let muxer = peers.around(stranger, ());
         let places: Vec<_> = (0..MAX_UNPROVEN_STREAMS).map(|_| muxer.admit().unwrap()).collect();
         assert!(muxer.admit().is_none());

@@ -1,7 +1,6 @@
 //! Reaching peers behind routers (overlay.md, section 8): relays, hole punching, port mapping, and whether anybody reaches
 //! this node.
 
-use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{relay, upnp};
 
-use crate::Config;
 use crate::config::RelayMode;
+use crate::{Config, TrustedPeers};
 
 /// What a relay's side of the protocol is called; who speaks it may be asked for a reservation.
 pub use libp2p::relay::HOP_PROTOCOL_NAME as RELAY_PROTOCOL;
@@ -30,11 +29,11 @@ const MAX_CIRCUIT_TIME: Duration = Duration::from_secs(3_600);
 const RESERVATION_TIME: Duration = Duration::from_secs(3_600);
 
 /// The relay of this node, if it is one.
-pub(crate) fn relay_server(keypair: &Keypair, config: &Config) -> Toggle<relay::Behaviour> {
+pub(crate) fn relay_server(keypair: &Keypair, config: &Config, friends: &TrustedPeers) -> Toggle<relay::Behaviour> {
     let limits = match config.relay {
         RelayMode::Off => return None.into(),
         RelayMode::Public => public(),
-        RelayMode::Trusted => trusted(config.limits.trusted().collect()),
+        RelayMode::Trusted => trusted(friends.clone()),
     };
     let mut relay = relay::Behaviour::new(keypair.public().to_peer_id(), limits);
     // By itself it would wait for an address that was tested from outside: a relay in a local network never has one.
@@ -65,7 +64,7 @@ fn public() -> relay::Config {
 }
 
 /// Peers the user trusts, without caps on bytes and time. Whoever reaches one of them may be a stranger to the relay.
-fn trusted(peers: HashSet<PeerId>) -> relay::Config {
+fn trusted(peers: TrustedPeers) -> relay::Config {
     let is_trusted = move |peer: PeerId, _: &libp2p::Multiaddr, _| peers.contains(&peer);
     relay::Config {
         reservation_rate_limiters: vec![Box::new(is_trusted)],

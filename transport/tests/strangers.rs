@@ -7,7 +7,8 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, StreamProtocol, Swarm};
 use p2p_identity::SecretKey;
 use p2p_transport::{
-    Behaviour, Config, DialGuard, IncomingStream, Parts, Preference, ProvenPeers, StreamControl, build_swarm, keypair,
+    Behaviour, Config, DialGuard, IncomingStream, Parts, Preference, ProvenPeers, StreamControl, TrustedPeers,
+    build_swarm, keypair,
 };
 use tokio::sync::mpsc;
 
@@ -25,7 +26,8 @@ struct Node {
 fn node(seed: u8) -> Node {
     let keypair = keypair(&SecretKey::from_seed(&[seed; 32])).expect("a key");
     let config = Config { mdns: false, port_mapping: false, ..Config::default() };
-    let Parts { behaviour, control, mut incoming, relays } = Parts::new(&keypair, &config, "test", [(PROTOCOL, 256)]);
+    let Parts { behaviour, control, mut incoming, relays } =
+        Parts::new(&keypair, &config, "test", [(PROTOCOL, 256)], &TrustedPeers::default());
     let proven = ProvenPeers::default();
     let swarm = build_swarm(&keypair, &config, &DialGuard::default(), &proven, relays, behaviour).expect("a swarm");
     Node { swarm, control, incoming: incoming.remove(&PROTOCOL).expect("a queue"), proven }

@@ -143,6 +143,8 @@ pub enum Scope {
     DrivesRead(Option<DriveId>),
     /// `drives.write` or `drives.write:<drive>`.
     DrivesWrite(Option<DriveId>),
+    /// `contacts.read`: the people the user knows.
+    ContactsRead,
     /// `identity.sign:<context>`: sign in this context with its own key.
     IdentitySign(String),
 }
@@ -179,6 +181,7 @@ impl FromStr for Scope {
             ("pubsub", Some(prefix)) => Self::Pubsub(prefix.to_owned()),
             ("drives.read", _) => Self::DrivesRead(drive()?),
             ("drives.write", _) => Self::DrivesWrite(drive()?),
+            ("contacts.read", None) => Self::ContactsRead,
             ("identity.sign", Some(context)) => Self::IdentitySign(context.to_owned()),
             _ => return Err(bad()),
         })
@@ -201,6 +204,7 @@ impl fmt::Display for Scope {
             Self::DrivesRead(Some(drive)) => write!(f, "drives.read:{drive}"),
             Self::DrivesWrite(None) => f.write_str("drives.write"),
             Self::DrivesWrite(Some(drive)) => write!(f, "drives.write:{drive}"),
+            Self::ContactsRead => f.write_str("contacts.read"),
             Self::IdentitySign(context) => write!(f, "identity.sign:{context}"),
         }
     }

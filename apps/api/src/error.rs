@@ -19,6 +19,8 @@ pub enum ErrorKind {
     NotKept,
     /// The caller may not do this. Ask the user.
     NotAllowed,
+    /// The keys of the node are locked, and this needs one. Ask the user to unlock them, then retry.
+    Locked,
     /// Time ran out. Retry, with a longer limit.
     TimedOut,
     /// Something else is doing this already, or the target is in the way. Ask the user.
@@ -47,6 +49,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::NotKept => "not_kept",
             Self::NotAllowed => "not_allowed",
+            Self::Locked => "locked",
             Self::TimedOut => "timed_out",
             Self::Conflict => "conflict",
             Self::StorageFull => "storage_full",
@@ -66,6 +69,7 @@ impl ErrorKind {
             Self::NotFound => 404,
             Self::NotKept => 410,
             Self::NotAllowed => 403,
+            Self::Locked => 423,
             Self::TimedOut => 504,
             Self::Conflict => 409,
             Self::StorageFull => 507,
@@ -112,6 +116,12 @@ impl ApiError {
     /// There is no such thing.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, message)
+    }
+
+    /// The keys of the node are locked.
+    pub fn locked() -> Self {
+        Self::new(ErrorKind::Locked, "the keys of this node are locked, and this needs one")
+            .with_hint("unlock them: p2p unlock")
     }
 
     /// The node is stopping or gone.

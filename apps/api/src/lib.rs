@@ -10,10 +10,12 @@ pub mod files;
 pub mod gateway;
 mod history;
 mod identity;
+mod keystore;
 mod names;
 mod network;
 mod node;
 mod openapi;
+mod people;
 pub mod routes;
 pub mod socket;
 mod storage;
@@ -37,6 +39,7 @@ pub use history::{
     DiffEntry, DiffKind, History, HistoryContract, LogQuery, MAX_LOG, NewTag, Restore, Restored, Tag, VersionInfo,
 };
 pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
+pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Passphrase, SetPassphrase};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
     RemoveRecords, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI, ZoneFile, ZoneInfo,
@@ -48,7 +51,13 @@ pub use network::{
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};
 /// The ids and links that the contract speaks of, for apps, which depend on this crate alone.
-pub use p2p_identity::{ContentId, DriveId, Link, LinkError, LinkParts, PeerId, Target, VersionRef, WriterKey};
+pub use p2p_identity::{
+    ContentId, DriveId, IdentityId, Link, LinkError, LinkParts, PeerId, Target, VersionRef, WriterKey,
+};
+pub use people::{
+    AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
+    InviteState, NewIdentity, NewInvite, People, PeopleContract, RenameContact, Verified, VerifyContact,
+};
 pub use storage::{BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, StorageUsage, Traffic};
 pub use streams::{
     APP_PROTOCOL_PREFIX, AppStream, Datagrams, DialStream, Duplex, ListenStream, MAX_DATAGRAM_BYTES,

@@ -75,6 +75,9 @@ pub struct NodeInfo {
     pub drives: u32,
     /// Address of the web gateway, if it runs.
     pub gateway: Option<String>,
+    /// Whether the keys are locked: what needs one waits until they are unlocked.
+    #[serde(default)]
+    pub locked: bool,
     /// Sentences about what was recovered or moved aside at the start.
     #[serde(default)]
     pub notices: Vec<String>,

@@ -11,7 +11,9 @@ use p2p_identity::{DriveId, PeerId};
 use bytes::Bytes;
 
 use crate::history::{History, HistoryContract, NoHistory};
+use crate::keystore::{Keystore, KeystoreContract, NoKeystore};
 use crate::names::{Names, NamesContract, NoNames};
+use crate::people::{NoPeople, People, PeopleContract};
 use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
@@ -140,6 +142,16 @@ pub trait Contract: Send + Sync + 'static {
     fn names(&self) -> &dyn NamesContract {
         &NoNames
     }
+
+    /// The keys and whether they are locked; a node may have none that could be.
+    fn keystore(&self) -> &dyn KeystoreContract {
+        &NoKeystore
+    }
+
+    /// The user's identity and contacts; a node may know nobody.
+    fn people(&self) -> &dyn PeopleContract {
+        &NoPeople
+    }
 }
 
 fn unsupported() -> ApiError {
@@ -162,6 +174,11 @@ impl Node {
     /// A handle over an implementation of the contract.
     pub fn new(contract: Arc<dyn Contract>) -> Self {
         Self { contract }
+    }
+
+    /// What stands behind the handle, for who passes calls on as they came.
+    pub fn contract(&self) -> &dyn Contract {
+        &*self.contract
     }
 
     /// Who and how this node is.
@@ -227,6 +244,16 @@ impl Node {
     /// Zones, records, resolution.
     pub fn names(&self) -> Names {
         Names { contract: self.contract.clone() }
+    }
+
+    /// The keys of this node, and whether they are locked.
+    pub fn keystore(&self) -> Keystore {
+        Keystore { contract: self.contract.clone() }
+    }
+
+    /// The user's identity, contacts and invites.
+    pub fn people(&self) -> People {
+        People { contract: self.contract.clone() }
     }
 }
 

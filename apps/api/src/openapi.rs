@@ -13,6 +13,10 @@ use crate::files::{CloneEvent, CloneRequest, ShareEvent, ShareRequest, SyncReque
 use crate::gateway::{OpenRequest, Opened};
 use crate::wire::{BYTES, EVENT_STREAM, JSON, NDJSON, PROBLEM_JSON};
 use crate::{
+    AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
+    NewIdentity, NewInvite, RenameContact, VerifyContact,
+};
+use crate::{
     AppInfo, AppManifest, DecideApp, DialStream, ListenStream, PublishedMessage, PutValue, Sign, Signature,
     SignedValue, StoredValue, TopicMessage,
 };
@@ -27,6 +31,7 @@ use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
     RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
 };
+use crate::{KeystoreInfo, Passphrase, SetPassphrase};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -95,6 +100,21 @@ use crate::{
     SignedValue,
     StoredValue,
     TopicMessage,
+    AcceptInvite,
+    Accepted,
+    AskWriterKey,
+    ContactInfo,
+    CreatedIdentity,
+    CreatedInvite,
+    IdentityInfo,
+    InviteInfo,
+    NewIdentity,
+    NewInvite,
+    RenameContact,
+    VerifyContact,
+    KeystoreInfo,
+    Passphrase,
+    SetPassphrase,
     StorageUsage,
     Freed,
     Traffic,
@@ -123,6 +143,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .chain(history_operations())
         .chain(writer_operations())
         .chain(names_operations())
+        .chain(people_operations())
         .chain(app_operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| {
         let path = operation.path.replace("{*", "{");
@@ -360,6 +381,57 @@ fn writer_operations() -> Vec<Operation> {
         post(routes::CONFLICTS, "Writes the losers of all conflicts beside their files.")
             .at("drive", drive)
             .answers(200, list::<WrittenConflict>()),
+    ]
+}
+
+fn people_operations() -> Vec<Operation> {
+    let contact = "What the user calls them, or their identity.";
+    let invite = "Its id: 32 hexadecimal digits.";
+    let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
+    vec![
+        Operation::get(routes::KEYSTORE, "How the keys of this node are kept.").answers(200, json::<KeystoreInfo>()),
+        post(routes::LOCK, "Wipes the keys from memory; what needs one waits until they are unlocked.")
+            .answers(200, json::<KeystoreInfo>()),
+        post(routes::UNLOCK, "Opens the keys with the passphrase.")
+            .takes(json::<Passphrase>())
+            .answers(200, json::<KeystoreInfo>()),
+        post(routes::PASSPHRASE, "Sets, changes or takes away the passphrase.")
+            .takes(json::<SetPassphrase>())
+            .answers(200, json::<KeystoreInfo>()),
+        Operation::get(routes::IDENTITY, "The identity of this node's user.").answers(200, json::<IdentityInfo>()),
+        post(routes::IDENTITY, "Makes an identity. Its 24 words are told this once.")
+            .takes(json::<NewIdentity>())
+            .answers(200, json::<CreatedIdentity>()),
+        Operation::get(routes::CONTACTS, "Everybody the user knows.").answers(200, list::<ContactInfo>()),
+        Operation::new(HttpMethod::Put, routes::CONTACT, "Calls a contact something else.")
+            .at("contact", contact)
+            .takes(json::<RenameContact>())
+            .answers(200, json::<ContactInfo>()),
+        Operation::new(HttpMethod::Delete, routes::CONTACT, "Forgets a contact.")
+            .at("contact", contact)
+            .answers(204, None),
+        post(routes::CONTACT_VERIFY, "Marks a contact as verified: both have compared the number.")
+            .at("contact", contact)
+            .takes(json::<VerifyContact>())
+            .answers(200, json::<ContactInfo>()),
+        post(routes::CONTACT_WRITER_KEY, "Asks a contact's node for the key with which they write to a drive.")
+            .at("contact", contact)
+            .takes(json::<AskWriterKey>())
+            .answers(200, json::<OwnWriterKey>()),
+        Operation::get(routes::INVITES, "Invites that are open, being accepted, or done a short while ago.")
+            .answers(200, list::<InviteInfo>()),
+        post(routes::INVITES, "Makes an invite. Its text is told this once.")
+            .takes(json::<NewInvite>())
+            .answers(200, json::<CreatedInvite>()),
+        post(routes::INVITE, "Confirms who uses an invite that was shown in person.")
+            .at("invite", invite)
+            .answers(200, json::<ContactInfo>()),
+        Operation::new(HttpMethod::Delete, routes::INVITE, "Takes an invite back, or stops accepting it.")
+            .at("invite", invite)
+            .answers(204, None),
+        post(routes::INVITE_ACCEPT, "Accepts an invite; it goes on after the answer until the other side was met.")
+            .takes(json::<AcceptInvite>())
+            .answers(200, json::<Accepted>()),
     ]
 }
 

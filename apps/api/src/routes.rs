@@ -93,6 +93,30 @@ pub const RECORDS_REMOVE: &str = "/v1/names/records/remove";
 pub const NAMES_PUBLISH: &str = "/v1/names/publish";
 /// `POST` [`crate::ResolveName`]: [`crate::Resolved`].
 pub const RESOLVE: &str = "/v1/names/resolve";
+/// `GET`: [`crate::KeystoreInfo`].
+pub const KEYSTORE: &str = "/v1/keystore";
+/// `POST`: [`crate::KeystoreInfo`].
+pub const LOCK: &str = "/v1/keystore/lock";
+/// `POST` [`crate::Passphrase`]: [`crate::KeystoreInfo`].
+pub const UNLOCK: &str = "/v1/keystore/unlock";
+/// `POST` [`crate::SetPassphrase`]: [`crate::KeystoreInfo`].
+pub const PASSPHRASE: &str = "/v1/keystore/passphrase";
+/// `GET`: [`crate::IdentityInfo`]; `POST` [`crate::NewIdentity`]: [`crate::CreatedIdentity`].
+pub const IDENTITY: &str = "/v1/identity";
+/// `GET`: a list of [`crate::ContactInfo`].
+pub const CONTACTS: &str = "/v1/contacts";
+/// `PUT` [`crate::RenameContact`]: [`crate::ContactInfo`]; `DELETE`.
+pub const CONTACT: &str = "/v1/contacts/{contact}";
+/// `POST` [`crate::VerifyContact`]: [`crate::ContactInfo`].
+pub const CONTACT_VERIFY: &str = "/v1/contacts/{contact}/verify";
+/// `POST` [`crate::AskWriterKey`]: [`crate::OwnWriterKey`].
+pub const CONTACT_WRITER_KEY: &str = "/v1/contacts/{contact}/writer-key";
+/// `GET`: a list of [`crate::InviteInfo`]; `POST` [`crate::NewInvite`]: [`crate::CreatedInvite`].
+pub const INVITES: &str = "/v1/invites";
+/// `POST`: confirms who uses it, [`crate::ContactInfo`]; `DELETE`: takes it back.
+pub const INVITE: &str = "/v1/invites/{invite}";
+/// `POST` [`crate::AcceptInvite`]: [`crate::Accepted`].
+pub const INVITE_ACCEPT: &str = "/v1/invites/accept";
 /// Everything below belongs to an app.
 pub const APPS: &str = "/v1/apps/{app}/{*path}";
 

@@ -29,6 +29,9 @@ pub struct WriterInfo {
     /// Its key for this drive, 52 characters.
     #[schema(value_type = String)]
     pub writer_key: WriterKey,
+    /// The contact whose key it is, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
     /// It may write at and under this path only; everywhere where it is empty.
     #[serde(default)]
     pub prefix: String,

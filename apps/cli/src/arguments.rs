@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
 use crate::commands::{
-    api, app, cat, clone, completions, conflicts, dht, dial, diff, gc, info, log, ls, man, name, open, ping, restore,
-    share, sync, tag, unshare, writers,
+    api, app, cat, clone, completions, conflicts, contact, dht, dial, diff, gc, identity, info, keystore, log, ls, man,
+    name, open, ping, restore, share, sync, tag, unshare, writers,
 };
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
@@ -50,6 +50,13 @@ pub(crate) enum Command {
     Dht(dht::Arguments),
     App(app::Arguments),
     Name(name::Arguments),
+    Identity(identity::Arguments),
+    Contact(contact::Arguments),
+    /// Wipes the keys of the node from memory until they are unlocked.
+    #[command(after_help = "Example: p2p lock")]
+    Lock,
+    Unlock(keystore::Unlock),
+    Passphrase(keystore::Passphrase),
     /// Tells what is stored here, and for which drive.
     #[command(after_help = "Example: p2p du")]
     Du,

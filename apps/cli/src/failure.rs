@@ -32,6 +32,11 @@ impl Failure {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
+    /// A failure with what to do next.
+    pub(crate) fn hinted(kind: ErrorKind, message: String, hint: String) -> Self {
+        ApiError::new(kind, message).with_hint(hint).into()
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::Api(ApiError::new(kind, message))
     }
@@ -65,7 +70,7 @@ impl Failure {
                 ErrorKind::InvalidInput => 2,
                 ErrorKind::NodeStopped => 3,
                 ErrorKind::NotFound | ErrorKind::NotKept => 4,
-                ErrorKind::NotAllowed => 5,
+                ErrorKind::NotAllowed | ErrorKind::Locked => 5,
                 ErrorKind::TimedOut => 6,
                 _ => 1,
             },
@@ -124,6 +129,7 @@ mod tests {
             (ErrorKind::NotFound, 4),
             (ErrorKind::NotKept, 4),
             (ErrorKind::NotAllowed, 5),
+            (ErrorKind::Locked, 5),
             (ErrorKind::TimedOut, 6),
             (ErrorKind::Io, 1),
             (ErrorKind::Conflict, 1),

@@ -1,6 +1,7 @@
 //! Sizes, counts, times and names for people.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -99,6 +100,24 @@ pub(crate) fn printable(text: &str) -> String {
     safe
 }
 
+/// `90`, `90s`, `10m`, `12h`, `7d`, `2w`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(at);
+    let number: u64 = digits.parse().map_err(|_| "not a duration: 30s, 10m, 12h, 7d".to_owned())?;
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        "y" => 365 * 86_400,
+        _ => return Err(format!("{unit:?} is no unit: s, m, h, d, w")),
+    };
+    let seconds = number.checked_mul(factor).filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs).ok_or_else(|| "out of range".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -171,6 +190,18 @@ mod tests {
             let (today, tomorrow) = (civil_of_days(day), civil_of_days(day + 1));
             prop_assert!(today < tomorrow);
             prop_assert!(tomorrow.2 == today.2 + 1 || (tomorrow.2 == 1 && today.2 >= 28));
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in
+            [("90", 90), ("30s", 30), ("10m", 600), ("12h", 43_200), ("1d", 86_400), ("2w", 1_209_600)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "d", "1x", "0s", "-1d", "99999999999999999999d", "1.5d"] {
+            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -11,8 +11,10 @@ mod human;
 mod interrupt;
 mod link;
 mod node;
+mod passphrase;
 mod place;
 mod progress;
+mod qr;
 mod run;
 mod session;
 

@@ -135,6 +135,11 @@ impl Client {
         self.request(Method::POST, path, RequestBody::json(value)?).await?.ok().await
     }
 
+    /// As [`Client::post`], to put something in a place.
+    pub async fn put<T: Serialize + Sync>(&self, path: &str, value: &T) -> Result<Response> {
+        self.request(Method::PUT, path, RequestBody::json(value)?).await?.ok().await
+    }
+
     /// A call without a body that answers with success.
     pub async fn get(&self, path: &str) -> Result<Response> {
         self.request(Method::GET, path, RequestBody::Empty).await?.ok().await

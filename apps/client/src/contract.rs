@@ -186,6 +186,14 @@ impl Contract for Client {
         self
     }
 
+    fn keystore(&self) -> &dyn p2p_api::KeystoreContract {
+        self
+    }
+
+    fn people(&self) -> &dyn p2p_api::PeopleContract {
+        self
+    }
+
     fn names(&self) -> &dyn NamesContract {
         self
     }

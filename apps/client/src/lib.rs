@@ -7,6 +7,7 @@ mod contract;
 mod file;
 mod history;
 mod names;
+mod people;
 mod response;
 mod streams;
 mod upload;

@@ -148,6 +148,14 @@ async fn keep_one(node: &Node, turns: &Turns, room: &Semaphore, drive: DriveId, 
                 tokio::time::sleep(TRY_AGAIN).await;
                 continue;
             }
+            // What is edited meanwhile goes out as soon as its owner unlocks the keys.
+            Err(error) if error.kind == ErrorKind::Locked => {
+                debug!(%drive, "edits wait for the keys");
+                while node.info().await.is_ok_and(|info| info.locked) {
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                continue;
+            }
             // What is edited here goes out as soon as the owner lets this node in.
             Err(error) if error.kind == ErrorKind::NotAllowed && !may_write(node, drive).await => {
                 debug!(%drive, %error, "edits wait for the owner");

@@ -8,6 +8,7 @@ mod boxed;
 mod dns_name;
 mod drive;
 mod gns;
+mod identity;
 mod multiaddr;
 mod peer;
 mod push;
@@ -22,6 +23,7 @@ use thiserror::Error;
 pub use boxed::{BoxData, ServiceName};
 pub use drive::{DriveRecord, DriveVersion};
 pub use gns::{Gns2Dns, RedirectTarget, redirect_data};
+pub use identity::IdentityRecord;
 pub use peer::PeerRecord;
 pub use push::{Mailbox, PushRecord};
 pub use revoke::RevokeRecord;
@@ -84,6 +86,7 @@ fn typed_text(record_type: RecordType, data: &[u8], style: Style) -> Option<Stri
         RecordType::P2PDRIVE => DriveRecord::from_data(data)?.to_text().map(|value| text::styled(&value, style)),
         // The text leaves the topic key out: it is for eyes, not for files.
         RecordType::P2PPUSH if style == Style::Value => PushRecord::from_data(data)?.to_text(),
+        RecordType::P2PIDENTITY => IdentityRecord::from_data(data).map(|record| text::styled(&record.to_text(), style)),
         RecordType::P2PREVOKE => RevokeRecord::from_data(data).map(|record| text::styled(&record.to_text(), style)),
         _ => schema::to_text(record_type, data, style),
     }
@@ -161,6 +164,7 @@ fn takes_plain_text(record_type: RecordType) -> bool {
             | RecordType::P2PPEER
             | RecordType::P2PDRIVE
             | RecordType::P2PREVOKE
+            | RecordType::P2PIDENTITY
     )
 }
 
@@ -168,6 +172,7 @@ fn typed_value(record_type: RecordType, value: &str) -> Result<Vec<u8>, ValueErr
     match record_type {
         RecordType::P2PPEER => PeerRecord::from_text(value).map(|record| record.to_data()),
         RecordType::P2PDRIVE => DriveRecord::from_text(value).map(|record| record.to_data()),
+        RecordType::P2PIDENTITY => IdentityRecord::from_text(value).map(|record| record.to_data()),
         RecordType::P2PREVOKE => RevokeRecord::from_text(value).map(|record| record.to_data()),
         _ => gns::from_text(record_type, value),
     }
@@ -195,6 +200,7 @@ fn expected(record_type: RecordType) -> &'static str {
         RecordType::SVCB | RecordType::HTTPS => "PRIORITY TARGET [KEY=VALUE]…",
         RecordType::P2PPEER => "PEER-ID [device=…] [thing=…] [addr=…]…",
         RecordType::P2PDRIVE => "p2p://… [seed=PEER-ID]…",
+        RecordType::P2PIDENTITY => "NUMBER:HASH GENESIS-LINK [CERTIFICATE]…, in base64url",
         RecordType::P2PREVOKE => "BASE64URL… [more=LABELS]",
         _ => schema::expected(record_type).unwrap_or("\\# LENGTH HEX"),
     }

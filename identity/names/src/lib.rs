@@ -28,8 +28,8 @@ mod zonefile;
 pub use base32gns::{BadBase32Gns, base32gns_decode, base32gns_encode};
 pub use block::{BLOCK_HEADER_BYTES, Block, BlockError, MAX_BLOCK_BYTES, MAX_STORED_BLOCK_BYTES};
 pub use data::{
-    BoxData, DriveRecord, DriveVersion, Gns2Dns, MAX_DATA_BYTES, MAX_VALUE_BYTES, Mailbox, PeerRecord, PushRecord,
-    RedirectTarget, RevokeRecord, ServiceName, ValueError, data_from_text, data_to_text, redirect_data,
+    BoxData, DriveRecord, DriveVersion, Gns2Dns, IdentityRecord, MAX_DATA_BYTES, MAX_VALUE_BYTES, Mailbox, PeerRecord,
+    PushRecord, RedirectTarget, RevokeRecord, ServiceName, ValueError, data_from_text, data_to_text, redirect_data,
 };
 pub use derive::{LabelKeys, StorageKey};
 pub use label::{Label, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Name, NameError};

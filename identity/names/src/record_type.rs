@@ -107,6 +107,8 @@ record_types! {
     P2PPUSH = 4_294_922_243;
     /// Revocations of capabilities (specs/names.md, 13.5).
     P2PREVOKE = 4_294_922_244;
+    /// Who speaks for the zone: the head of an identity's chain and its certificates.
+    P2PIDENTITY = 4_294_922_245;
 }
 
 impl RecordType {
@@ -239,5 +241,6 @@ mod tests {
         assert_eq!(RecordType::P2PDRIVE.number(), 0xFFFF_5002);
         assert_eq!(RecordType::P2PPUSH.number(), 0xFFFF_5003);
         assert_eq!(RecordType::P2PREVOKE.number(), 0xFFFF_5004);
+        assert_eq!(RecordType::P2PIDENTITY.number(), 0xFFFF_5005);
     }
 }

@@ -17,7 +17,7 @@ use chacha20poly1305::{
 };
 use zeroize::Zeroizing;
 
-use super::{KeystoreError, MAX_FILE_BYTES, MAX_ID_BYTES, MAX_SECRET_BYTES, MAX_SECRETS};
+use super::{KeystoreError, MAX_FILE_BYTES, MAX_ID_BYTES, MAX_SECRET_BYTES, MAX_SECRETS, PassphraseSlot};
 use crate::{ByteReader, ByteWriter, CodecError};
 
 const MAGIC: &[u8; 8] = b"p2pkeyst";
@@ -29,8 +29,10 @@ const MAX_HEADER_BYTES: usize = 64 * 1024 + 4096;
 const MAX_FIELD_BYTES: usize = 1024;
 /// Most slots.
 const MAX_SLOTS: usize = 32;
-/// The slot that holds the data key openly. Kept: 1 passphrase, 2 recovery words, 3 OS keyring or TPM, 4 another device.
+/// The slot that holds the data key openly.
 const SLOT_OPEN: u16 = 0;
+/// The slot that holds it under a passphrase. Kept: 2 recovery words, 3 OS keyring or TPM, 4 another device.
+const SLOT_PASSPHRASE: u16 = 1;
 
 /// One secret, wiped when dropped.
 pub(super) type Secret = Zeroizing<Vec<u8>>;
@@ -83,6 +85,38 @@ impl Header {
         Self { kdf: Vec::new(), slots: vec![Slot { kind: SLOT_OPEN, params: Vec::new(), wrapped }] }
     }
 
+    /// The same with the data key under a passphrase instead, and nowhere open. Slots of kinds we do not know stay.
+    pub(super) fn with_passphrase(&self, slot: &PassphraseSlot) -> Self {
+        let wrapped = Zeroizing::new(slot.wrapped.clone());
+        self.with_slot(Slot { kind: SLOT_PASSPHRASE, params: slot.params.clone(), wrapped })
+    }
+
+    /// The same with the data key open again.
+    pub(super) fn with_open_key(&self, data_key: &[u8; 32]) -> Self {
+        self.with_slot(Slot { kind: SLOT_OPEN, params: Vec::new(), wrapped: Zeroizing::new(data_key.to_vec()) })
+    }
+
+    fn with_slot(&self, slot: Slot) -> Self {
+        let foreign = self.slots.iter().filter(|slot| slot.kind > SLOT_PASSPHRASE).map(Slot::copy);
+        Self { kdf: self.kdf.clone(), slots: std::iter::once(slot).chain(foreign).collect() }
+    }
+
+    /// Whether there are slots of kinds we do not know: they hold the data key as it is.
+    pub(super) fn has_foreign_slots(&self) -> bool {
+        self.slots.iter().any(|slot| slot.kind > SLOT_PASSPHRASE)
+    }
+
+    /// The slot that a passphrase opens, if the key lies nowhere open.
+    pub(super) fn passphrase_slot(&self) -> Result<Option<PassphraseSlot>, FormatError> {
+        if self.slots.iter().any(|slot| slot.kind == SLOT_OPEN) {
+            return Ok(None);
+        }
+        match self.slots.iter().find(|slot| slot.kind == SLOT_PASSPHRASE) {
+            Some(slot) => Ok(Some(PassphraseSlot::read(&slot.params, &slot.wrapped)?)),
+            None => Err(FormatError::NoUsableSlot(self.slots.iter().map(|slot| slot.kind).collect())),
+        }
+    }
+
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut out = ByteWriter::with_capacity(256);
         out.bytes(&self.kdf);
@@ -110,13 +144,18 @@ impl Header {
         Ok(Self { kdf, slots })
     }
 
-    fn data_key(&self) -> Result<Zeroizing<[u8; 32]>, FormatError> {
-        let open = self.slots.iter().find(|slot| slot.kind == SLOT_OPEN);
-        let Some(slot) = open else {
-            return Err(FormatError::NoUsableSlot(self.slots.iter().map(|slot| slot.kind).collect()));
-        };
+    /// The data key where it lies open.
+    pub(super) fn open_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, FormatError> {
+        let Some(slot) = self.slots.iter().find(|slot| slot.kind == SLOT_OPEN) else { return Ok(None) };
         let key = <[u8; 32]>::try_from(slot.wrapped.as_slice());
-        key.map(Zeroizing::new).map_err(|_| FormatError::Damaged("its data key has not 32 bytes".to_owned()))
+        let damaged = |_| FormatError::Damaged("its data key has not 32 bytes".to_owned());
+        key.map(|key| Some(Zeroizing::new(key))).map_err(damaged)
+    }
+}
+
+impl Slot {
+    fn copy(&self) -> Self {
+        Self { kind: self.kind, params: self.params.clone(), wrapped: self.wrapped.clone() }
     }
 }
 
@@ -148,8 +187,16 @@ pub(super) fn encode(
     Ok(out)
 }
 
+/// A file whose content is still sealed.
+pub(super) struct SealedFile<'a> {
+    pub(super) header: Header,
+    aad: [u8; 32],
+    nonce: [u8; 24],
+    sealed: &'a [u8],
+}
+
 /// Reads the whole file, which is at most [`MAX_FILE_BYTES`] long.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Zeroizing<[u8; 32]>, Secrets), FormatError> {
+pub(super) fn read(bytes: &[u8]) -> Result<SealedFile<'_>, FormatError> {
     let mut reader = ByteReader::new(bytes);
     if reader.array::<8>()? != *MAGIC {
         return Err(FormatError::Damaged("it does not begin like a keystore".to_owned()));
@@ -164,16 +211,21 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Header, Zeroizing<[u8; 32]>, Secre
         return Err(FormatError::Damaged(format!("its header is {header_len} bytes, at most {MAX_HEADER_BYTES}")));
     }
     let header = Header::decode(reader.raw(header_len)?)?;
-    let data_key = header.data_key()?;
     let before_nonce = bytes.len().saturating_sub(reader.remaining());
     let aad = *blake3::hash(bytes.get(..before_nonce).unwrap_or_default()).as_bytes();
+    let nonce = reader.array::<24>()?;
+    let sealed = reader.raw(reader.remaining())?;
+    Ok(SealedFile { header, aad, nonce, sealed })
+}
 
-    let nonce = XNonce::from(reader.array::<24>()?);
-    let payload = Payload { msg: reader.raw(reader.remaining())?, aad: &aad };
-    let content = XChaCha20Poly1305::new(&(*data_key).into()).decrypt(&nonce, payload);
-    let content = content.map_err(|_| FormatError::Damaged("its seal is broken".to_owned()))?;
-    let secrets = decode_content(&Zeroizing::new(content))?;
-    Ok((header, data_key, secrets))
+impl SealedFile<'_> {
+    /// The secrets.
+    pub(super) fn open(&self, data_key: &[u8; 32]) -> Result<Secrets, FormatError> {
+        let payload = Payload { msg: self.sealed, aad: &self.aad };
+        let content = XChaCha20Poly1305::new(&(*data_key).into()).decrypt(&XNonce::from(self.nonce), payload);
+        let content = content.map_err(|_| FormatError::Damaged("its seal is broken".to_owned()))?;
+        decode_content(&Zeroizing::new(content))
+    }
 }
 
 fn encode_content(secrets: &Secrets) -> Zeroizing<Vec<u8>> {

@@ -29,10 +29,10 @@ fn keys_are_found_again_after_opening_anew() {
     keystore.insert(SecretKind::DRIVE, b"b", &writer).unwrap();
     drop(keystore);
     let keystore = open(&dir);
-    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().public(), drive.public());
-    assert_eq!(keystore.get(SecretKind::WRITER, b"a").unwrap().public(), writer.public());
-    assert!(keystore.get(SecretKind::WRITER, b"b").is_none());
-    assert_eq!(keystore.ids(SecretKind::DRIVE), [b"a".to_vec(), b"b".to_vec()]);
+    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().unwrap().public(), drive.public());
+    assert_eq!(keystore.get(SecretKind::WRITER, b"a").unwrap().unwrap().public(), writer.public());
+    assert!(keystore.get(SecretKind::WRITER, b"b").unwrap().is_none());
+    assert_eq!(keystore.ids(SecretKind::DRIVE).unwrap(), [b"a".to_vec(), b"b".to_vec()]);
     assert!(keystore.warnings().is_empty());
     assert_eq!((mode(&dir), mode(&dir.join("keystore"))), (0o700, 0o600));
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no temporary file is left");
@@ -47,7 +47,7 @@ fn a_stored_key_is_never_replaced_by_another() {
     keystore.insert(SecretKind::DRIVE, b"a", &key).unwrap();
     let refused = keystore.insert(SecretKind::DRIVE, b"a", &SecretKey::generate());
     assert!(matches!(refused, Err(KeystoreError::AlreadyThere)));
-    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().public(), key.public());
+    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().unwrap().public(), key.public());
     assert!(matches!(
         keystore.insert(SecretKind::DRIVE, &[0; 65], &key),
         Err(KeystoreError::TooLarge { value: 65, limit: 64, .. })
@@ -83,7 +83,7 @@ fn a_write_that_fails_leaves_memory_and_file_as_they_were() {
     fs::create_dir_all(dir.join("keystore.new/x")).unwrap();
     let error = keystore.insert(SecretKind::DRIVE, b"a", &SecretKey::generate()).unwrap_err();
     assert!(matches!(error, KeystoreError::Io { .. }), "{error}");
-    assert!(keystore.get(SecretKind::DRIVE, b"a").is_none());
+    assert!(keystore.get(SecretKind::DRIVE, b"a").unwrap().is_none());
     assert_eq!(fs::read(dir.join("keystore")).unwrap(), before);
 }
 
@@ -93,7 +93,7 @@ fn what_a_killed_run_left_behind_is_no_obstacle() {
     drop(open(home.path()));
     fs::write(home.path().join("keystore.new"), b"half a file").unwrap();
     open(home.path()).insert(SecretKind::DRIVE, b"a", &SecretKey::generate()).unwrap();
-    assert!(open(home.path()).get(SecretKind::DRIVE, b"a").is_some());
+    assert!(open(home.path()).get(SecretKind::DRIVE, b"a").unwrap().is_some());
 }
 
 #[test]
@@ -122,11 +122,18 @@ fn fixed_file() -> (Vec<u8>, format::Secrets) {
     (bytes, secrets)
 }
 
+/// The secrets of a file whose data key lies open.
+fn decoded(bytes: &[u8]) -> Result<format::Secrets, format::FormatError> {
+    let file = format::read(bytes)?;
+    let key = file.header.open_key()?.ok_or(format::FormatError::NoUsableSlot(Vec::new()))?;
+    file.open(&key)
+}
+
 #[test]
 fn the_file_format_does_not_drift() {
     let (bytes, secrets) = fixed_file();
     assert_eq!(HEXLOWER.encode(&bytes), FIXED);
-    assert_eq!(format::decode(&bytes).unwrap().2, secrets);
+    assert_eq!(decoded(&bytes).unwrap(), secrets);
 }
 
 #[test]
@@ -135,10 +142,10 @@ fn every_flipped_bit_and_every_cut_is_noticed() {
     for bit in 0..bytes.len() * 8 {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        assert!(format::decode(&bad).is_err(), "bit {bit}");
+        assert!(decoded(&bad).is_err(), "bit {bit}");
     }
     for len in 0..bytes.len() {
-        assert!(format::decode(&bytes[..len]).is_err(), "cut to {len}");
+        assert!(decoded(&bytes[..len]).is_err(), "cut to {len}");
     }
 }
 
@@ -196,16 +203,16 @@ fn unknown_slots_parameters_and_kinds_are_kept_when_the_file_is_written_again() 
     let later = later_file(&[77, 0]);
     assert_eq!(bytes[..header_end], later[..header_end]);
     let keystore = open(home.path());
-    assert_eq!(keystore.secrets[&(999, b"later".to_vec())].as_slice(), [5; 200]);
-    assert!(keystore.get(SecretKind::DRIVE, b"a").is_some());
+    assert_eq!(keystore.get_bytes(SecretKind(999), b"later").unwrap().unwrap().as_slice(), [5; 200]);
+    assert!(keystore.get(SecretKind::DRIVE, b"a").unwrap().is_some());
 }
 
 #[test]
 fn a_keystore_with_foreign_slots_only_says_so() {
     let home = tempfile::tempdir().unwrap();
-    fs::write(home.path().join("keystore"), later_file(&[1, 3])).unwrap();
+    fs::write(home.path().join("keystore"), later_file(&[2, 3])).unwrap();
     let error = Keystore::open_or_create(home.path()).unwrap_err();
-    assert!(matches!(&error, KeystoreError::NoUsableSlot { kinds } if *kinds == [1, 3]), "{error}");
+    assert!(matches!(&error, KeystoreError::NoUsableSlot { kinds } if *kinds == [2, 3]), "{error}");
 }
 
 #[test]
@@ -219,10 +226,115 @@ fn a_file_above_4_mib_is_refused_unread() {
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), keep in 0..64usize) {
-        let _ = format::decode(&bytes);
+        let _ = decoded(&bytes);
         let mut mixed = fixed_file().0;
         mixed.truncate(keep);
         mixed.extend(&bytes);
-        let _ = format::decode(&mixed);
+        let _ = decoded(&mixed);
+    }
+}
+
+const WORDS: &[u8] = b"correct horse battery staple";
+
+fn words(passphrase: &[u8]) -> NewPassphrase {
+    NewPassphrase::new(Some((passphrase, KdfCost::LEAST))).unwrap()
+}
+
+/// A keystore with one key behind a passphrase, and locked.
+fn locked(dir: &Path) -> (Keystore, SecretKey) {
+    let mut keystore = open(dir);
+    let key = SecretKey::generate();
+    keystore.insert(SecretKind::DRIVE, b"a", &key).unwrap();
+    keystore.set_passphrase(&words(WORDS)).unwrap();
+    keystore.lock().unwrap();
+    (keystore, key)
+}
+
+fn try_to_unlock(keystore: &mut Keystore, passphrase: &[u8]) -> Result<(), KeystoreError> {
+    let key = keystore.passphrase_slot()?.unwrap().open(passphrase)?;
+    keystore.unlock(&key)
+}
+
+#[test]
+fn a_locked_keystore_gives_nothing_until_it_is_unlocked() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut keystore, key) = locked(home.path());
+    let is_refused = |result: Result<(), KeystoreError>| matches!(result, Err(KeystoreError::Locked));
+    assert!(is_refused(keystore.get(SecretKind::DRIVE, b"a").map(drop)));
+    assert!(is_refused(keystore.ids(SecretKind::DRIVE).map(drop)));
+    assert!(is_refused(keystore.insert(SecretKind::DRIVE, b"b", &key)));
+    assert!(is_refused(keystore.remove(SecretKind::DRIVE, b"a").map(drop)));
+    assert!(is_refused(keystore.set_passphrase(&NewPassphrase::new(None).unwrap())));
+    assert!(matches!(try_to_unlock(&mut keystore, b"wrong"), Err(KeystoreError::WrongPassphrase)));
+    assert!(keystore.is_locked());
+    try_to_unlock(&mut keystore, WORDS).unwrap();
+    assert_eq!(keystore.get(SecretKind::DRIVE, b"a").unwrap().unwrap().public(), key.public());
+    // Locked is also how it begins.
+    drop(keystore);
+    let mut keystore = open(home.path());
+    assert!(keystore.is_locked() && keystore.is_protected());
+    try_to_unlock(&mut keystore, WORDS).unwrap();
+    keystore.insert(SecretKind::DRIVE, b"b", &SecretKey::generate()).unwrap();
+    assert!(keystore.remove(SecretKind::DRIVE, b"b").unwrap() && !keystore.remove(SecretKind::DRIVE, b"b").unwrap());
+}
+
+#[test]
+fn a_passphrase_is_changed_and_taken_away_under_new_data_keys() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("keystore");
+    let before = {
+        drop(open(home.path()));
+        fs::read(&path).unwrap()
+    };
+    let open_key = format::read(&before).unwrap().header.open_key().unwrap().unwrap();
+    let (mut keystore, key) = locked(home.path());
+    let file = fs::read(&path).unwrap();
+    assert!(!file.windows(32).any(|window| window == open_key.as_slice()), "the old key opens nothing");
+    assert!(format::read(&file).unwrap().open(&open_key).is_err());
+    try_to_unlock(&mut keystore, WORDS).unwrap();
+    keystore.set_passphrase(&words(b"another")).unwrap();
+    keystore.lock().unwrap();
+    assert!(try_to_unlock(&mut keystore, WORDS).is_err());
+    try_to_unlock(&mut keystore, b"another").unwrap();
+    assert!(matches!(NewPassphrase::new(Some((b"", KdfCost::LEAST))), Err(KeystoreError::BadPassphrase)));
+    keystore.set_passphrase(&NewPassphrase::new(None).unwrap()).unwrap();
+    assert!(matches!(keystore.lock(), Err(KeystoreError::NoPassphrase)));
+    assert_eq!(open(home.path()).get(SecretKind::DRIVE, b"a").unwrap().unwrap().public(), key.public());
+}
+
+#[test]
+fn a_slot_that_would_exhaust_the_computer_is_refused_unopened() {
+    let params = |memory: u64, passes: u64, lanes: u64| {
+        let mut out = ByteWriter::new();
+        [memory, passes, lanes].into_iter().for_each(|value| out.u64(value));
+        out.raw(&[0; 16]);
+        out.into_bytes()
+    };
+    assert!(PassphraseSlot::read(&params(2 * 1024 * 1024, 64, 4), &[]).is_ok());
+    for (memory, passes, lanes) in [(2 * 1024 * 1024 + 1, 3, 4), (65_536, 65, 4), (65_536, 3, 65), (0, 3, 4), (8, 0, 1)]
+    {
+        assert!(PassphraseSlot::read(&params(memory, passes, lanes), &[]).is_err(), "{memory} {passes} {lanes}");
+    }
+    let slot = PassphraseSlot::read(&params(8, 1, 4), &[1; 80]).unwrap();
+    assert!(slot.open(b"too little memory for four lanes").is_err());
+}
+
+#[test]
+fn every_flipped_bit_of_a_passphrase_slot_is_noticed() {
+    let home = tempfile::tempdir().unwrap();
+    drop(locked(home.path()));
+    let path = home.path().join("keystore");
+    let good = fs::read(&path).unwrap();
+    let header_end = 14 + u32::from_be_bytes(good[10..14].try_into().unwrap()) as usize;
+    // One bit of each byte: every guess costs.
+    for at in 14..header_end {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&path, &bad).unwrap();
+        let opened = Keystore::open_or_create(home.path()).and_then(|mut keystore| {
+            let is_cheap = keystore.passphrase_slot()?.is_some_and(|slot| slot.cost() == KdfCost::LEAST);
+            if is_cheap { try_to_unlock(&mut keystore, WORDS) } else { Err(KeystoreError::WrongPassphrase) }
+        });
+        assert!(opened.is_err(), "byte {at}");
     }
 }

@@ -61,6 +61,8 @@ pub struct DrivesConfig {
     pub browse_quota: BrowseQuota,
     /// Keys of drives.
     pub keystore: Arc<Mutex<Keystore>>,
+    /// Whether the keystore is locked.
+    pub locked: tokio::sync::watch::Receiver<bool>,
     /// Opens streams.
     pub dialer: Arc<dyn Dialer>,
     /// Finds peers.
@@ -89,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
     pub(crate) keystore: Arc<Mutex<Keystore>>,
+    locked: tokio::sync::watch::Receiver<bool>,
     decoy: ReadKey,
     changed: tokio::sync::Notify,
     folders: Mutex<HashMap<DriveId, Arc<Folder>>>,
@@ -180,6 +183,7 @@ impl Drives {
             cache_opened,
             browse_quota,
             keystore,
+            locked,
             dialer,
             providers,
             history_bytes,
@@ -220,6 +224,7 @@ impl Drives {
             dialer: loopback.clone(),
             providers,
             keystore,
+            locked,
             decoy: ReadKey::of_public(&DriveId::from(decoy)),
             changed: tokio::sync::Notify::new(),
             folders: Mutex::default(),
@@ -708,6 +713,12 @@ impl Following {
 }
 
 impl Shared {
+    /// Resolves when the keys are not locked.
+    pub(crate) async fn unlocked(&self) -> Result<(), DriveError> {
+        let unlocked = self.locked.clone().wait_for(|locked| !locked).await.map(drop);
+        unlocked.map_err(|_| DriveError::Stopped)
+    }
+
     /// The set of served drives changed: announce again.
     pub(crate) fn changed(&self) {
         self.changed.notify_waiters();

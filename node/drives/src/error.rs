@@ -109,6 +109,11 @@ impl DriveError {
         move |source| Self::Io { doing: doing.into(), source }
     }
 
+    /// Whether it waits for the keys to be unlocked.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Keystore(KeystoreError::Locked))
+    }
+
     /// Whether the disk is full.
     pub fn is_storage_full(&self) -> bool {
         let mut error: Option<&(dyn std::error::Error + 'static)> = Some(self);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use p2p_identity::{ContentId, DriveId, SecretKey, SecretKind, WriterKey};
+use p2p_identity::{ContentId, DriveId, KeystoreError, SecretKey, SecretKind, WriterKey};
 
 use crate::DriveError;
 use crate::engine::{DriveEvent, Drives, Shared};
@@ -62,7 +62,8 @@ impl Drives {
         let state = drive.state();
         let own = match state.row.role {
             Role::Owner => Some(WriterKey::from(*id.as_bytes())),
-            _ => self.shared().writer_secret(id).map(|key| WriterKey::from(key.public())),
+            // While the keys are locked nobody knows; what needs the key says so itself.
+            _ => self.shared().writer_secret(id).ok().flatten().map(|key| WriterKey::from(key.public())),
         };
         let Some(set) = state.at.as_ref().and_then(|at| at.set.as_ref()).map(Signed::body) else {
             return Ok(Rights { own, ..Rights::default() });
@@ -90,7 +91,7 @@ impl Drives {
             return Ok(WriterKey::from(*id.as_bytes()));
         }
         let mut keystore = lock(&self.shared().keystore);
-        let key = match keystore.get(SecretKind::WRITER, id.as_bytes()) {
+        let key = match keystore.get(SecretKind::WRITER, id.as_bytes())? {
             Some(key) => key,
             None => {
                 let key = SecretKey::generate();
@@ -270,7 +271,7 @@ pub(crate) fn with_own_head(
 }
 
 impl Shared {
-    pub(crate) fn writer_secret(&self, id: &DriveId) -> Option<SecretKey> {
+    pub(crate) fn writer_secret(&self, id: &DriveId) -> Result<Option<SecretKey>, KeystoreError> {
         lock(&self.keystore).get(SecretKind::WRITER, id.as_bytes())
     }
 
@@ -281,7 +282,7 @@ impl Shared {
     pub(crate) fn author_of(&self, drive: &Arc<Drive>) -> Result<Author, DriveError> {
         let state = drive.state();
         if state.row.role == Role::Owner {
-            let key = lock(&self.keystore).get(SecretKind::DRIVE, drive.id.as_bytes());
+            let key = lock(&self.keystore).get(SecretKind::DRIVE, drive.id.as_bytes())?;
             let key = key.ok_or_else(|| DriveError::Corrupt("the key of the drive is not in the keystore".into()))?;
             return Ok(Author { key, writer: WriterKey::from(*drive.id.as_bytes()), prefix: None });
         }
@@ -289,7 +290,7 @@ impl Shared {
             let reason = "only who owns a drive, or syncs it, can import into it";
             return Err(DriveError::Invalid(reason.into()));
         }
-        let key = self.writer_secret(&drive.id);
+        let key = self.writer_secret(&drive.id)?;
         let key = key.ok_or_else(|| DriveError::Corrupt("the writer key is not in the keystore".into()))?;
         let writer = WriterKey::from(key.public());
         let set = state.at.as_ref().and_then(|at| at.set.as_ref()).map(Signed::body);

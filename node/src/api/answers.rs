@@ -185,7 +185,7 @@ pub(super) async fn repeatable(
 ) -> Result<Response, Refusal> {
     let Some(key) = request.headers().get(IDEMPOTENCY_KEY).cloned() else { return Ok(next.run(request).await) };
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
-    if !is_write(request.method()) || is_streamed(&route) {
+    if !is_write(request.method()) || is_streamed(&route) || is_secret(&route) {
         return Ok(next.run(request).await);
     }
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -233,6 +233,20 @@ pub(super) async fn repeatable(
 
 fn is_write(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::DELETE | Method::PATCH)
+}
+
+/// What holds a secret is not written down for those who repeat a call.
+fn is_secret(route: &str) -> bool {
+    matches!(
+        route,
+        routes::ZONE_EXPORT
+            | routes::IDENTITY
+            | routes::INVITES
+            | routes::INVITE_ACCEPT
+            | routes::LOCK
+            | routes::UNLOCK
+            | routes::PASSPHRASE
+    )
 }
 
 fn is_streamed(route: &str) -> bool {

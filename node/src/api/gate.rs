@@ -14,9 +14,12 @@ use http::{HeaderMap, Method, StatusCode, header};
 use p2p_api::{ApiError, ErrorKind, Result, Scope, routes};
 use p2p_identity::DriveId;
 
+use super::access::Access;
 use super::caller::Caller;
 use super::problem::Refusal;
 use super::router::Server;
+use crate::grants::Grant;
+use crate::keys::Keys;
 
 /// Whose process is at the other end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,7 @@ fn need(method: &Method, path: &str) -> Need {
         ("GET", routes::PROVIDERS | routes::VALUE) => dht_get,
         ("PUT" | "DELETE", routes::PROVIDERS) => dht_put,
         ("POST", routes::RESOLVE) => resolve,
+        ("GET", routes::CONTACTS) => Need::Scope("contacts.read", |scope| matches!(scope, Scope::ContactsRead)),
         (
             "GET" | "HEAD",
             routes::DRIVE
@@ -109,9 +113,15 @@ pub(super) async fn gate(State(server): State<Server>, mut request: Request, nex
                 grant.live.on_refused();
                 return Err(error.into());
             }
+            if server.access.keys.as_ref().is_some_and(Keys::is_locked) {
+                return Err(ApiError::locked().into());
+            }
             Caller::App(grant)
         }
-        None if process == Process::Own => Caller::User,
+        None if process == Process::Own => {
+            server.access.keys.iter().for_each(Keys::touch);
+            Caller::User
+        }
         // Who is nobody yet may ask.
         None if process == Process::Foreign && matches!(need, Need::Nothing) => Caller::User,
         None => {
@@ -145,8 +155,19 @@ pub(super) async fn gate(State(server): State<Server>, mut request: Request, nex
         _ => {}
     }
     // What runs ends with the token: an answer that goes on is cut.
-    let revoked = grant.live.revoked.clone().cancelled_owned();
-    Ok(answer.map(|body| Body::from_stream(body.into_data_stream().take_until(revoked))))
+    let ended = ended(grant, &server.access);
+    Ok(answer.map(|body| Body::from_stream(body.into_data_stream().take_until(ended))))
+}
+
+/// Resolves when what an app does has to end: its token was taken back, or the keys are locked.
+pub(super) fn ended(grant: &Grant, access: &Access) -> impl Future<Output = ()> + Send + 'static {
+    let (revoked, locked) = (grant.live.revoked.clone().cancelled_owned(), access.locked());
+    async move {
+        tokio::select! {
+            () = revoked => {}
+            () = locked => {}
+        }
+    }
 }
 
 fn refused(server: &Server, caller: &Caller, call: &str, reason: &str) {

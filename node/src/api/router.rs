@@ -17,7 +17,7 @@ use super::access::Access;
 use super::answers::repeatable;
 use super::gate::gate;
 use super::problem::Refusal;
-use super::{apps, drives, events, exchange, files, grants, history, names, network, streams, writers};
+use super::{apps, drives, events, exchange, files, grants, history, names, network, people, streams, writers};
 
 /// Calls that wait for a stream, of all callers.
 const MAX_WAITING_STREAMS: usize = 1_024;
@@ -96,6 +96,18 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::RECORDS_REMOVE, post(names::remove_records))
         .route(routes::NAMES_PUBLISH, post(names::publish))
         .route(routes::RESOLVE, post(names::resolve))
+        .route(routes::KEYSTORE, get(people::keystore))
+        .route(routes::LOCK, post(people::lock))
+        .route(routes::UNLOCK, post(people::unlock))
+        .route(routes::PASSPHRASE, post(people::set_passphrase))
+        .route(routes::IDENTITY, get(people::identity).post(people::create_identity))
+        .route(routes::CONTACTS, get(people::contacts))
+        .route(routes::CONTACT, put(people::rename).delete(people::remove))
+        .route(routes::CONTACT_VERIFY, post(people::verify))
+        .route(routes::CONTACT_WRITER_KEY, post(people::writer_key))
+        .route(routes::INVITES, get(people::invites).post(people::invite))
+        .route(routes::INVITE_ACCEPT, post(people::accept))
+        .route(routes::INVITE, post(people::confirm).delete(people::revoke))
         .route(routes::APPS, any(apps::handle))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::body::{read_body, timeout};
 use super::caller::Caller;
+use super::gate::ended;
 use super::problem::Refusal;
 use super::router::Server;
 use crate::grants::StreamPlace;
@@ -71,7 +72,7 @@ pub(super) async fn dial(State(server): State<Server>, caller: Caller, mut reque
         })?;
     let streams = server.node.streams();
     let opening = streams.open(DialStream { timeout_s: Some(limit.as_secs_f64()), ..dial });
-    let stream = unless_revoked(&caller, opening).await?;
+    let stream = unless_ended(&server, &caller, opening).await?;
     switch(&server, &caller, kind, upgrade, stream, place)
 }
 
@@ -96,7 +97,7 @@ pub(super) async fn listen(State(server): State<Server>, caller: Caller, mut req
             ApiError::new(ErrorKind::Busy, "too many calls wait for streams").with_hint("close some first")
         })?;
     let streams = server.node.streams();
-    let stream = unless_revoked(&caller, streams.accept(&protocol)).await?;
+    let stream = unless_ended(&server, &caller, streams.accept(&protocol)).await?;
     switch(&server, &caller, kind, upgrade, stream, place)
 }
 
@@ -107,17 +108,23 @@ fn place(caller: &Caller) -> Result<Option<StreamPlace>> {
     }
 }
 
-async fn unless_revoked(caller: &Caller, stream: impl Future<Output = Result<AppStream>>) -> Result<AppStream> {
+async fn unless_ended(
+    server: &Server,
+    caller: &Caller,
+    stream: impl Future<Output = Result<AppStream>>,
+) -> Result<AppStream> {
     let Caller::App(grant) = caller else { return stream.await };
     tokio::select! {
         stream = stream => stream,
         () = grant.live.revoked.cancelled() => {
             Err(ApiError::new(ErrorKind::NotAllowed, "what the app was granted has just been taken back"))
         }
+        () = server.access.locked() => Err(ApiError::locked()),
     }
 }
 
-/// Answers 101, and carries bytes from then on until one side ends, the app loses its token, or the node stops.
+/// Answers 101, and carries bytes from then on until one side ends, the app loses its token, the keys are locked, or the node
+/// stops.
 fn switch(
     server: &Server,
     caller: &Caller,
@@ -135,9 +142,9 @@ fn switch(
         .header(STREAM_PATH, path_word(stream.path))
         .body(Body::empty())
         .map_err(|error| ApiError::internal(error.to_string()))?;
-    let revoked = match caller {
+    let ended = match caller {
         Caller::User => None,
-        Caller::App(grant) => Some(grant.live.revoked.clone()),
+        Caller::App(grant) => Some(ended(grant, &server.access)),
     };
     let stopping = server.streams.stopping.clone();
     server.streams.tasks.spawn(async move {
@@ -150,8 +157,8 @@ fn switch(
             }
         };
         let taken_back = async {
-            match revoked {
-                Some(revoked) => revoked.cancelled().await,
+            match ended {
+                Some(ended) => ended.await,
                 None => std::future::pending().await,
             }
         };

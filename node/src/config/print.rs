@@ -45,6 +45,12 @@ pub(super) fn commented(config: &Config) -> String {
         "Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and \
          port, or off. Every call there needs the token of an app.",
     );
+    page.value(
+        "lock_after_minutes",
+        &config.lock_after_minutes,
+        "The keys are locked by themselves when nobody has used the node for so many minutes and there is a passphrase; 0: \
+         never.",
+    );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
     names(&mut page, &config.names);

@@ -98,6 +98,7 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
             ErrorKind::NotAllowed,
             "the owner of the drive lets it in: p2p writers add DRIVE WRITER_KEY; until then edits stay in this folder",
         ),
+        DriveError::Keystore(p2p_identity::KeystoreError::Locked) => (ErrorKind::Locked, "unlock the keys: p2p unlock"),
         DriveError::Busy => (ErrorKind::Conflict, "wait until the other command is done"),
         DriveError::Corrupt(_) => (ErrorKind::Corrupt, ""),
         DriveError::Unsupported(_) => (ErrorKind::Unsupported, ""),

@@ -17,7 +17,12 @@ use super::{LocalNode, drive_of, external_links, moving, path_key, reported};
 #[async_trait]
 impl WritersContract for LocalNode {
     async fn writers(&self, drive: DriveId) -> Result<Writers> {
-        self.drives.rights(&drive).map(writers).map_err(api_error)
+        let rights = self.drives.rights(&drive).map_err(api_error)?;
+        let mut told = writers(rights);
+        for writer in &mut told.writers {
+            writer.contact = self.people.contact_of_writer(&drive, &writer.writer_key);
+        }
+        Ok(told)
     }
 
     async fn writer_key(&self, open: Open) -> Result<OwnWriterKey> {
@@ -79,6 +84,7 @@ impl WritersContract for LocalNode {
 
 fn writers(rights: Rights) -> Writers {
     let writer = |WriterRight { right, counter }: WriterRight| WriterInfo {
+        contact: None,
         writer_key: right.writer,
         prefix: right.prefix.map(|prefix| prefix.to_path()).unwrap_or_default(),
         not_after: right.not_after_ms,

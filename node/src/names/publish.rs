@@ -1,6 +1,7 @@
 //! One label on its way into the DHT.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use p2p_api::{ApiError, Result};
 use p2p_names::{Block, BlockStore, Label, LabelKeys, Publish, StoreError, Timestamp, ZoneKey, newest_valid};
@@ -23,6 +24,9 @@ pub(super) enum When {
     Due,
     Now,
 }
+
+/// How soon a label is looked at again whose key cannot be had; unlocking is noticed sooner.
+const LOCKED_RETRY: Duration = Duration::from_secs(60);
 
 /// What has to be done.
 enum Plan {
@@ -93,8 +97,12 @@ fn plan(inner: &Inner, zone: &ZoneKey, label: &Label, when: When) -> Result<Plan
                 return Ok(Plan::CatchUp);
             }
             match inner.secret(zone) {
-                Some(secret) => state.namestore.build(&secret, label, now).map_err(|error| failed(&error))?,
-                None => meanwhile,
+                Ok(secret) => state.namestore.build(&secret, label, now).map_err(|error| failed(&error))?,
+                // The old block goes on; a new one waits for the keys.
+                Err(_) => match meanwhile {
+                    None => return Ok(Plan::Nothing(now.after(LOCKED_RETRY))),
+                    block => block,
+                },
             }
         }
         Publish::Nothing | Publish::Later(_) if when == When::Now => last().filter(|block| block.expiration() > now),
@@ -112,7 +120,7 @@ async fn catch_up(inner: &Arc<Inner>, zone: ZoneKey, label: &Label) -> Result<()
     let found = inner.blocks.get(&key).await.unwrap_or_default();
     let newest = newest_valid(&key, found.iter().map(|candidate| candidate.block.as_slice()), now());
     // Without one, anything that still lies about has expired, or will lose against what expires later than now.
-    let expiration = newest.map_or_else(|| now().before(std::time::Duration::from_secs(1)), |block| block.expiration());
+    let expiration = newest.map_or_else(|| now().before(Duration::from_secs(1)), |block| block.expiration());
     let label = label.clone();
     blocking(inner, move |inner| {
         inner.state().namestore.continue_from(&zone, &label, expiration).map_err(|error| failed(&error))

@@ -86,7 +86,7 @@ impl Names {
             return Ok(());
         }
         let begun = blocking(&self.inner, move |inner| {
-            let secret = inner.secret(&zone).ok_or_else(|| ApiError::not_found("the zone's key is not here"))?;
+            let secret = inner.secret(&zone)?;
             let stored = inner.row(Row::Search, &zone)?.and_then(|state| PowSearch::from_bytes(&state).ok());
             let stored = stored.filter(|search| search.difficulty() == inner.difficulty);
             let mut start = [0; 8];

@@ -2,7 +2,6 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use p2p_api::{
     ApiError, ErrorKind, ImportZoneFile, ImportedZoneFile, NewZone, Result, SkippedRecord, ZoneFile, ZoneInfo,
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 use super::ledger::Row;
 use super::publisher::Note;
 use super::{Inner, Names, blocking, failed, label, now};
+use crate::keys::key_error;
 
 impl Names {
     /// All zones.
@@ -48,11 +48,9 @@ impl Names {
                 return Err(ApiError::new(ErrorKind::Conflict, message).with_hint("choose another name"));
             }
             // The key first: a zone without one could not be used.
-            let mut keystore = inner.keystore.lock().unwrap_or_else(PoisonError::into_inner);
-            let stored =
-                keystore.insert_bytes(SecretKind::ZONE, &zone.zone.to_bytes(), secret.to_gnunet_bytes().as_slice());
-            drop(keystore);
-            stored.map_err(|error| ApiError::new(ErrorKind::Io, error.to_string()))?;
+            let bytes = secret.to_gnunet_bytes();
+            let stored = inner.keys.open().insert_bytes(SecretKind::ZONE, &zone.zone.to_bytes(), bytes.as_slice());
+            stored.map_err(|error| key_error(&error))?;
             if new.key.is_some() {
                 inner.put_row(Row::Imported, &zone.zone, b"1")?;
             }
@@ -66,7 +64,7 @@ impl Names {
     /// The secret key of a zone.
     pub(crate) async fn export_zone(&self, zone: &str) -> Result<ZoneSecretText> {
         let zone = self.inner.zone(Some(zone))?;
-        let secret = self.inner.secret(&zone.zone).ok_or_else(|| ApiError::not_found("the zone's key is not here"))?;
+        let secret = self.inner.secret(&zone.zone)?;
         let key = secret.to_gnunet_text().to_string();
         Ok(ZoneSecretText { zone: zone.name.to_string(), ztld: zone.zone.to_string(), key })
     }

@@ -14,7 +14,7 @@ use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
 use p2p_transport::{
-    AcceptError, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl,
+    AcceptError, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl, TrustedPeers,
     libp2p_peer_id, our_peer_id,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -91,6 +91,7 @@ pub(crate) struct Network {
     pub(super) streams: StreamControl,
     pub(super) guard: DialGuard,
     pub(super) proven: ProvenPeers,
+    pub(super) trusted: TrustedPeers,
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
     pub(super) dht_peers: watch::Receiver<usize>,
 }
@@ -125,6 +126,18 @@ impl Network {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Dial { target, reply }).await?;
         answer.await.map_err(|_| STOPPING.to_owned())?
+    }
+
+    /// The nodes of contacts: most limits do not hold for them.
+    pub(crate) fn trust(&self, contacts: Vec<PeerId>) {
+        self.trusted.set_contacts(contacts.iter().filter_map(libp2p_peer_id));
+    }
+
+    /// Whether a peer is connected.
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        let peer = libp2p_peer_id(peer);
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.connections.values().any(|connection| Some(connection.peer) == peer)
     }
 
     /// Providers of a key, as they are found.

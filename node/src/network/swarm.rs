@@ -19,7 +19,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
 use p2p_transport::{
-    AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, RelayMode, dialable_from, path_kind, scope,
+    AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, RelayMode, TrustedPeers, dialable_from,
+    path_kind, scope,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -93,12 +94,13 @@ pub(crate) async fn spawn(
     let me = keypair.public().to_peer_id();
     let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
     let protocols = [(protocol.clone(), ACCEPT_QUEUE)];
+    let trusted = TrustedPeers::new(config.transport.limits.trusted());
     let Parts { behaviour: transport, control: streams, mut incoming, relays } =
-        Parts::new(&keypair, &config.transport, &config.network, protocols);
+        Parts::new(&keypair, &config.transport, &config.network, protocols, &trusted);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
     let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
     let guard = DialGuard::default();
-    let proven = ProvenPeers::new(config.transport.limits.trusted());
+    let proven = ProvenPeers::new(trusted.clone());
     let behaviour = Behaviour { transport, dht };
     let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, relays, behaviour)
         .map_err(|error| error.to_string())?;
@@ -135,7 +137,7 @@ pub(crate) async fn spawn(
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
-    let network = Network { me, commands: tx, streams, guard, proven, snapshot, dht_peers: seen_dht_peers };
+    let network = Network { me, commands: tx, streams, guard, proven, trusted, snapshot, dht_peers: seen_dht_peers };
     Ok((network, incoming, task))
 }
 

@@ -206,6 +206,7 @@ impl Contract for FakeNode {
             rss_bytes: 0,
             drives: u32::try_from(state.drives.len()).unwrap_or(u32::MAX),
             gateway: None,
+            locked: false,
             notices: Vec::new(),
         })
     }

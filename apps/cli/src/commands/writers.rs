@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use p2p_api::{NewWriter, Open, Writers};
+use p2p_api::{AskWriterKey, ErrorKind, NewWriter, Open, Writers};
 use p2p_identity::WriterKey;
 
 use crate::console::Console;
@@ -17,7 +17,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// Says who may write to a drive, and prints this node's key for one.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: p2p writers add ./site WRITER_KEY --prefix notes")]
+#[command(after_help = "Example: p2p writers add ./site bob --prefix notes")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -36,8 +36,9 @@ enum Command {
     Add {
         /// The folder, or the drive's id or link.
         drive: String,
-        /// The writer's key, which `p2p writers key LINK` prints on the writer's computer.
-        writer_key: WriterKey,
+        /// A contact, whose node is asked for its key; or the writer's key, which `p2p writers key LINK` prints there.
+        #[arg(value_name = "CONTACT_OR_KEY")]
+        writer: String,
         /// Only at and under this path.
         #[arg(long, value_name = "PATH", default_value = "")]
         prefix: String,
@@ -53,8 +54,9 @@ enum Command {
     Rm {
         /// The folder, or the drive's id or link.
         drive: String,
-        /// The writer's key.
-        writer_key: WriterKey,
+        /// A contact that was let in, or the writer's key.
+        #[arg(value_name = "CONTACT_OR_KEY")]
+        writer: String,
     },
     /// Prints this node's key for a drive, for its owner.
     #[command(after_help = "Example: p2p writers key p2p://…/")]
@@ -77,14 +79,22 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                     return console.say(own.writer_key);
                 }
                 Command::Ls { drive } => writers.list(drive::find(client, &drive, timeout).await?).await?,
-                Command::Add { drive, writer_key, prefix, days, versions } => {
+                Command::Add { drive, writer, prefix, days, versions } => {
                     let drive = drive::find(client, &drive, timeout).await?;
+                    let writer_key = match writer.parse::<WriterKey>() {
+                        Ok(key) => key,
+                        Err(_) => client.node().people().writer_key(&writer, AskWriterKey { drive }).await?.writer_key,
+                    };
                     let prefix = drive::path_inside(&prefix)?;
                     let not_after = days.map(end_of).transpose()?;
                     writers.add(drive, NewWriter { writer_key, prefix, not_after, max_counter: versions }).await?
                 }
-                Command::Rm { drive, writer_key } => {
+                Command::Rm { drive, writer } => {
                     let drive = drive::find(client, &drive, timeout).await?;
+                    let writer_key = match writer.parse::<WriterKey>() {
+                        Ok(key) => key,
+                        Err(_) => key_of(&writers.list(drive).await?, &writer)?,
+                    };
                     writers.remove(drive, writer_key).await?
                 }
             };
@@ -92,6 +102,15 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             show(console, &now)
         })
         .await
+}
+
+/// The key of a contact that was let in.
+fn key_of(writers: &Writers, contact: &str) -> Result<WriterKey> {
+    let found = writers.writers.iter().find(|writer| writer.contact.as_deref() == Some(contact));
+    found.map(|writer| writer.writer_key).ok_or_else(|| {
+        let message = format!("no contact {contact:?} may write to this drive");
+        Failure::hinted(ErrorKind::NotFound, message, "see who may: p2p writers ls DRIVE".to_owned())
+    })
 }
 
 fn end_of(days: u64) -> Result<u64> {
@@ -106,6 +125,9 @@ fn show(console: &mut Console, writers: &Writers) -> Result<()> {
     }
     for writer in &writers.writers {
         let mut line = writer.writer_key.to_string();
+        if let Some(contact) = &writer.contact {
+            line.push_str(&format!("  {}", printable(contact)));
+        }
         if !writer.prefix.is_empty() {
             line.push_str(&format!("  only {}", printable(&writer.prefix)));
         }

@@ -35,6 +35,9 @@ fn lines(info: &NodeInfo) -> Vec<String> {
         format!("peers     {} connected, {} in the DHT ({mode})", info.peers, info.dht_peers),
         format!("drives    {}", info.drives),
     ];
+    if info.locked {
+        lines.push("keys      locked: p2p unlock".to_owned());
+    }
     lines.extend(info.listen.iter().map(|address| format!("listen    {address}")));
     lines.extend(info.external.iter().map(|address| format!("external  {address}")));
     lines.extend(info.relays.iter().map(|address| format!("relay     {address}")));

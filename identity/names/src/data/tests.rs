@@ -142,6 +142,16 @@ fn capability_revocations_are_base64url_words() {
 }
 
 #[test]
+fn identities_are_a_head_and_base64url_words() {
+    let head = format!("0:{}", "ab".repeat(32));
+    let hex = format!("50325001010028{}{}020003010203810002fffe", "00".repeat(8), "ab".repeat(32));
+    check(RecordType::P2PIDENTITY, &format!("{head} AQID __4"), &hex);
+    for bad in [head.clone(), format!("{head} !"), "0:ab AQID".to_owned(), format!("{head} AQID AQ AQ AQ AQ AQ")] {
+        assert!(data_from_text(RecordType::P2PIDENTITY, &bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn unusable_project_records_keep_their_bytes() {
     let drive = p2p_identity::DriveId::from([7; 32]);
     let good = data_from_text(RecordType::P2PDRIVE, &format!("p2p://{drive}/")).unwrap();

@@ -4,8 +4,8 @@ use thiserror::Error;
 
 use super::{Lifetime, StoredRecord};
 use crate::{
-    DriveRecord, Flags, Gns2Dns, Label, MAX_DATA_BYTES, PeerRecord, PushRecord, Record, RecordType, RedirectTarget,
-    RevokeRecord, Timestamp, rdata_len,
+    DriveRecord, Flags, Gns2Dns, IdentityRecord, Label, MAX_DATA_BYTES, PeerRecord, PushRecord, Record, RecordType,
+    RedirectTarget, RevokeRecord, Timestamp, rdata_len,
 };
 
 /// Largest record set that is published, in bytes with padding: it has to fit a block that the DHT stores.
@@ -99,6 +99,7 @@ fn check_one(label: &Label, record: &StoredRecord) -> Result<(), RuleError> {
             RecordType::P2PDRIVE => DriveRecord::from_data(data).is_some(),
             RecordType::P2PPUSH => PushRecord::from_data(data).is_some(),
             RecordType::P2PREVOKE => RevokeRecord::from_data(data).is_some(),
+            RecordType::P2PIDENTITY => IdentityRecord::from_data(data).is_some(),
             _ => match record_type.zone_type() {
                 Some(zone_type) => {
                     let zkey = data.as_slice().try_into().ok();

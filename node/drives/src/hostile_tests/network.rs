@@ -134,6 +134,7 @@ impl TestNode {
             cache_opened: CacheOpened::Kept,
             browse_quota,
             keystore: keystore.clone(),
+            locked: tokio::sync::watch::channel(false).1,
             dialer: line.clone(),
             providers: line,
             history_bytes: 1 << 30,
@@ -190,7 +191,7 @@ impl Owner {
         let published =
             node.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
         assert_eq!((published.files, published.left_out.len()), (5, 0));
-        let key = node.keystore.lock().unwrap().get(SecretKind::DRIVE, id.as_bytes()).unwrap();
+        let key = node.keystore.lock().unwrap().get(SecretKind::DRIVE, id.as_bytes()).unwrap().unwrap();
         let head = node.drives.shared().registry.get(&id).unwrap().head().unwrap();
         let read_key = ReadKey::of_public(&id);
         Arc::new(Self { node, id, key, read_key, head, folder, files, lie_was_told: AtomicBool::new(false) })

@@ -116,6 +116,9 @@ impl Follower {
         };
         let (mut restarts, mut local_changes) = (0, 0);
         while restarts < MAX_RESTARTS {
+            if self.two_way {
+                self.shared.unlocked().await?;
+            }
             // A follower's caller holds the lock as long as it follows; here others import in between.
             let _work = if self.two_way { Some(self.drive.work.clone().lock_owned().await) } else { None };
             let mut imported = self.drive.head_count.subscribe();
@@ -196,7 +199,9 @@ impl Follower {
             links: self.links,
             progress: self.progress.clone(),
             is_past: false,
-            two_way: self.two_way && self.shared.author_of(&self.drive).is_ok(),
+            // Whose keys have just been locked must not lose what it edited.
+            two_way: self.two_way
+                && self.shared.author_of(&self.drive).map_or_else(|error| error.is_locked(), |_| true),
             local_change: AtomicBool::new(false),
             begun: Instant::now(),
             lacking: Mutex::default(),

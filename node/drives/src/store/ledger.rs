@@ -31,13 +31,15 @@ pub enum LedgerTable {
     NameSystem,
     /// By app id: what it was granted.
     Apps,
+    /// The user's identity, contacts and invites.
+    People,
     /// By caller and key: answers to writes that may be repeated.
     Answers,
 }
 
 impl LedgerTable {
-    const ALL: [Self; 7] =
-        [Self::Drive, Self::Head, Self::Names, Self::Tag, Self::NameSystem, Self::Apps, Self::Answers];
+    const ALL: [Self; 8] =
+        [Self::Drive, Self::Head, Self::Names, Self::Tag, Self::NameSystem, Self::Apps, Self::People, Self::Answers];
 
     /// The name on disk; the prefix keeps clear of other parts that share the file.
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -48,6 +50,7 @@ impl LedgerTable {
             Self::Tag => "drives.tag",
             Self::NameSystem => "names.rows",
             Self::Apps => "apps.rows",
+            Self::People => "people.rows",
             Self::Answers => "apps.answers",
         })
     }

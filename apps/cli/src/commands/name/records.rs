@@ -26,7 +26,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "NAME")]
     zone: Option<String>,
     /// How long it lives after each publication: 30s, 10m, 12h, 7d.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::human::duration)]
     expires: Option<Duration>,
     /// Never leaves this node.
     #[arg(long)]
@@ -204,39 +204,9 @@ fn until(micros: u64) -> String {
     i64::try_from(micros).ok().and_then(|micros| micros.checked_mul(1_000)).map_or_else(|| "ever".to_owned(), date)
 }
 
-/// `90`, `90s`, `10m`, `12h`, `7d`, `2w`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(at);
-    let number: u64 = digits.parse().map_err(|_| "not a duration: 30s, 10m, 12h, 7d".to_owned())?;
-    let factor = match unit {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        "y" => 365 * 86_400,
-        _ => return Err(format!("{unit:?} is no unit: s, m, h, d, w")),
-    };
-    let seconds = number.checked_mul(factor).filter(|seconds| *seconds > 0);
-    seconds.map(Duration::from_secs).ok_or_else(|| "out of range".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        for (text, seconds) in
-            [("90", 90), ("30s", 30), ("10m", 600), ("12h", 43_200), ("1d", 86_400), ("2w", 1_209_600)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for bad in ["", "d", "1x", "0s", "-1d", "99999999999999999999d", "1.5d"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn never_is_for_ever() {

@@ -1,0 +1,229 @@
+//! The people the user knows.
+
+use std::collections::BTreeSet;
+
+use p2p_api::{ApiError, ContactInfo, ErrorKind, RenameContact, Result, Verified, VerifyContact};
+use p2p_identity::{Card, IdentityId, SecretKind, pairwise_secret, safety_number};
+use p2p_names::{Label, ZoneKey};
+
+use super::rows::{Changes, ContactRow, InviteRow};
+use super::{Inner, People, blocking, ledger_error, now_ms};
+use crate::keys::key_error;
+
+/// Most contacts.
+const MAX_CONTACTS: usize = 4_096;
+/// Longest name that is made of what somebody calls themselves, in characters.
+const MAX_PETNAME_CHARS: usize = 32;
+
+impl People {
+    /// Everybody, by name.
+    pub(crate) fn contacts(&self) -> Result<Vec<ContactInfo>> {
+        let mut all: Vec<ContactInfo> = {
+            let rows = self.inner.rows();
+            rows.contacts().iter().filter_map(|(id, row)| self.inner.info(id, row, rows.identity())).collect()
+        };
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// Another name.
+    pub(crate) async fn rename_contact(&self, contact: &str, rename: RenameContact) -> Result<ContactInfo> {
+        let id = self.inner.find(contact)?;
+        blocking(&self.inner, move |inner| {
+            let name = petname(rename.name.trim())?;
+            let mut rows = inner.rows();
+            if rows.contacts().iter().any(|(other, row)| *other != id && row.name == name) {
+                return Err(ApiError::new(ErrorKind::Conflict, format!("another contact is called {name}")));
+            }
+            let row = rows.contacts().get(&id).cloned().ok_or_else(|| unknown(&name))?;
+            let changed = ContactRow { name, ..row };
+            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() }).map_err(ledger_error)
+        })
+        .await?;
+        self.inner.tell_contacts();
+        self.inner.contact(&id)
+    }
+
+    /// Both have compared the number, or the user believes who speaks for their zone now.
+    pub(crate) async fn verify_contact(&self, contact: &str, verify: VerifyContact) -> Result<ContactInfo> {
+        let id = self.inner.find(contact)?;
+        let known = self.inner.contact(&id)?;
+        let digits = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+        if digits(&verify.number) != digits(&known.safety_number) {
+            let hint = "make sure that both read the number of each other; if they differ, somebody stands in between";
+            return Err(ApiError::new(
+                ErrorKind::NotAllowed,
+                format!("this is not the number you share with {}", known.name),
+            )
+            .with_hint(hint));
+        }
+        if known.changed && !verify.accept_change {
+            let message = format!("another identity now speaks for the zone of {}", known.name);
+            return Err(ApiError::new(ErrorKind::Conflict, message)
+                .with_hint("ask them; if they made a new identity, remove the contact and exchange a new invite"));
+        }
+        blocking(&self.inner, move |inner| {
+            let mut rows = inner.rows();
+            let row = rows.contacts().get(&id).cloned().ok_or_else(|| unknown(""))?;
+            let changed = ContactRow { verified: Verified::Number, changed: None, ..row };
+            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() }).map_err(ledger_error)
+        })
+        .await?;
+        self.inner.tell_contacts();
+        self.inner.contact(&id)
+    }
+
+    /// Forgets somebody. What they may write to stays until it is taken back.
+    pub(crate) async fn remove_contact(&self, contact: &str) -> Result<()> {
+        let id = self.inner.find(contact)?;
+        blocking(&self.inner, move |inner| {
+            let removed = inner.keys.open().remove(SecretKind::CONTACT, id.as_bytes());
+            removed.map_err(|error| key_error(&error))?;
+            inner.rows().apply(Changes { contacts: vec![(id, None)], ..Changes::default() }).map_err(ledger_error)
+        })
+        .await?;
+        self.inner.tell_contacts();
+        self.inner.events.push("contacts", "contact.removed", serde_json::json!({ "identity": id }));
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The identity of a contact, by name or identity.
+    pub(super) fn find(&self, contact: &str) -> Result<IdentityId> {
+        let rows = self.rows();
+        let by_id = contact.parse::<IdentityId>().ok().filter(|id| rows.contacts().contains_key(id));
+        let by_name = || rows.contacts().iter().find(|(_, row)| row.name == contact).map(|(id, _)| *id);
+        by_id.or_else(by_name).ok_or_else(|| unknown(contact))
+    }
+
+    pub(super) fn contact(&self, id: &IdentityId) -> Result<ContactInfo> {
+        let rows = self.rows();
+        let row = rows.contacts().get(id).ok_or_else(|| unknown(&id.to_string()))?;
+        let info = self.info(id, row, rows.identity());
+        info.ok_or_else(|| ApiError::new(ErrorKind::Corrupt, "what the ledger has of the contact is damaged"))
+    }
+
+    fn info(&self, id: &IdentityId, row: &ContactRow, own: Option<&super::rows::IdentityRow>) -> Option<ContactInfo> {
+        let own = own.map(|own| IdentityId::from(*blake3::hash(&own.genesis).as_bytes()))?;
+        let peer = row.peer()?;
+        Some(ContactInfo {
+            identity: *id,
+            name: row.name.clone(),
+            own_name: row.own_name.clone(),
+            verified: row.verified,
+            peer,
+            connected: self.network.is_connected(&peer),
+            ztld: row.ztld.clone(),
+            safety_number: safety_number(&own, id),
+            changed: row.changed.is_some(),
+            added: row.added,
+        })
+    }
+
+    /// Takes in who is on a card, and marks the invite, in one write. Blocks on the disk.
+    pub(super) fn add_contact(
+        &self,
+        card: &Card,
+        invite: (p2p_identity::InviteId, InviteRow),
+        addresses: Vec<String>,
+    ) -> Result<IdentityId> {
+        let id = card.identity();
+        let (genesis, ..) = self.own()?;
+        let agreed = self.device(&genesis.id())?.agreement.agree(&card.genesis.agreement);
+        let agreed =
+            agreed.ok_or_else(|| ApiError::new(ErrorKind::Corrupt, "the card's agreement key is worth nothing"))?;
+        let zone = ZoneKey::from_bytes(&card.zone)
+            .map_err(|error| ApiError::new(ErrorKind::Corrupt, format!("the card names no zone: {error}")))?;
+        let secret = zeroize::Zeroizing::new(pairwise_secret(&agreed, &genesis.id(), &id));
+        let mut rows = self.rows();
+        let known = rows.contacts().get(&id).cloned();
+        if known.is_none() && rows.contacts().len() >= MAX_CONTACTS {
+            return Err(ApiError::new(ErrorKind::StorageFull, format!("there are {MAX_CONTACTS} contacts, the limit")));
+        }
+        let stored = self.keys.open().insert_bytes(SecretKind::CONTACT, id.as_bytes(), secret.as_slice());
+        stored.map_err(|error| key_error(&error))?;
+        let (invite_id, row) = invite;
+        let taken: BTreeSet<&str> =
+            rows.contacts().iter().filter(|(other, _)| **other != id).map(|(_, row)| row.name.as_str()).collect();
+        let wanted = row.name.as_deref().unwrap_or(&card.name);
+        let name = known.as_ref().map_or_else(|| free_petname(wanted, &taken), |known| known.name.clone());
+        let mut contact = ContactRow {
+            genesis: card.genesis.as_bytes().to_vec(),
+            certificate: card.certificate.as_bytes().to_vec(),
+            name,
+            own_name: card.name.clone(),
+            ztld: zone.to_string(),
+            verified: known.as_ref().map_or(Verified::No, |known| known.verified),
+            changed: None,
+            added: known.as_ref().map_or_else(now_ms, |known| known.added),
+            writers: known.as_ref().map(|known| known.writers.clone()).unwrap_or_default(),
+            wanted: known.map(|known| known.wanted).unwrap_or_default(),
+            addresses,
+        };
+        if row.in_person && contact.verified == Verified::No {
+            contact.verified = Verified::InPerson;
+        }
+        if let (true, Some(drive)) = (row.is_ours, row.drive) {
+            contact.wanted.push((drive, row.prefix.clone()));
+        }
+        let changes = Changes {
+            contacts: vec![(id, Some(contact))],
+            invites: vec![(invite_id, Some(row))],
+            ..Changes::default()
+        };
+        rows.apply(changes).map_err(ledger_error)?;
+        drop(rows);
+        self.tell_contacts();
+        self.events.push("contacts", "contact.added", serde_json::json!({ "identity": id }));
+        Ok(id)
+    }
+}
+
+fn unknown(contact: &str) -> ApiError {
+    ApiError::not_found(format!("there is no contact {contact:?}")).with_hint("see them: p2p contact ls")
+}
+
+/// A name that can be part of names: one label.
+fn petname(text: &str) -> Result<String> {
+    let is_plain = !text.is_empty() && text != "@" && text != "+" && !text.contains('.');
+    let is_zone = text.parse::<ZoneKey>().is_ok();
+    match text.parse::<Label>() {
+        Ok(label) if is_plain && !is_zone && !text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
+            Ok(label.to_string())
+        }
+        _ => Err(ApiError::invalid(format!("{text:?} cannot be the name of a contact"))
+            .with_hint("one word without dots, such as bob")),
+    }
+}
+
+/// A name for somebody, made of what they call themselves, that nobody else has.
+fn free_petname(own_name: &str, taken: &BTreeSet<&str>) -> String {
+    let words: Vec<String> =
+        own_name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
+    let text: String = words.join("-").chars().take(MAX_PETNAME_CHARS).collect();
+    let base = petname(text.trim_matches('-')).unwrap_or_else(|_| "friend".to_owned());
+    if !taken.contains(base.as_str()) {
+        return base;
+    }
+    let numbered = (2u32..).map(|number| format!("{base}-{number}"));
+    numbered.into_iter().find(|name| !taken.contains(name.as_str())).unwrap_or(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_call_themselves_becomes_a_label_that_nobody_else_has() {
+        let taken: BTreeSet<&str> = ["bob", "bob-2"].into();
+        for (own_name, name) in
+            [("Bob", "bob-3"), ("Anna  Müller ", "anna-müller"), ("...", "friend"), ("a.b", "a-b"), ("@", "friend")]
+        {
+            assert_eq!(free_petname(own_name, &taken), name, "{own_name:?}");
+        }
+        for bad in ["", "a.b", "@", "+", "a b", "x\u{7}"] {
+            assert!(petname(bad).is_err(), "{bad:?}");
+        }
+    }
+}
