@@ -213,9 +213,10 @@ impl Invite {
         if let Purpose::Writer(drive) = &self.purpose {
             out.raw(drive.as_bytes());
         }
-        // Two characters more find nearly every mistyped one.
+        // Two bytes more find nearly every mistyped character. A buffer that grows would leave the secret behind.
         let payload = Zeroizing::new(out.into_bytes());
-        let mut checked = Zeroizing::new(payload.to_vec());
+        let mut checked = Zeroizing::new(Vec::with_capacity(payload.len() + 2));
+        checked.extend_from_slice(&payload);
         checked.extend_from_slice(&checksum(&payload));
         checked
     }

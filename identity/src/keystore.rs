@@ -215,6 +215,8 @@ impl Keystore {
         let file = format::read(&bytes).map_err(|error| error.at(&self.path))?;
         let secrets = file.open(&key.0).map_err(|error| error.at(&self.path))?;
         self.vault = Some(Vault::new(&key.0, &secrets));
+        drop(secrets);
+        crate::scrub::stack();
         Ok(())
     }
 
@@ -341,6 +343,7 @@ fn write(path: &Path, header: &Header, data_key: &[u8; 32], secrets: &format::Se
     let mut nonce = [0; 24];
     fill_random(&mut nonce);
     let bytes = format::encode(header, data_key, &nonce, secrets).map_err(|error| error.at(path))?;
+    crate::scrub::stack();
     file::replace(path, &bytes)
 }
 

@@ -109,6 +109,14 @@ impl Names {
         Ok((Self { inner: inner.clone() }, Publisher::new(inner, received)))
     }
 
+    /// Labels whose new blocks waited for keys are published now.
+    pub(crate) async fn look_again(&self) {
+        let zones = self.inner.state().namestore.zones().unwrap_or_default();
+        for zone in zones {
+            let _ = self.inner.notes.send(Note::Reload(zone.zone)).await;
+        }
+    }
+
     /// What the user calls people stands for their zones, unless a setting or a zone of this node has that name.
     pub(crate) fn set_contacts(&self, contacts: Vec<(String, String)>) {
         let mut suffixes = self.inner.configured.clone();

@@ -14,12 +14,15 @@ mod rows;
 mod wire;
 mod writer_keys;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2p_api::{ApiError, ErrorKind, Result};
 use p2p_drives::{Drives, Ledger, LedgerError};
-use p2p_identity::{AgreementKey, GenesisLink, IdentityId, PeerId, SecretKey, SecretKind, TransportCertificate};
+use p2p_identity::{
+    AgreementKey, GenesisLink, IdentityId, InviteId, PeerId, SecretKey, SecretKind, TransportCertificate,
+};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
@@ -55,6 +58,8 @@ struct Inner {
     network: Network,
     drives: Drives,
     events: EventLog,
+    /// On how many other nodes something lies for the other side of an invite.
+    left: Mutex<BTreeMap<InviteId, u32>>,
     /// Something about an invite changed: the keeper looks again, and callers that wait.
     changed: Notify,
 }
@@ -71,7 +76,17 @@ impl People {
         let PeopleParts { me, ledger, keys, names, network, drives, events } = parts;
         let rows = Rows::open(ledger).map_err(|error| error.to_string())?;
         let rows = Mutex::new(rows);
-        let inner = Arc::new(Inner { me, rows, keys, names, network, drives, events, changed: Notify::new() });
+        let inner = Arc::new(Inner {
+            me,
+            rows,
+            keys,
+            names,
+            network,
+            drives,
+            events,
+            left: Mutex::default(),
+            changed: Notify::new(),
+        });
         inner.tell_contacts();
         Ok((Self { inner: inner.clone() }, Keeper::new(inner)))
     }
@@ -111,6 +126,10 @@ impl Inner {
         let (signing, agreement) =
             both.ok_or_else(|| ApiError::new(ErrorKind::Corrupt, "the keys of this device are not in the keystore"))?;
         Ok(Device { signing: SecretKey::from_seed(signing), agreement: AgreementKey::from_bytes(agreement) })
+    }
+
+    fn left(&self) -> MutexGuard<'_, BTreeMap<InviteId, u32>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The contact whose node this is, unless another identity now speaks for them.

@@ -158,6 +158,9 @@ pub struct InviteInfo {
     pub identity: Option<IdentityId>,
     /// What they call themselves, or what the user calls them.
     pub name: Option<String>,
+    /// Other nodes that hold what was left for the other side, in case that it is away.
+    #[serde(default)]
+    pub left_on: u32,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

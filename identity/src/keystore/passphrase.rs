@@ -98,7 +98,15 @@ pub struct PassphraseSlot {
 }
 
 /// The data key of a keystore, got by a passphrase.
-pub struct DataKey(pub(super) Zeroizing<[u8; 32]>);
+/// On the heap: a key that is moved would leave a copy behind.
+pub struct DataKey(pub(super) Box<Zeroizing<[u8; 32]>>);
+
+impl DataKey {
+    /// The key itself. Whoever has it and the file has all secrets: for tests that look for it where it must not be.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
 
 impl std::fmt::Debug for DataKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,7 +118,7 @@ impl std::fmt::Debug for DataKey {
 /// keystore.
 pub struct NewPassphrase {
     pub(super) slot: Option<PassphraseSlot>,
-    pub(super) data_key: Zeroizing<[u8; 32]>,
+    pub(super) data_key: Box<Zeroizing<[u8; 32]>>,
 }
 
 impl std::fmt::Debug for NewPassphrase {
@@ -125,8 +133,8 @@ impl NewPassphrase {
     /// # Errors
     /// [`KeystoreError::BadPassphrase`]: it is empty, or longer than [`MAX_PASSPHRASE_BYTES`].
     pub fn new(passphrase: Option<(&[u8], KdfCost)>) -> Result<Self, KeystoreError> {
-        let mut data_key = Zeroizing::new([0; 32]);
-        fill_random(data_key.as_mut());
+        let mut data_key: Box<Zeroizing<[u8; 32]>> = Box::default();
+        fill_random(data_key.as_mut_slice());
         let slot = match passphrase {
             Some((passphrase, cost)) => {
                 if passphrase.is_empty() || passphrase.len() > MAX_PASSPHRASE_BYTES {
@@ -186,9 +194,13 @@ impl PassphraseSlot {
         let payload = Payload { msg: sealed, aad: &self.params };
         let opened = XChaCha20Poly1305::new(&(*key).into()).decrypt(&XNonce::from(*nonce), payload);
         let opened = Zeroizing::new(opened.map_err(|_| KeystoreError::WrongPassphrase)?);
+        let mut data_key = DataKey(Box::default());
+        if opened.len() != data_key.0.len() {
+            return Err(KeystoreError::WrongPassphrase);
+        }
+        data_key.0.copy_from_slice(&opened);
         crate::scrub::stack();
-        let key = <[u8; 32]>::try_from(opened.as_slice()).map_err(|_| KeystoreError::WrongPassphrase)?;
-        Ok(DataKey(Zeroizing::new(key)))
+        Ok(data_key)
     }
 
     /// What one guess costs.

@@ -338,3 +338,46 @@ fn every_flipped_bit_of_a_passphrase_slot_is_noticed() {
         assert!(opened.is_err(), "byte {at}");
     }
 }
+
+#[test]
+fn a_thousand_lockings_lose_nothing_that_was_acknowledged_in_between() {
+    let home = tempfile::tempdir().unwrap();
+    let mut keystore = open(home.path());
+    // A cost that is none: what is tested is not how long a guess takes.
+    let cheap = KdfCost { memory_kib: 8, passes: 1, lanes: 1 };
+    keystore.set_passphrase(&NewPassphrase::new(Some((WORDS, cheap))).unwrap()).unwrap();
+    let keystore = std::sync::Mutex::new(keystore);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let (mut stored, mut refused) = (Vec::new(), 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..1_000 {
+                keystore.lock().unwrap().lock().unwrap();
+                std::thread::yield_now();
+                let slot = keystore.lock().unwrap().passphrase_slot().unwrap().unwrap();
+                let key = slot.open(WORDS).unwrap();
+                keystore.lock().unwrap().unlock(&key).unwrap();
+            }
+            is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        for number in 0u32.. {
+            if is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                break;
+            }
+            let key = SecretKey::generate();
+            match keystore.lock().unwrap().insert(SecretKind::DRIVE, &number.to_be_bytes(), &key) {
+                Ok(()) => stored.push((number, key.public())),
+                Err(KeystoreError::Locked) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    });
+    assert!(!stored.is_empty(), "{refused} were refused and none stored");
+    let mut keystore = open(home.path());
+    try_to_unlock(&mut keystore, WORDS).unwrap();
+    for (number, public) in stored {
+        let found = keystore.get(SecretKind::DRIVE, &number.to_be_bytes()).unwrap();
+        assert_eq!(found.map(|key| key.public()), Some(public), "{number}");
+    }
+}

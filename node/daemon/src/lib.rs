@@ -6,6 +6,7 @@ mod log;
 mod name_tools;
 mod open_files;
 mod ports;
+mod private_memory;
 mod ready;
 mod settings;
 mod signals;

@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::open_files::raise_open_files;
+use crate::private_memory::keep_private;
 use crate::settings::{OFF, gateway_settings};
+use crate::signals::LockSignal;
 use crate::{Failure, Flags, Ready, StopSignals, load_config, ports};
 
 /// How long saying goodbye may take. The service manager waits a little longer than this.
@@ -88,6 +90,7 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
     let configured = config.clone();
     let Bundle { apps, gateway, mut notices } = Bundle::new(&config)?;
     notices.extend(raise_open_files());
+    let open_swap = keep_private();
     let options = NodeOptions {
         home: home.clone(),
         api: Some(socket.path),
@@ -104,6 +107,11 @@ pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Fail
              another --home",
         )
     })?;
+    if let Some(notice) = open_swap
+        && node.node().keystore().info().await.is_ok_and(|keys| keys.protected)
+    {
+        warn!("{notice}");
+    }
     if flags.listen.is_empty() {
         keep_ports(&configured, &file, &node);
     }
@@ -123,6 +131,7 @@ fn keep_ports(configured: &Config, file: &std::path::Path, node: &RunningNode) {
 /// object, when it is ready, and tells the service manager.
 pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready) -> String) -> Result<(), Failure> {
     let mut signals = StopSignals::listen().map_err(Failure::failed)?;
+    let mut locks = LockSignal::listen().map_err(Failure::failed)?;
     let node = tokio::select! {
         node = open_node(place, flags) => node?,
         signal = signals.next() => {
@@ -142,6 +151,7 @@ pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready)
     tokio::select! {
         signal = signals.next() => info!(?signal, "stopping"),
         () = node.stop_requested() => info!("stopping, as asked through the socket"),
+        () = lock_when_told(&node, &mut locks) => {}
     }
     tell(NotifyState::Stopping);
     tokio::select! {
@@ -153,6 +163,16 @@ pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready)
             ))),
         },
         _ = signals.next() => Err(Failure::failed(anyhow::anyhow!("ended at once, as asked twice"))),
+    }
+}
+
+/// Locks the keys at each signal, for ever.
+async fn lock_when_told(node: &RunningNode, locks: &mut LockSignal) {
+    loop {
+        locks.next().await;
+        if let Err(error) = node.node().keystore().lock().await {
+            warn!(%error, "asked by a signal to lock the keys");
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl People {
         let (secret, stored) = (invite.secret.clone(), row.clone());
         blocking(&self.inner, move |inner| inner.store_invite(id, stored, &secret)).await?;
         self.inner.changed.notify_waiters();
-        Ok(CreatedInvite { info: info(&id, &row, None), link: invite.to_string(), qr: invite.qr_text().to_string() })
+        Ok(CreatedInvite { info: info(&id, &row, None, 0), link: invite.to_string(), qr: invite.qr_text().to_string() })
     }
 
     /// Those that are open, being accepted, or done a short while ago.
@@ -97,7 +97,8 @@ impl People {
             let Stage::Used { identity } = &row.stage else { return None };
             rows.contacts().get(identity).map(|contact| contact.name.clone())
         };
-        all.into_iter().map(|(id, row)| info(id, row, name(row))).collect()
+        let left = self.inner.left();
+        all.into_iter().map(|(id, row)| info(id, row, name(row), left.get(id).copied().unwrap_or(0))).collect()
     }
 
     /// The user is sure of who used an invite that was shown in person.
@@ -183,7 +184,9 @@ impl People {
             }
             _ => None,
         };
-        Ok(Accepted { invite: info(&id, &row, contact.as_ref().map(|contact| contact.name.clone())), contact })
+        let left_on = self.inner.left().get(&id).copied().unwrap_or(0);
+        let name = contact.as_ref().map(|contact| contact.name.clone());
+        Ok(Accepted { invite: info(&id, &row, name, left_on), contact })
     }
 }
 
@@ -222,6 +225,7 @@ impl Inner {
 
     fn forget_invite(&self, id: &InviteId) -> Result<()> {
         self.rows().apply(Changes { invites: vec![(*id, None)], ..Changes::default() }).map_err(ledger_error)?;
+        self.left().remove(id);
         self.keys.open().remove(SecretKind::INVITE, id).map(drop).map_err(|error| key_error(&error))
     }
 
@@ -321,7 +325,7 @@ impl Inner {
     }
 }
 
-fn info(id: &InviteId, row: &InviteRow, contact: Option<String>) -> InviteInfo {
+fn info(id: &InviteId, row: &InviteRow, contact: Option<String>, left_on: u32) -> InviteInfo {
     let card = match &row.stage {
         Stage::Waiting { card } => Card::read(card, id, Side::Accepter).ok(),
         _ => None,
@@ -344,6 +348,7 @@ fn info(id: &InviteId, row: &InviteRow, contact: Option<String>) -> InviteInfo {
         expires: row.expires,
         drive: row.drive,
         identity,
+        left_on,
         name: contact.or_else(|| card.map(|card| card.name)).or_else(|| row.name.clone()),
         reason: match &row.stage {
             Stage::Failed { reason } => Some(reason.clone()),

@@ -90,7 +90,12 @@ impl Keeper {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => {}
                 () = changed => chores_for_contacts(&self.inner, &mut chores),
-                Ok(()) = locked.changed() => self.rounds.values_mut().for_each(|round| round.due = Instant::now()),
+                Ok(()) = locked.changed() => {
+                    self.rounds.values_mut().for_each(|round| round.due = Instant::now());
+                    if !*locked.borrow_and_update() {
+                        chores.spawn(unlocked(self.inner.clone()));
+                    }
+                }
                 Some(looked) = looks.join_next(), if !looks.is_empty() => {
                     if let Ok((id, looked)) = looked {
                         self.on_looked(id, looked);
@@ -252,6 +257,12 @@ async fn look_as_inviter(
         Err(error) if error.kind == ErrorKind::Locked => Ok(Looked { left_hour, answer }),
         Err(error) => Err(error),
     }
+}
+
+/// What waited for the keys goes on.
+async fn unlocked(inner: Arc<Inner>) {
+    inner.names.look_again().await;
+    inner.certify_again().await;
 }
 
 /// What the start brings: a new transport key is certified.

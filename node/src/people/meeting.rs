@@ -30,7 +30,9 @@ pub(super) async fn leave(inner: &Inner, secret: &InviteSecret, side: Side, repl
     let now = now.unwrap_or(u64::MAX);
     let until = expires.saturating_add(3600).min(now_s() + MAX_VALUE_SECONDS).saturating_mul(1_000_000);
     let value = values::make(&key, "", &secret.seal(side, &reply.encode()), now, until);
-    inner.network.put_value(at.to_vec(), value).await.unwrap_or(0)
+    let stored_on = inner.network.put_value(at.to_vec(), value).await.unwrap_or(0);
+    inner.left().insert(secret.id(), u32::try_from(stored_on).unwrap_or(u32::MAX));
+    stored_on
 }
 
 /// What the other side has left in an hour, newest first.

@@ -13,7 +13,7 @@ use crate::commands::identity;
 use crate::console::Console;
 use crate::drive;
 use crate::failure::{Failure, Result};
-use crate::human::printable;
+use crate::human::{count, printable};
 use crate::qr;
 use crate::session::{Context, Need};
 
@@ -305,6 +305,12 @@ fn invite_row(invite: &InviteInfo) -> [String; 4] {
     let state = match invite.state {
         InviteState::Open => "open".to_owned(),
         InviteState::Waiting => "waits for p2p contact confirm".to_owned(),
+        InviteState::Accepting if invite.left_on > 0 => {
+            format!(
+                "being accepted; your answer waits for them on {}",
+                count(u64::from(invite.left_on), "node", "nodes")
+            )
+        }
         InviteState::Accepting => "being accepted".to_owned(),
         InviteState::Used => "used".to_owned(),
         InviteState::Failed => format!("failed: {}", invite.reason.as_deref().unwrap_or_default()),

@@ -1,0 +1,161 @@
+//! Locking the keys of a running daemon: afterwards no key byte is left in its memory.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail it")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use memchr::memmem::Finder;
+use p2p_api::files::ShareRequest;
+use p2p_api::{NewIdentity, NewInvite, PutValue, SetRecord, routes};
+use p2p_client::Client;
+use p2p_identity::{Keystore, SecretKind};
+use rustix::process::{Pid, Signal, kill_process};
+
+const PASSPHRASE: &str = "a passphrase that is nowhere else in this program's memory";
+/// Memory is looked through in pieces of this size.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+fn start(home: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_p2pnode"));
+    command.args(["start", "--json", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "off", "--home"]);
+    command.arg(home).env_remove("P2PNODE_API").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty(), "not ready");
+    child
+}
+
+/// All secrets in a keystore, with what they are.
+fn secrets(home: &Path) -> Vec<(String, Vec<u8>)> {
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(home.join("keystore"), copy.path().join("keystore")).unwrap();
+    let mut keystore = Keystore::open_or_create(copy.path()).unwrap();
+    let key = keystore.passphrase_slot().unwrap().unwrap().open(PASSPHRASE.as_bytes()).unwrap();
+    keystore.unlock(&key).unwrap();
+    let mut found = vec![("data key".to_owned(), key.expose().to_vec())];
+    let kinds = [
+        ("drive", SecretKind::DRIVE),
+        ("zone", SecretKind::ZONE),
+        ("app root", SecretKind::APP_ROOT),
+        ("device", SecretKind::DEVICE),
+        ("invite", SecretKind::INVITE),
+    ];
+    for (name, kind) in kinds {
+        let ids = keystore.ids(kind).unwrap();
+        assert!(!ids.is_empty(), "no {name}");
+        for id in ids {
+            let secret = keystore.get_bytes(kind, &id).unwrap().unwrap();
+            // A zone's secret begins with its type; a device has two keys.
+            let secret = if kind == SecretKind::ZONE { &secret[4..] } else { &secret[..] };
+            found.extend(secret.chunks(32).map(|part| (name.to_owned(), part.to_vec())));
+        }
+    }
+    found.push(("passphrase".to_owned(), PASSPHRASE.as_bytes().to_vec()));
+    found
+}
+
+/// Which of them are somewhere in the memory of a process; `None` if it cannot be read.
+fn found_in(pid: u32, secrets: &[(String, Vec<u8>)]) -> Option<Vec<String>> {
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let finders: Vec<(String, Finder<'_>)> =
+        secrets.iter().map(|(name, secret)| (name.clone(), Finder::new(secret))).collect();
+    let mut found = Vec::new();
+    let mut buffer = vec![0; PIECE_BYTES];
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (range, rights) = (words.next()?, words.next()?);
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (start, end) = range.split_once('-')?;
+        let (mut at, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+        while at < end {
+            let length = usize::try_from(end - at).unwrap().min(PIECE_BYTES);
+            let Ok(read) = memory.read_at(&mut buffer[..length], at) else { break };
+            if read == 0 {
+                break;
+            }
+            for (name, finder) in &finders {
+                for place in finder.find_iter(&buffer[..read]) {
+                    found.push(format!("{name} at {:x} in {line}", at + place as u64));
+                }
+            }
+            // A secret may lie across two pieces.
+            at += if read == length && at + (read as u64) < end { read as u64 - 128 } else { read as u64 };
+        }
+    }
+    Some(found)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[tokio::test]
+async fn after_locking_no_key_is_left_in_the_memory_of_the_daemon() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = start(home.path());
+    let client = Client::connect(home.path().join("api.sock")).await.unwrap();
+    let node = client.node();
+    // Every kind of key is made and used.
+    node.people().create_identity(NewIdentity { name: "Alice".into(), zone: None }).await.unwrap();
+    node.people().invite(NewInvite::default()).await.unwrap();
+    let record = SetRecord { label: "x".into(), record_type: "TXT".into(), value: "y".into(), ..SetRecord::default() };
+    node.names().set(record).await.unwrap();
+    let put = PutValue { app: None, name: "status".into(), value: "here".into(), expires_s: None };
+    node.dht().put(put).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "content").unwrap();
+    let share = ShareRequest { path: folder.path().to_owned(), title: String::new(), once: false };
+    client.post(routes::SHARES, &share).await.unwrap().bytes().await.unwrap();
+    node.keystore().set_passphrase(None, Some(PASSPHRASE)).await.unwrap();
+    // Once round, so that the passphrase was typed in both ways.
+    node.keystore().lock().await.unwrap();
+    node.keystore().unlock(PASSPHRASE).await.unwrap();
+    fs::write(folder.path().join("file"), "other content").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while node.drives().list().await.unwrap()[0].version < 2 {
+        assert!(Instant::now() < deadline, "the change was not published");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let secrets = secrets(home.path());
+    let Some(before) = found_in(child.id(), &secrets) else {
+        eprintln!("skipped: the memory of another process can be read by root only");
+        signal(&child, Signal::TERM);
+        child.wait().unwrap();
+        return;
+    };
+    assert!(before.iter().any(|found| found.starts_with("data key")), "the search itself does not work: {before:?}");
+
+    // As somebody does who closes a laptop.
+    signal(&child, Signal::USR1);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !node.info().await.unwrap().locked {
+        assert!(Instant::now() < deadline, "not locked by the signal");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    signal(&child, Signal::STOP);
+    let after = found_in(child.id(), &secrets);
+    signal(&child, Signal::CONT);
+    assert_eq!(after.unwrap(), Vec::<String>::new());
+
+    // What is edited meanwhile is published when the keys are there again.
+    fs::write(folder.path().join("file"), "third content").unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(node.drives().list().await.unwrap()[0].version, 2);
+    node.keystore().unlock(PASSPHRASE).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while node.drives().list().await.unwrap()[0].version < 3 {
+        assert!(Instant::now() < deadline, "the change was not published");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+}
