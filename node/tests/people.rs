@@ -355,7 +355,8 @@ async fn locked_keys_sign_nothing_and_what_is_public_goes_on() {
     let opened = stranger.node().drives().open(p2p_api::Open { link, timeout: Some(PATIENCE) }).await.expect("served");
     assert_eq!(opened.version, 1);
     // A name can be changed, and is published when the keys are there again.
-    let record = SetRecord { label: "x".into(), record_type: "TXT".into(), value: "new".into(), ..SetRecord::default() };
+    let record =
+        SetRecord { label: "x".into(), record_type: "TXT".into(), value: "new".into(), ..SetRecord::default() };
     node.names().set(record).await.expect("kept");
     // It is locked after a start as well. (A handle that is kept would keep the ledger open.)
     drop((keystore, node));

@@ -2,13 +2,14 @@
 //! fake all pass.
 //!
 //! The suite asserts only what holds with and without other peers; it leaves the node running and as empty as it was, but for
-//! zones, which are for ever.
+//! zones and the identity, which are for ever.
 
 mod content;
 mod drives;
 mod exchange;
 mod names;
 mod network;
+mod people;
 mod scene;
 
 use std::path::Path;
@@ -52,6 +53,9 @@ pub async fn run(node: Node, scratch: &Path) {
     names::resolution(&node, &zone).await;
     names::names_for_links(&node, &scratch.join("names")).await;
     names::several_zones(&node).await;
+    people::identity(&node, &zone).await;
+    people::invites(&node).await;
+    people::locking(&node).await;
 }
 
 /// Stops the node: its streams of events end. To be run last, it needs a node of its own.

@@ -4,6 +4,7 @@ mod contents;
 mod exchange;
 mod journal;
 mod names;
+mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -42,6 +43,7 @@ struct Inner {
     state: Mutex<State>,
     zones: Mutex<Vec<names::Zone>>,
     exchange: Mutex<Exchange>,
+    people: Mutex<people::People>,
 }
 
 #[derive(Default)]
@@ -75,6 +77,7 @@ impl FakeNode {
             state: Mutex::default(),
             zones: Mutex::default(),
             exchange: Mutex::default(),
+            people: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -206,7 +209,7 @@ impl Contract for FakeNode {
             rss_bytes: 0,
             drives: u32::try_from(state.drives.len()).unwrap_or(u32::MAX),
             gateway: None,
-            locked: false,
+            locked: self.is_locked(),
             notices: Vec::new(),
         })
     }
@@ -404,6 +407,14 @@ impl Contract for FakeNode {
     }
 
     fn names(&self) -> &dyn NamesContract {
+        self
+    }
+
+    fn keystore(&self) -> &dyn crate::KeystoreContract {
+        self
+    }
+
+    fn people(&self) -> &dyn crate::PeopleContract {
         self
     }
 }
