@@ -117,6 +117,12 @@ impl Names {
         }
     }
 
+    /// The names of zones of this node, which contacts cannot have.
+    pub(crate) fn zone_names(&self) -> Vec<String> {
+        let zones = self.inner.state().namestore.zones().unwrap_or_default();
+        zones.into_iter().map(|zone| zone.name.to_string()).collect()
+    }
+
     /// What the user calls people stands for their zones, unless a setting or a zone of this node has that name.
     pub(crate) fn set_contacts(&self, contacts: Vec<(String, String)>) {
         let mut suffixes = self.inner.configured.clone();

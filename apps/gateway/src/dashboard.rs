@@ -17,6 +17,7 @@ mod overview;
 mod parts;
 mod past;
 mod peers;
+mod people;
 mod sessions;
 mod storage;
 mod transfers;
@@ -93,6 +94,13 @@ impl Dashboard {
             .route("/names/zones", post(names::create_zone))
             .route("/names/records", post(names::set))
             .route("/names/remove", post(names::remove))
+            .route("/people", get(people::page))
+            .route("/people/identity", post(people::create))
+            .route("/people/invite", post(people::invite))
+            .route("/people/accept", post(people::accept))
+            .route("/people/confirm", post(people::confirm))
+            .route("/people/revoke", post(people::revoke))
+            .route("/people/verify", post(people::verify))
             .route("/storage", get(storage::page))
             .route("/storage/free", post(storage::free))
             .route("/doctor", get(doctor::page))

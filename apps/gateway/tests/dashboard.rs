@@ -64,7 +64,9 @@ impl<'scene> Browser<'scene> {
 #[tokio::test]
 async fn nobody_gets_in_without_an_invitation() {
     let scene = Scene::with(&FILES).await;
-    for path in ["/", "/drives", "/names", "/peers", "/storage", "/doctor", "/events", "/nowhere", "/?token=guessed"] {
+    for path in
+        ["/", "/drives", "/names", "/people", "/peers", "/storage", "/doctor", "/events", "/nowhere", "/?token=guessed"]
+    {
         for cookie in ["", "p2pnode_session=guessed"] {
             let answer = scene.ask_host(&scene.dashboard(), Method::GET, path, &[("cookie", cookie)], "").await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -113,7 +115,8 @@ async fn every_page_is_locked_down_and_loads_only_its_own() {
     let scene = Scene::with(&FILES).await;
     let browser = Browser::enter(&scene).await;
     let drive = format!("/drives/{}", scene.drive);
-    for path in ["/", "/drives", "/names", "/peers", "/storage", "/doctor", &drive, "/nowhere", "/style.css"] {
+    for path in ["/", "/drives", "/names", "/people", "/peers", "/storage", "/doctor", &drive, "/nowhere", "/style.css"]
+    {
         let page = browser.get(path).await;
         assert!(page.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
         assert!(page.header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
@@ -189,6 +192,33 @@ async fn a_drive_is_copied_by_its_link() {
         let answer = browser.post("/drives/clone", &[("link", bad), ("target", "/nowhere/x")]).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
     }
+}
+
+#[tokio::test]
+async fn people_are_invited_listed_and_verified() {
+    let scene = Scene::with(&FILES).await;
+    let (fake, browser) = (&scene.fake, Browser::enter(&scene).await);
+    assert!(browser.get("/people").await.text().contains("Who are you?"));
+    let refused = browser.post("/people/invite", &[("name", "bob")]).await;
+    assert!(refused.status == StatusCode::BAD_REQUEST && refused.text().contains("no identity"), "{}", refused.text());
+    assert_eq!(browser.post("/names/zones", &[("zone", "me")]).await.status, StatusCode::SEE_OTHER);
+    let made = browser.post("/people/identity", &[("name", "Alice <b>")]).await;
+    assert_eq!(made.text().matches("<li>").count(), 7 + 24, "the menu and 24 words");
+    assert!(made.text().contains("Alice &lt;b&gt;"));
+    assert!(!browser.get("/people").await.text().contains("24 words"), "they are told once");
+    let invite = browser.post("/people/invite", &[("name", "bob"), ("in_person", "1")]).await;
+    assert!(invite.text().contains("p2pn:1:") && invite.text().contains("as a QR code"), "{}", invite.text());
+    let page = browser.get("/people").await;
+    assert!(page.text().contains("Take back") && !page.text().contains("p2pn:1:a"), "an invite is told once");
+    let bad = browser.post("/people/accept", &[("link", "hello")]).await;
+    assert!(bad.status == StatusCode::BAD_REQUEST && bad.text().contains("This is not an invite"), "{}", bad.text());
+    let contact = fake.meet("carol");
+    assert!(browser.get("/people").await.text().contains(&contact.safety_number));
+    let wrong = browser.post("/people/verify", &[("contact", "carol"), ("number", "1")]).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    let right = [("contact", "carol"), ("number", contact.safety_number.as_str())];
+    assert_eq!(browser.post("/people/verify", &right).await.status, StatusCode::SEE_OTHER);
+    assert!(browser.get("/people").await.text().contains("Number compared"));
 }
 
 #[tokio::test]

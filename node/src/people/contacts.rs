@@ -31,6 +31,9 @@ impl People {
         let id = self.inner.find(contact)?;
         blocking(&self.inner, move |inner| {
             let name = petname(rename.name.trim())?;
+            if inner.names.zone_names().contains(&name) {
+                return Err(ApiError::new(ErrorKind::Conflict, format!("a zone of this node is called {name}")));
+            }
             let mut rows = inner.rows();
             if rows.contacts().iter().any(|(other, row)| *other != id && row.name == name) {
                 return Err(ApiError::new(ErrorKind::Conflict, format!("another contact is called {name}")));
@@ -136,6 +139,7 @@ impl Inner {
         let zone = ZoneKey::from_bytes(&card.zone)
             .map_err(|error| ApiError::new(ErrorKind::Corrupt, format!("the card names no zone: {error}")))?;
         let secret = zeroize::Zeroizing::new(pairwise_secret(&agreed, &genesis.id(), &id));
+        let zones = self.names.zone_names();
         let mut rows = self.rows();
         let known = rows.contacts().get(&id).cloned();
         if known.is_none() && rows.contacts().len() >= MAX_CONTACTS {
@@ -144,8 +148,8 @@ impl Inner {
         let stored = self.keys.open().insert_bytes(SecretKind::CONTACT, id.as_bytes(), secret.as_slice());
         stored.map_err(|error| key_error(&error))?;
         let (invite_id, row) = invite;
-        let taken: BTreeSet<&str> =
-            rows.contacts().iter().filter(|(other, _)| **other != id).map(|(_, row)| row.name.as_str()).collect();
+        let others = rows.contacts().iter().filter(|(other, _)| **other != id).map(|(_, row)| row.name.as_str());
+        let taken: BTreeSet<&str> = others.chain(zones.iter().map(String::as_str)).collect();
         let wanted = row.name.as_deref().unwrap_or(&card.name);
         let name = known.as_ref().map_or_else(|| free_petname(wanted, &taken), |known| known.name.clone());
         let mut contact = ContactRow {

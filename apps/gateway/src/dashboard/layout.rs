@@ -14,15 +14,17 @@ pub(crate) enum Section {
     Overview,
     Drives,
     Names,
+    People,
     Peers,
     Storage,
     Doctor,
 }
 
-const MENU: [(Section, &str, &str); 6] = [
+const MENU: [(Section, &str, &str); 7] = [
     (Section::Overview, "/", "Overview"),
     (Section::Drives, "/drives", "Drives"),
     (Section::Names, "/names", "Names"),
+    (Section::People, "/people", "People"),
     (Section::Peers, "/peers", "Peers"),
     (Section::Storage, "/storage", "Storage"),
     (Section::Doctor, "/doctor", "Doctor"),

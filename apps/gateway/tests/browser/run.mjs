@@ -293,6 +293,7 @@ const pages = {
   names: "/names",
   "names-resolved": "/names?name=docs.alice",
   "names-missing": "/names?name=nothing.alice",
+  people: "/people",
   peers: "/peers",
   storage: "/storage",
   doctor: "/doctor",
@@ -333,6 +334,27 @@ await step("everything has a name for screen readers, and the keyboard gets ever
     await page.keyboard.press("Tab");
     assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
   }
+});
+
+await step("an identity and an invite are shown once, with a code to scan", async () => {
+  await page.goto(`${task.dashboard}/names`);
+  if (!(await page.locator("#zone-list .name").count())) {
+    await page.fill("#zone-name", "me");
+    await page.click("text=Make the zone");
+  }
+  await page.goto(`${task.dashboard}/people`);
+  await page.fill("#identity-name", "Alice");
+  await page.click("text=Make it");
+  assert.equal(await page.locator("ol.words li").count(), 24);
+  await shoot("people-words");
+  await page.fill("#invite-name", "bob");
+  await page.click("text=Make an invite");
+  const code = await page.locator("svg.qr").boundingBox();
+  assert.ok(code.width >= 200 && Math.abs(code.width - code.height) < 1, "the code is large and square");
+  await shoot("people-invite");
+  await page.goto(`${task.dashboard}/people`);
+  assert.equal(await page.locator("svg.qr, ol.words").count(), 0);
+  await shoot("people-known");
 });
 
 await step("a form that cannot be done says why and keeps what was typed", async () => {

@@ -192,6 +192,12 @@ impl Contract for Faulty {
     fn names(&self) -> &dyn NamesContract {
         self.fake.names()
     }
+    fn keystore(&self) -> &dyn KeystoreContract {
+        Contract::keystore(&self.fake)
+    }
+    fn people(&self) -> &dyn PeopleContract {
+        Contract::people(&self.fake)
+    }
     async fn tree(&self, drive: DriveId, query: TreeQuery) -> Result<Stream<TreeEntry>> {
         self.fake.tree(drive, query).await
     }
