@@ -49,6 +49,9 @@ pub struct Config {
     /// Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and port,
     /// or `off`, the default. Every call there needs the token of an app.
     pub api_tcp: String,
+    /// MiB a second that the streams of all apps with a token move together, 64 by default; each of those that move
+    /// something gets the same share. 0 = no limit.
+    pub app_mib_per_second: u64,
     /// Addresses and limits of connections.
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
@@ -67,6 +70,7 @@ impl Default for Config {
             gateway: "localhost:8642".to_owned(),
             dns: "localhost:15355".to_owned(),
             api_tcp: OFF.to_owned(),
+            app_mib_per_second: 64,
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
             names: crate::NamesConfig::default(),

@@ -185,7 +185,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;
     let access = Access::open(access_ledger, home.path()).map_err(StartError::Store)?;
     let contacts = options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer));
-    let access = access.with_contacts(contacts);
+    let bandwidth = options.config.app_mib_per_second.saturating_mul(1024 * 1024);
+    let access = access.with_contacts(contacts).with_app_bandwidth(bandwidth);
     let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
     let listeners = Listeners { socket: listener, tcp: listen_tcp(&options.config).await? };
     let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());

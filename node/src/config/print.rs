@@ -45,6 +45,12 @@ pub(super) fn commented(config: &Config) -> String {
         "Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and \
          port, or off. Every call there needs the token of an app.",
     );
+    page.value(
+        "app_mib_per_second",
+        &config.app_mib_per_second,
+        "MiB a second that the streams of all apps with a token move together; each of those that move something gets the \
+         same share. 0 = no limit.",
+    );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
     names(&mut page, &config.names);
@@ -176,7 +182,9 @@ impl Page {
     }
 
     fn value(&mut self, key: &str, value: &impl Serialize, comment: &str) {
-        if !self.text.ends_with("]\n") || self.text.ends_with("\n]\n") {
+        // Behind the name of a section there is no empty line, behind a list there is one.
+        let is_first = self.text.ends_with("]\n") && !self.text.ends_with("\n]\n") && !self.text.ends_with("[]\n");
+        if !is_first {
             self.text.push('\n');
         }
         self.note(comment);
