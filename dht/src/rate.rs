@@ -92,7 +92,7 @@ impl RequestRates {
         let mut groups: Vec<_> = at.filter_map(group).collect();
         groups.sort_unstable();
         groups.dedup();
-        let is_within = groups.into_iter().fold(true, |within, group| self.groups.take(now, group) && within);
+        let is_within = groups.into_iter().all(|group| self.groups.take(now, group));
         if is_within { Ok(()) } else { Err(OverRate::Group) }
     }
 }

@@ -110,16 +110,18 @@ impl AppStreams {
     /// The next stream of a protocol. Cancel safe.
     pub(crate) async fn accept(&self, protocol: &str) -> Result<AppStream> {
         app_of_protocol(protocol)?;
-        let mut waiting = self.listener(protocol).await?;
         loop {
+            let mut waiting = self.listener(protocol).await?;
             let offered = waiting.listener.queue.lock().await.recv().await.ok_or_else(ApiError::stopped)?;
+            // Before the opener is told: it may open the next one at once, and nobody waits for that any more.
+            waiting.has_taken = true;
+            drop(waiting);
             let Some(mut stream) = take(&offered) else { continue };
             let told = async {
                 stream.write_u8(TAKEN).await?;
                 stream.flush().await
             };
             if let Ok(Ok(())) = tokio::time::timeout(TELL_TIME, told).await {
-                waiting.has_taken = true;
                 return Ok(stream);
             }
         }
@@ -186,10 +188,10 @@ impl AppStreams {
         let offered: Offered = Arc::new(Mutex::new(Some(stream)));
         let waits = Arc::downgrade(&offered);
         place.send(offered);
-        if listener.waiting.load(Ordering::Acquire) > 0 {
-            return;
+        let queued = WAITING.saturating_sub(listener.sender.capacity());
+        if queued > listener.waiting.load(Ordering::Acquire) {
+            self.events.push("streams", "stream.waiting", data);
         }
-        self.events.push("streams", "stream.waiting", data);
         tokio::spawn(async move {
             tokio::time::sleep(WAIT_TIME).await;
             waits.upgrade().and_then(|offered| take(&offered))

@@ -59,7 +59,7 @@ impl Room {
             let now = Instant::now();
             let is_last = !matches!(event, Ok(TransferEvent::Progress(_)));
             let checked = if total > room.quota {
-                let Room { app, quota, .. } = &room;
+                let Self { app, quota, .. } = &room;
                 Err(full(format!("{total} bytes do not fit: the app {app} may have {quota} bytes in its folder")))
             } else if now >= due && !is_last {
                 let measured = room.clone();
