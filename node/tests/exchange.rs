@@ -244,6 +244,58 @@ async fn subscribers_find_each_other_through_the_dht() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_burst_within_the_limit_arrives_whole_and_beyond_it_is_refused_with_the_limit() {
+    let homes = three(&["/ip4/127.0.0.1/tcp/0"]).await;
+    let (one, two) = (homes[0].node().await, homes[1].node().await);
+    one.peers().dial(&homes[1].address(), PATIENCE).await.expect("connected");
+    for (bytes, count) in [(1_000usize, 240u32), (60 * 1024, 16)] {
+        let topic = format!("chat/burst{bytes}");
+        let mut messages = two.topics().subscribe(&topic).await.expect("subscribe");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while one.topics().publish(&topic, Bytes::from_static(b"knock")).await.expect("publish").peers == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the subscription does not arrive");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // What was used up comes back.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // In the node's own process and all at once: as fast as it can be.
+        let sender = homes[0].running.node();
+        let sending = tokio::spawn(async move {
+            let topics = sender.topics();
+            let all = (0..count).map(|n| {
+                let mut data = vec![0; bytes];
+                data[..4].copy_from_slice(&n.to_be_bytes());
+                topics.publish(&topic, data.into())
+            });
+            for sent in futures::future::join_all(all).await {
+                sent.expect("within the limit");
+            }
+        });
+        let mut got = std::collections::BTreeSet::new();
+        while got.len() < count as usize {
+            let message = tokio::time::timeout(PATIENCE, messages.next()).await;
+            let message = message.unwrap_or_else(|_| panic!("{} of {count} arrived", got.len()));
+            let data = message.expect("one").expect("good").data;
+            if data.len() == bytes {
+                got.insert(u32::from_be_bytes([data[0], data[1], data[2], data[3]]));
+            }
+        }
+        sending.await.expect("no panic");
+    }
+    let mut refused = None;
+    for _ in 0..40 {
+        refused = one.topics().publish("chat/more", vec![0; 60 * 1024].into()).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("2.4 MiB at once are too much");
+    assert_eq!(refused.kind, ErrorKind::Busy);
+    assert!(refused.message.contains("1 MiB at once, 512 KiB a second"), "{refused}");
+    shut_down(homes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_found_by_a_stranger_and_replaced() {
     let homes = three(&["/ip4/127.0.0.1/tcp/0"]).await;
     let (one, two) = (homes[0].node().await, homes[1].node().await);

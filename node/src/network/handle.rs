@@ -109,7 +109,10 @@ pub(crate) enum PutError {
 #[derive(Debug)]
 pub(crate) enum PublishRefused {
     TooLarge,
+    /// More bytes than a node may publish.
     Busy,
+    /// All who subscribed are slower than what comes.
+    QueuesFull,
     Stopping,
     Failed(String),
 }
