@@ -1,10 +1,12 @@
 //! What this node provides and when it says so again: a machine without clock or I/O.
 //!
-//! Kademlia repeats announcements every 12 h by itself. On top of that they are repeated soon after the addresses of
-//! this node changed, and while the network is so small that each new peer may be one of the holders.
+//! Announcements are repeated every 12 h; on top of that soon after the addresses of this node changed, and while the
+//! network is so small that each new peer may be one of the holders.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use crate::config::REPUBLISH;
 
 /// Changes within this time lead to one repetition.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -18,11 +20,14 @@ pub(crate) struct Announcements<K> {
     queue: VecDeque<K>,
     running: usize,
     repeat_at: Option<Instant>,
+    /// When everything is announced again in any case.
+    republish_at: Instant,
 }
 
 impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
-    pub(crate) fn new() -> Self {
-        Self { provided: HashSet::new(), queue: VecDeque::new(), running: 0, repeat_at: None }
+    pub(crate) fn new(now: Instant) -> Self {
+        let republish_at = now + REPUBLISH;
+        Self { provided: HashSet::new(), queue: VecDeque::new(), running: 0, repeat_at: None, republish_at }
     }
 
     pub(crate) fn on_provide(&mut self, key: K) {
@@ -43,8 +48,9 @@ impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
     }
 
     pub(crate) fn on_timeout(&mut self, now: Instant) {
-        if self.repeat_at.is_some_and(|at| at <= now) {
+        if self.next_timeout().is_some_and(|at| at <= now) {
             self.repeat_at = None;
+            self.republish_at = now + REPUBLISH;
             let all: Vec<K> = self.provided.iter().cloned().collect();
             for key in all {
                 self.enqueue(key);
@@ -53,12 +59,18 @@ impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.repeat_at
+        let republish_at = (!self.provided.is_empty()).then_some(self.republish_at);
+        [self.repeat_at, republish_at].into_iter().flatten().min()
+    }
+
+    /// Whether a key waits and may be announced.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.running < MAX_RUNNING && !self.queue.is_empty()
     }
 
     /// The next key to announce; its end is told by [`Self::on_finished`].
     pub(crate) fn poll_start(&mut self) -> Option<K> {
-        if self.running >= MAX_RUNNING {
+        if !self.is_ready() {
             return None;
         }
         let key = self.queue.pop_front()?;
@@ -84,7 +96,7 @@ mod tests {
     #[test]
     fn many_changes_lead_to_one_repetition() {
         let now = Instant::now();
-        let mut machine = Announcements::new();
+        let mut machine = Announcements::new(now);
         machine.on_provide(1);
         assert_eq!(machine.poll_start(), Some(1));
         machine.on_finished();
@@ -95,12 +107,17 @@ mod tests {
         machine.on_timeout(now + SETTLE);
         assert_eq!(machine.poll_start(), Some(1));
         assert_eq!(machine.poll_start(), None);
+        assert_eq!(machine.next_timeout(), Some(now + SETTLE + REPUBLISH));
+        machine.on_timeout(now + SETTLE + REPUBLISH);
+        machine.on_finished();
+        assert_eq!(machine.poll_start(), Some(1), "others forget it otherwise");
+        machine.on_stop(&1);
         assert_eq!(machine.next_timeout(), None);
     }
 
     #[test]
     fn few_announcements_run_at_once_and_stopped_ones_are_not_repeated() {
-        let mut machine = Announcements::new();
+        let mut machine = Announcements::new(Instant::now());
         for key in 0..20 {
             machine.on_provide(key);
         }

@@ -1,5 +1,6 @@
 //! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
 
+mod calls;
 mod values;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,14 +20,18 @@ use libp2p::kad::{
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::announce::Announcements;
-use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, REPUBLISH, protocol};
+use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, protocol};
+use crate::pace::Pace;
 use crate::quota::Quotas;
-use crate::{Config, ModeRule, Observed, Persist, RecordKind, Store};
+use crate::rate::{RequestRates, Trusted};
+use crate::{Config, Floods, ModeRule, Observed, Persist, RecordKind, Store};
+use calls::{Ask, Calls};
 use values::ValueQuery;
 
 /// Below this many peers in the table each new one may be a holder of our keys, so they are announced again.
@@ -111,7 +116,19 @@ pub struct Dht {
     announcing: HashMap<QueryId, RecordKey>,
     searches: HashMap<QueryId, Search>,
     values: HashMap<QueryId, ValueQuery>,
+    calls: Calls,
+    pace: Pace,
     quotas: Quotas,
+    rates: RequestRates,
+    floods: Floods,
+    /// What connections said and Kademlia has not heard yet: one at a time, so that what it makes of it is known to be
+    /// this peer's request.
+    heard: VecDeque<(PeerId, ConnectionId, THandlerOutEvent<Self>)>,
+    /// Whose word Kademlia is dealing with.
+    speaker: Option<PeerId>,
+    trusted: Trusted,
+    /// Connected peers that answer queries.
+    servers: HashSet<PeerId>,
     next_query: QueryNumber,
     rejected: Arc<AtomicU64>,
     connected_at: HashMap<PeerId, Vec<(ConnectionId, Multiaddr)>>,
@@ -132,11 +149,13 @@ struct Search {
 impl Dht {
     /// The DHT of `network` for node `me`.
     ///
-    /// `may_name(connected, claimed)` judges addresses that peers name; the transport has that rule.
+    /// `may_name(connected, claimed)` judges addresses that peers name; the transport has that rule. Peers that are
+    /// `trusted` have no rate and no quota.
     pub fn new(
         me: PeerId,
         network: &str,
         config: &Config,
+        trusted: Trusted,
         kinds: Vec<Box<dyn RecordKind>>,
         persist: Box<dyn Persist>,
         may_name: fn(&Multiaddr, &Multiaddr) -> bool,
@@ -146,7 +165,8 @@ impl Dht {
         kad_config
             .set_query_timeout(QUERY_TIMEOUT)
             .set_provider_record_ttl(Some(PROVIDER_TTL))
-            .set_provider_publication_interval(Some(REPUBLISH))
+            // Keys are announced again at our own pace.
+            .set_provider_publication_interval(None)
             // Values are put again by whoever signed them.
             .set_replication_interval(None)
             .set_publication_interval(None)
@@ -159,6 +179,7 @@ impl Dht {
         let store = Store::open(me, kinds, persist);
         let mut kad = kad::Behaviour::with_config(me, store, kad_config);
         let now = Instant::now();
+        let (per_peer, per_group) = (config.requests_per_second, config.requests_per_second_per_group);
         let rule = ModeRule::new(config.mode);
         let mode = rule.mode(now);
         kad.set_mode(Some(mode));
@@ -170,11 +191,19 @@ impl Dht {
             mode,
             listen: HashSet::new(),
             confirmed: HashSet::new(),
-            announcements: Announcements::new(),
+            announcements: Announcements::new(now),
             announcing: HashMap::new(),
             searches: HashMap::new(),
             values: HashMap::new(),
+            calls: Calls::default(),
+            pace: Pace::new(now),
             quotas: Quotas::new(),
+            rates: RequestRates::new(per_peer, per_group, trusted.clone()),
+            floods: Floods::default(),
+            heard: VecDeque::new(),
+            speaker: None,
+            trusted,
+            servers: HashSet::new(),
             next_query: 0,
             rejected: Arc::default(),
             connected_at: HashMap::new(),
@@ -188,15 +217,12 @@ impl Dht {
 
     /// Looks for providers of a key; answers come as events with this number.
     pub fn find_providers(&mut self, key: &[u8]) -> QueryNumber {
-        let number = self.next_query;
-        self.next_query += 1;
-        let id = self.kad.get_providers(RecordKey::from(key.to_vec()));
-        self.searches.insert(id, Search { number, told: HashSet::new() });
-        number
+        self.ask(Ask::Providers(RecordKey::from(key.to_vec())))
     }
 
     /// Ends a search; no more events come for it.
     pub fn stop_search(&mut self, query: QueryNumber) {
+        self.calls.forget(query);
         let Some(id) = self.searches.iter().find(|(_, s)| s.number == query).map(|(id, _)| *id) else { return };
         self.searches.remove(&id);
         if let Some(mut running) = self.kad.query_mut(&id) {
@@ -221,6 +247,7 @@ impl Dht {
         let now = Instant::now();
         if !peer.protocols.contains(&self.protocol) {
             self.kad.remove_peer(&peer.peer);
+            self.servers.remove(&peer.peer);
             // It may have been a server a moment ago: two nodes that meet are both islands at first, and if each held the
             // other for a server for good, neither would be one.
             for connection in &peer.global_connections {
@@ -228,6 +255,9 @@ impl Dht {
             }
             self.apply_rule(now);
             return;
+        }
+        if self.connected_at.contains_key(&peer.peer) {
+            self.servers.insert(peer.peer);
         }
         for address in &peer.addresses {
             self.kad.add_address(&peer.peer, address.clone());
@@ -258,6 +288,19 @@ impl Dht {
         self.kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
     }
 
+    /// Who is in the routing table.
+    pub fn table_peers(&mut self) -> HashSet<PeerId> {
+        self.kad
+            .kbuckets()
+            .flat_map(|bucket| bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Whether a connected peer said that it answers queries.
+    pub fn is_server(&self, peer: &PeerId) -> bool {
+        self.servers.contains(peer)
+    }
+
     /// Peers in the routing table with their addresses, at most `max`, to be remembered for the next start.
     pub fn table(&mut self, max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
         self.kad
@@ -285,6 +328,11 @@ impl Dht {
     /// Values and provider records from peers that were not stored.
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Peers that were disconnected because they sent too many requests.
+    pub fn floods(&self) -> Floods {
+        self.floods.clone()
     }
 
     /// Keys with providers, and values, in the store.
@@ -320,7 +368,23 @@ impl Dht {
         }
     }
 
+    /// Counts a request. Kademlia has answered it already, so a peer over its rate is disconnected.
+    fn on_request(&mut self, now: Instant) {
+        let Some(peer) = self.speaker else { return };
+        let at = self.connected_at.get(&peer).map_or(&[][..], Vec::as_slice);
+        if let Err(reason) = self.rates.take(now, &peer, at.iter().map(|(_, at)| at)) {
+            tracing::debug!(%peer, ?reason, "too many DHT requests, disconnected");
+            self.floods.count(reason);
+            self.heard.retain(|(speaker, ..)| *speaker != peer);
+            self.speaker = None;
+            self.outputs.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
+        }
+    }
+
     fn on_kad_event(&mut self, event: kad::Event) {
+        if matches!(event, kad::Event::InboundRequest { .. }) {
+            self.on_request(Instant::now());
+        }
         match event {
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } } => {
                 let connected = self.connected_at.get(&record.provider).map_or(&[][..], Vec::as_slice);
@@ -333,7 +397,11 @@ impl Dht {
             kad::Event::InboundRequest { request: InboundRequest::PutRecord { source, record: Some(record), .. } } => {
                 let now = Instant::now();
                 let at = self.connected_at.get(&source).map_or(&[][..], Vec::as_slice);
-                let allowed = self.quotas.take(now, source, at.iter().map(|(_, at)| at), record.value.len());
+                let allowed = if (self.trusted)(&source) {
+                    Ok(())
+                } else {
+                    self.quotas.take(now, source, at.iter().map(|(_, at)| at), record.value.len())
+                };
                 let store = self.kad.store_mut();
                 let stored = allowed.and_then(|()| store.put_checked(record, now, SystemTime::now()));
                 if let Err(reason) = stored {
@@ -374,20 +442,6 @@ impl Dht {
         }
     }
 
-    fn start_announcements(&mut self) {
-        while let Some(key) = self.announcements.poll_start() {
-            match self.kad.start_providing(key.clone()) {
-                Ok(id) => {
-                    self.announcing.insert(id, key);
-                }
-                Err(error) => {
-                    tracing::warn!(?error, "cannot announce a key: the store is full");
-                    self.announcements.on_finished();
-                }
-            }
-        }
-    }
-
     fn on_timeout(&mut self, now: Instant) {
         self.announcements.on_timeout(now);
         self.apply_rule(now);
@@ -399,7 +453,7 @@ impl Dht {
 
     fn next_timeout(&self) -> Instant {
         let now = Instant::now();
-        [self.announcements.next_timeout(), self.rule.next_timeout(now), Some(self.clean_at)]
+        [self.announcements.next_timeout(), self.next_call_at(), self.rule.next_timeout(now), Some(self.clean_at)]
             .into_iter()
             .flatten()
             .min()
@@ -474,10 +528,16 @@ impl NetworkBehaviour for Dht {
                 self.connected_at.entry(new.peer_id).or_default().push(at);
             }
             FromSwarm::ConnectionClosed(old) => {
+                // Kademlia takes nothing in from connections that are gone.
+                while let Some((peer, id, event)) = self.heard.pop_front() {
+                    self.kad.on_connection_handler_event(peer, id, event);
+                }
+                self.speaker = None;
                 if let Some(known) = self.connected_at.get_mut(&old.peer_id) {
                     known.retain(|(id, _)| *id != old.connection_id);
                     if known.is_empty() {
                         self.connected_at.remove(&old.peer_id);
+                        self.servers.remove(&old.peer_id);
                     }
                 }
                 self.rule.on_observed(now, Observed::Closed(old.connection_id));
@@ -492,12 +552,12 @@ impl NetworkBehaviour for Dht {
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.kad.on_connection_handler_event(peer, id, event);
+        self.heard.push_back((peer, id, event));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
         loop {
-            self.start_announcements();
+            self.start_calls(Instant::now());
             if let Some(output) = self.outputs.pop_front() {
                 return Poll::Ready(output);
             }
@@ -509,7 +569,15 @@ impl NetworkBehaviour for Dht {
                 Poll::Ready(other) => {
                     return Poll::Ready(other.map_out(|_| unreachable!("events were handled above")));
                 }
-                Poll::Pending => {}
+                // Kademlia has nothing more to say of what it heard last.
+                Poll::Pending => {
+                    self.speaker = None;
+                    if let Some((peer, id, event)) = self.heard.pop_front() {
+                        self.speaker = Some(peer);
+                        self.kad.on_connection_handler_event(peer, id, event);
+                        continue;
+                    }
+                }
             }
             let at = tokio::time::Instant::from_std(self.next_timeout());
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));

@@ -4,8 +4,10 @@ mod announce;
 mod behaviour;
 mod config;
 mod mode;
+mod pace;
 mod persist;
 mod quota;
+mod rate;
 mod records;
 mod store;
 
@@ -13,6 +15,7 @@ pub use behaviour::{Dht, Event, IdentifiedPeer, QueryNumber};
 pub use config::{Config, ModeSetting};
 pub use mode::{ModeRule, Observed};
 pub use persist::{MemoryPersist, Persist};
+pub use rate::{Floods, Trusted};
 pub use records::{Checked, MAX_VALUE_BYTES, RecordKind, Reject};
 pub use store::{MAX_KEYS, MAX_PROVIDERS_PER_KEY, MAX_RECORD_BYTES, MAX_RECORDS, Store};
 

@@ -87,7 +87,7 @@ impl<K: Eq + Hash> Counts<K> {
 }
 
 /// The group of a global address: the first 48 bits, an IPv4 address counting with its /24. Local ones have none.
-fn group(address: &Multiaddr) -> Option<[u8; 6]> {
+pub(crate) fn group(address: &Multiaddr) -> Option<[u8; 6]> {
     let ip = match address.iter().next()? {
         Protocol::Ip4(ip) => IpAddr::V4(ip),
         Protocol::Ip6(ip) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),

@@ -50,6 +50,9 @@ pub enum Reject {
     /// The sender has stored as much as it may for now.
     #[error("the sender has stored as many bytes as it may within an hour")]
     OverQuota,
+    /// This node stores more values than it may send to others for now.
+    #[error("too many values are on their way to other nodes")]
+    Busy,
     /// The store is full of records that lie nearer to this node.
     #[error("the store is full of nearer records")]
     Full,

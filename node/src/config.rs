@@ -52,6 +52,9 @@ pub struct Config {
     /// The keys are locked by themselves when nobody has used the node for so many minutes and there is a passphrase; 0, the
     /// default: never.
     pub lock_after_minutes: u64,
+    /// MiB a second that the streams of all apps with a token move together, 64 by default; each of those that move
+    /// something gets the same share. 0 = no limit.
+    pub app_mib_per_second: u64,
     /// Addresses and limits of connections.
     pub transport: p2p_transport::Config,
     /// The distributed hash table.
@@ -71,6 +74,7 @@ impl Default for Config {
             dns: "localhost:15355".to_owned(),
             api_tcp: OFF.to_owned(),
             lock_after_minutes: 0,
+            app_mib_per_second: 64,
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),
             names: crate::NamesConfig::default(),

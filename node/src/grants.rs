@@ -4,6 +4,7 @@
 //! What an app may do is decided by its scopes, and everything that no scope names is refused.
 
 mod audit;
+mod bandwidth;
 mod live;
 mod token;
 
@@ -18,6 +19,7 @@ use p2p_drives::{Batch, Ledger, LedgerTable};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::audit::Audit;
+use self::bandwidth::Shares;
 pub(crate) use self::live::{Live, StreamPlace};
 use self::token::TokenHash;
 
@@ -62,22 +64,23 @@ pub(crate) struct Grants {
     ledger: Arc<dyn Ledger>,
     folder: PathBuf,
     apps: Arc<Mutex<BTreeMap<String, Entry>>>,
+    pub(crate) shares: Shares,
     pub(crate) audit: Audit,
 }
 
 impl Grants {
     /// Reads what the ledger has. Folders of apps lie below `home`.
     pub(crate) fn open(ledger: Arc<dyn Ledger>, home: &Path) -> Result<Self, String> {
-        let mut apps = BTreeMap::new();
+        let (mut apps, shares) = (BTreeMap::new(), Shares::default());
         let rows = ledger.scan(TABLE, &[], None, MAX_APPS).map_err(|error| error.to_string())?;
         for (id, row) in rows {
             match (String::from_utf8(id), serde_json::from_slice::<Row>(&row)) {
-                (Ok(id), Ok(row)) => drop(apps.insert(id, Entry { row, live: Arc::default() })),
+                (Ok(id), Ok(row)) => drop(apps.insert(id, Entry { row, live: Arc::new(Live::new(&shares)) })),
                 _ => tracing::warn!("what is remembered of an app cannot be read"),
             }
         }
         let audit = Audit::open(home.join("audit.log"));
-        Ok(Self { ledger, folder: home.join("apps"), apps: Arc::new(Mutex::new(apps)), audit })
+        Ok(Self { ledger, folder: home.join("apps"), apps: Arc::new(Mutex::new(apps)), shares, audit })
     }
 
     /// An app asks. What it was granted before stays as it is while it waits for more.
@@ -181,7 +184,8 @@ impl Grants {
         let mut batch = Batch::new();
         batch.put(TABLE, id.as_bytes(), bytes);
         self.ledger.commit(&batch).map_err(|error| ApiError::new(ErrorKind::Io, error.to_string()))?;
-        let entry = apps.entry(id.to_owned()).or_insert_with(|| Entry { row: row.clone(), live: Arc::default() });
+        let live = || Arc::new(Live::new(&self.shares));
+        let entry = apps.entry(id.to_owned()).or_insert_with(|| Entry { row: row.clone(), live: live() });
         entry.row = row;
         Ok(self.info(id, entry))
     }
@@ -190,7 +194,7 @@ impl Grants {
     fn end(&self, apps: &mut BTreeMap<String, Entry>, id: &str) {
         if let Some(entry) = apps.get_mut(id) {
             entry.live.revoked.cancel();
-            entry.live = Arc::default();
+            entry.live = Arc::new(Live::new(&self.shares));
         }
     }
 
@@ -208,6 +212,7 @@ impl Grants {
             refused: live.refused(),
             streams: live.streams(),
             stream_bytes: live.stream_bytes(),
+            bytes_per_second: live.bytes_per_second(),
         }
     }
 

@@ -213,6 +213,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let trusted: HashSet<PeerId> =
         options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer)).collect();
     let access = access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys);
+    let access = access.with_app_bandwidth(options.config.app_mib_per_second.saturating_mul(1024 * 1024));
     let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
     let listeners = Listeners { socket: listener, tcp: listen_tcp(&options.config).await? };
     let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());

@@ -1,15 +1,16 @@
 //! Streams between apps: who accepts which protocol, and opening them (specs/overlay.md, 2.3).
 //!
-//! On the network the accepting node writes one byte, 1, before everything else: the opener then knows that somebody has
-//! the stream. A protocol's name alone does not tell, for it goes out with the first bytes and nobody waits for its answer.
+//! On the network the accepting node writes one byte, 1, before everything else, at the moment an app takes the stream: the
+//! opener then knows that somebody has it. A protocol's name alone does not tell, for it goes out with the first bytes and
+//! nobody waits for its answer.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use p2p_api::{
-    ApiError, AppStream, DEFAULT_TIMEOUT, DialStream, ErrorKind, PathKind, Result, StreamPath, app_of_protocol,
+    ApiError, AppStream, DEFAULT_TIMEOUT, DialStream, Duplex, ErrorKind, PathKind, Result, StreamPath, app_of_protocol,
 };
 use p2p_identity::PeerId;
 use p2p_transport::{AcceptError, IncomingStream, OpenError, our_peer_id};
@@ -26,6 +27,8 @@ use crate::network::Network;
 const WAITING: usize = 32;
 /// How long a protocol is accepted while nobody waits for its streams.
 const GRACE: Duration = Duration::from_secs(60);
+/// How long a stream waits for an app that is between two calls; then it is reset.
+const WAIT_TIME: Duration = Duration::from_secs(10);
 /// What the accepting node writes first.
 const TAKEN: u8 = 1;
 /// How long that may take.
@@ -42,13 +45,25 @@ pub(crate) struct AppStreams {
     listeners: Arc<Mutex<HashMap<String, Arc<Listener>>>>,
 }
 
+/// A stream that waits to be taken; empty when it has waited for too long.
+type Offered = Arc<Mutex<Option<AppStream>>>;
+
 /// A protocol that is accepted.
 struct Listener {
     /// Streams that wait.
-    queue: tokio::sync::Mutex<mpsc::Receiver<AppStream>>,
-    sender: mpsc::Sender<AppStream>,
+    queue: tokio::sync::Mutex<mpsc::Receiver<Offered>>,
+    sender: mpsc::Sender<Offered>,
     /// Calls that wait for a stream.
     waiting: AtomicUsize,
+    /// The last call that waited was given up: its app has gone. An app that got a stream is busy with it and comes back.
+    is_left: AtomicBool,
+}
+
+impl Listener {
+    /// Whether a stream would wait in vain.
+    fn is_gone(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0 && self.is_left.load(Ordering::Acquire)
+    }
 }
 
 impl AppStreams {
@@ -61,14 +76,15 @@ impl AppStreams {
         if dial.path == StreamPath::Anon {
             return Err(ApiError::new(ErrorKind::Unsupported, "anonymous paths are not supported yet"));
         }
-        if dial.peer == self.me {
-            return self.dial_own(&dial.protocol);
-        }
         let timeout = dial.timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
         let deadline = tokio::time::Instant::now() + timeout;
-        let opened = self.network.open_stream(dial.peer, &dial.protocol, timeout).await;
-        let (path, mut io) = opened.map_err(|error| unopened(&dial, &error))?;
+        let (path, mut io) = if dial.peer == self.me {
+            (PathKind::Lan, self.dial_own(&dial.protocol)?)
+        } else {
+            let opened = self.network.open_stream(dial.peer, &dial.protocol, timeout).await;
+            opened.map_err(|error| unopened(&dial, &error))?
+        };
         match tokio::time::timeout_at(deadline, io.read_u8()).await {
             Ok(Ok(TAKEN)) => {}
             Ok(_) => return Err(nobody_accepts(&dial.protocol)),
@@ -82,26 +98,33 @@ impl AppStreams {
     }
 
     /// A stream to an app of this node goes through no network.
-    fn dial_own(&self, protocol: &str) -> Result<AppStream> {
+    fn dial_own(&self, protocol: &str) -> Result<Box<dyn Duplex>> {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let listener = self.lock().get(protocol).cloned();
-        let stream = |io| AppStream::new(self.me, PathKind::Lan, Box::new(io));
-        match listener {
-            Some(listener) => {
-                let place = listener.sender.clone().try_reserve_owned().map_err(|_| nobody_accepts(protocol))?;
-                self.offer(protocol, &listener, place, stream(far));
-                Ok(stream(near))
-            }
-            None => Err(nobody_accepts(protocol)),
-        }
+        let listener = self.lock().get(protocol).cloned().filter(|listener| !listener.is_gone());
+        let listener = listener.ok_or_else(|| nobody_accepts(protocol))?;
+        let place = listener.sender.clone().try_reserve_owned().map_err(|_| nobody_accepts(protocol))?;
+        self.offer(protocol, &listener, place, AppStream::new(self.me, PathKind::Lan, Box::new(far)));
+        Ok(Box::new(near))
     }
 
     /// The next stream of a protocol. Cancel safe.
     pub(crate) async fn accept(&self, protocol: &str) -> Result<AppStream> {
         app_of_protocol(protocol)?;
-        let waiting = self.listener(protocol).await?;
-        let mut queue = waiting.0.queue.lock().await;
-        queue.recv().await.ok_or_else(ApiError::stopped)
+        loop {
+            let mut waiting = self.listener(protocol).await?;
+            let offered = waiting.listener.queue.lock().await.recv().await.ok_or_else(ApiError::stopped)?;
+            // Before the opener is told: it may open the next one at once, and nobody waits for that any more.
+            waiting.has_taken = true;
+            drop(waiting);
+            let Some(mut stream) = take(&offered) else { continue };
+            let told = async {
+                stream.write_u8(TAKEN).await?;
+                stream.flush().await
+            };
+            if let Ok(Ok(())) = tokio::time::timeout(TELL_TIME, told).await {
+                return Ok(stream);
+            }
+        }
     }
 
     /// Who accepts a protocol; it starts to be accepted with the first call.
@@ -118,8 +141,12 @@ impl AppStreams {
             other => ApiError::new(ErrorKind::Busy, other.to_string()),
         })?;
         let (sender, queue) = mpsc::channel(WAITING);
-        let listener =
-            Arc::new(Listener { queue: tokio::sync::Mutex::new(queue), sender, waiting: AtomicUsize::new(0) });
+        let listener = Arc::new(Listener {
+            queue: tokio::sync::Mutex::new(queue),
+            sender,
+            waiting: AtomicUsize::new(0),
+            is_left: AtomicBool::new(false),
+        });
         let waiting = Waiting::new(listener.clone());
         self.lock().insert(name.clone(), listener.clone());
         tokio::spawn(self.clone().take_in(name, listener, incoming));
@@ -132,20 +159,13 @@ impl AppStreams {
             match tokio::time::timeout(GRACE, incoming.recv()).await {
                 Ok(Some(IncomingStream { peer, path, stream, .. })) => {
                     let Some(peer) = our_peer_id(&peer) else { continue };
-                    // Without a place the stream is dropped, which resets it.
+                    // Dropping a stream resets it.
+                    if listener.is_gone() {
+                        continue;
+                    }
                     let Ok(place) = listener.sender.clone().try_reserve_owned() else { continue };
-                    let (streams, protocol, listener) = (self.clone(), protocol.clone(), listener.clone());
-                    tokio::spawn(async move {
-                        let mut io = stream.compat();
-                        let told = async {
-                            io.write_u8(TAKEN).await?;
-                            io.flush().await
-                        };
-                        if let Ok(Ok(())) = tokio::time::timeout(TELL_TIME, told).await {
-                            let stream = AppStream::new(peer, path_kind(path), Box::new(io));
-                            streams.offer(&protocol, &listener, place, stream);
-                        }
-                    });
+                    let stream = AppStream::new(peer, path_kind(path), Box::new(stream.compat()));
+                    self.offer(&protocol, &listener, place, stream);
                 }
                 Ok(None) => {
                     self.lock().remove(&protocol);
@@ -162,13 +182,20 @@ impl AppStreams {
         }
     }
 
-    /// Gives a stream to whoever waits; says that it waits where nobody does.
-    fn offer(&self, protocol: &str, listener: &Listener, place: OwnedPermit<AppStream>, stream: AppStream) {
+    /// Gives a stream to whoever waits; says that it waits where nobody does, and lets go of it when nobody comes.
+    fn offer(&self, protocol: &str, listener: &Listener, place: OwnedPermit<Offered>, stream: AppStream) {
         let data = serde_json::json!({ "protocol": protocol, "peer": stream.peer, "path": path_word(stream.path) });
-        place.send(stream);
-        if listener.waiting.load(Ordering::Relaxed) == 0 {
+        let offered: Offered = Arc::new(Mutex::new(Some(stream)));
+        let waits = Arc::downgrade(&offered);
+        place.send(offered);
+        let queued = WAITING.saturating_sub(listener.sender.capacity());
+        if queued > listener.waiting.load(Ordering::Acquire) {
             self.events.push("streams", "stream.waiting", data);
         }
+        tokio::spawn(async move {
+            tokio::time::sleep(WAIT_TIME).await;
+            waits.upgrade().and_then(|offered| take(&offered))
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Listener>>> {
@@ -176,19 +203,27 @@ impl AppStreams {
     }
 }
 
+fn take(offered: &Offered) -> Option<AppStream> {
+    offered.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// Counts a call while it waits.
-struct Waiting(Arc<Listener>);
+struct Waiting {
+    listener: Arc<Listener>,
+    has_taken: bool,
+}
 
 impl Waiting {
     fn new(listener: Arc<Listener>) -> Self {
-        listener.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(listener)
+        listener.waiting.fetch_add(1, Ordering::AcqRel);
+        Self { listener, has_taken: false }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.listener.is_left.store(!self.has_taken, Ordering::Release);
+        self.listener.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

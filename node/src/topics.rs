@@ -45,8 +45,15 @@ impl Topics {
             Err(PublishRefused::TooLarge) => Err(ApiError::invalid("the message is too large")),
             Err(PublishRefused::Busy) => Err(ApiError::new(
                 ErrorKind::Busy,
-                "more is published than topics are made for: 1 MiB at once, 512 KiB a second",
-            )),
+                "more is published than topics are made for: 1 MiB at once, 512 KiB a second, a message counting as 4 KiB \
+                 at least",
+            )
+            .with_hint("publish again in a second; streams carry large amounts")),
+            Err(PublishRefused::QueuesFull) => Err(ApiError::new(
+                ErrorKind::Busy,
+                "nobody who subscribed takes messages as fast as they come",
+            )
+            .with_hint("publish again in a moment")),
             Err(PublishRefused::Stopping) => Err(ApiError::stopped()),
             Err(PublishRefused::Failed(reason)) => Err(ApiError::internal(reason)),
         }

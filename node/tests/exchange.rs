@@ -116,6 +116,63 @@ async fn bytes_go_both_ways(listen: &str) {
     shut_down(homes).await;
 }
 
+/// How long it took to be told that nobody accepts; `None` if that is not what was told.
+async fn refused_after(node: &Node, dial: DialStream) -> Option<Duration> {
+    let start = std::time::Instant::now();
+    let error = node.streams().open(DialStream { timeout_s: Some(3.0), ..dial }).await.err()?;
+    (error.kind == ErrorKind::Unsupported).then(|| start.elapsed())
+}
+
+/// An app that was there and is not is refused at once, from afar and from its own node; one that is busy is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_dials_an_app_that_has_gone_is_told_at_once() {
+    let homes = three(&["/ip4/127.0.0.1/tcp/0"]).await;
+    let (one, two) = (homes[0].node().await, homes[1].node().await);
+    one.peers().dial(&homes[1].address(), PATIENCE).await.expect("connected");
+    let to = homes[1].running.peer_id();
+    let dial = || DialStream { peer: to, protocol: ECHO.to_owned(), path: StreamPath::Any, timeout_s: Some(8.0) };
+    let accept = |node: &Node| {
+        let node = node.clone();
+        tokio::spawn(async move { node.streams().accept(ECHO).await })
+    };
+    let first = accept(&two);
+    let mut stream = loop {
+        match one.streams().open(dial()).await {
+            Ok(stream) => break stream,
+            Err(error) => assert_eq!(error.kind, ErrorKind::Unsupported, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let mut taken = first.await.expect("no panic").expect("a stream");
+    // It has one stream and does not wait for the next yet: the second dial waits for it.
+    let second = tokio::spawn({
+        let (one, dial) = (one.clone(), dial());
+        async move { one.streams().open(dial).await }
+    });
+    stream.write_all(b"x").await.expect("write");
+    assert_eq!(taken.read_u8().await.expect("the first stream is alive"), b'x');
+    let again = accept(&two);
+    second.await.expect("no panic").expect("the app came back");
+    again.await.expect("no panic").expect("a stream");
+
+    // It waits, and its process ends. Nothing tells from outside that it waits, or that its end was noticed.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let last = accept(&two);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        last.abort();
+        if let Some(took) = refused_after(&one, dial()).await
+            && took < Duration::from_secs(1)
+        {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "nobody is told");
+    }
+    let took = refused_after(&two, dial()).await.expect("refused on its own node too");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    shut_down(homes).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_over_tcp() {
     bytes_go_both_ways("/ip4/127.0.0.1/tcp/0").await;
@@ -133,19 +190,32 @@ async fn a_stream_that_waits_is_announced_and_taken_later() {
     one.peers().dial(&homes[1].address(), PATIENCE).await.expect("connected");
     let query = p2p_api::EventQuery { topics: vec!["streams".into()], after: Some(0) };
     let mut events = two.events(query).await.expect("events");
-    // The first call registers the protocol; it is given up before anybody comes.
-    let early = tokio::time::timeout(Duration::from_millis(300), two.streams().accept(ECHO)).await;
-    assert!(early.is_err());
-    // The node has to see that the connection of that call is gone.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let peer = homes[1].running.peer_id();
-    let dial = DialStream { peer, protocol: ECHO.into(), path: StreamPath::Any, timeout_s: None };
-    let mut near = Datagrams::new(one.streams().open(dial).await.expect("it waits there"));
-    near.send(b"knock").await.expect("send");
+    let open = || {
+        let dial = DialStream { peer, protocol: ECHO.into(), path: StreamPath::Any, timeout_s: None };
+        let one = one.clone();
+        tokio::spawn(async move { one.streams().open(dial).await })
+    };
+    // The app has one stream and is busy with it.
+    let busy = tokio::spawn({
+        let two = two.clone();
+        async move { two.streams().accept(ECHO).await }
+    });
+    let first = loop {
+        match open().await.expect("no panic") {
+            Ok(stream) => break stream,
+            Err(error) => assert_eq!(error.kind, ErrorKind::Unsupported, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let second = open();
     let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("in time").expect("one").expect("good");
     assert_eq!((event.name.as_str(), event.data["protocol"].as_str()), ("stream.waiting", Some(ECHO)));
     let mut far = Datagrams::new(two.streams().accept(ECHO).await.expect("it is still there"));
+    let mut near = Datagrams::new(second.await.expect("no panic").expect("it was taken"));
+    near.send(b"knock").await.expect("send");
     assert_eq!(far.receive().await.expect("good").expect("one"), "knock");
+    drop((first, busy.await.expect("no panic").expect("the first stream")));
     shut_down(homes).await;
 }
 
@@ -170,6 +240,58 @@ async fn subscribers_find_each_other_through_the_dht() {
     assert!(got.data.starts_with(b"hello "));
     let own = at_one.next().await.expect("one").expect("good");
     assert_eq!((own.from, own.data.as_ref()), (homes[0].running.peer_id(), &b"hello 0"[..]));
+    shut_down(homes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_within_the_limit_arrives_whole_and_beyond_it_is_refused_with_the_limit() {
+    let homes = three(&["/ip4/127.0.0.1/tcp/0"]).await;
+    let (one, two) = (homes[0].node().await, homes[1].node().await);
+    one.peers().dial(&homes[1].address(), PATIENCE).await.expect("connected");
+    for (bytes, count) in [(1_000usize, 240u32), (60 * 1024, 16)] {
+        let topic = format!("chat/burst{bytes}");
+        let mut messages = two.topics().subscribe(&topic).await.expect("subscribe");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while one.topics().publish(&topic, Bytes::from_static(b"knock")).await.expect("publish").peers == 0 {
+            assert!(tokio::time::Instant::now() < deadline, "the subscription does not arrive");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // What was used up comes back.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // In the node's own process and all at once: as fast as it can be.
+        let sender = homes[0].running.node();
+        let sending = tokio::spawn(async move {
+            let topics = sender.topics();
+            let all = (0..count).map(|n| {
+                let mut data = vec![0; bytes];
+                data[..4].copy_from_slice(&n.to_be_bytes());
+                topics.publish(&topic, data.into())
+            });
+            for sent in futures::future::join_all(all).await {
+                sent.expect("within the limit");
+            }
+        });
+        let mut got = std::collections::BTreeSet::new();
+        while got.len() < count as usize {
+            let message = tokio::time::timeout(PATIENCE, messages.next()).await;
+            let message = message.unwrap_or_else(|_| panic!("{} of {count} arrived", got.len()));
+            let data = message.expect("one").expect("good").data;
+            if data.len() == bytes {
+                got.insert(u32::from_be_bytes([data[0], data[1], data[2], data[3]]));
+            }
+        }
+        sending.await.expect("no panic");
+    }
+    let mut refused = None;
+    for _ in 0..40 {
+        refused = one.topics().publish("chat/more", vec![0; 60 * 1024].into()).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("2.4 MiB at once are too much");
+    assert_eq!(refused.kind, ErrorKind::Busy);
+    assert!(refused.message.contains("1 MiB at once, 512 KiB a second"), "{refused}");
     shut_down(homes).await;
 }
 

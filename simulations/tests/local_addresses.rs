@@ -63,7 +63,15 @@ fn hostile(key: &SecretKey) -> Swarm<Behaviour> {
         p2p_transport::Parts::new(&keypair, &config, "main", [], &p2p_transport::TrustedPeers::default());
     let me = keypair.public().to_peer_id();
     let persist = Box::new(MemoryPersist::default());
-    let dht = Dht::new(me, "main", &p2p_dht::Config::default(), Vec::new(), persist, |_, _| true);
+    let dht = Dht::new(
+        me,
+        "main",
+        &p2p_dht::Config::default(),
+        std::sync::Arc::new(|_| false),
+        Vec::new(),
+        persist,
+        |_, _| true,
+    );
     let behaviour = Behaviour { transport, dht };
     let (guard, proven) = (DialGuard::default(), ProvenPeers::default());
     let mut swarm = p2p_transport::build_swarm(&keypair, &config, &guard, &proven, relays, behaviour).expect("a swarm");

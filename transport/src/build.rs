@@ -12,6 +12,7 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, Swarm, Transport, dns, noise, quic, relay, tcp, yamux};
 use p2p_identity::SecretKey;
 
+use crate::pace::Paced;
 use crate::security::Security;
 use crate::{Config, DialGuard, ProvenPeers};
 
@@ -66,7 +67,7 @@ pub fn libp2p_peer_id(peer: &p2p_identity::PeerId) -> Option<PeerId> {
 /// A swarm over relays, TCP, QUIC, the in-memory transport, and DNS names in front of them.
 ///
 /// TCP offers TLS 1.3 first, then Noise: with hardware help for its cipher TLS costs a fraction of what Noise costs per
-/// byte. What `guard` refuses is never dialled; peers outside `proven` have few streams. Must be called inside a tokio
+/// byte. What `guard` refuses is never dialled, and new hosts one after the other; peers outside `proven` have few streams. Must be called inside a tokio
 /// runtime.
 pub fn build_swarm<B: NetworkBehaviour>(
     keypair: &Keypair,
@@ -88,7 +89,8 @@ pub fn build_swarm<B: NetworkBehaviour>(
         });
     let names = dns::tokio::Transport::system(connections).map_err(|error| failed("DNS", &error))?;
     // Once more in front of the names: what a name leads to is known only behind them.
-    let transport = TransportTimeout::new(guard.around(names), CONNECTION_TIME).boxed();
+    let paced = Paced::new(guard.around(names), guard.clone());
+    let transport = TransportTimeout::new(paced, CONNECTION_TIME).boxed();
     let swarm = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout())
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS)

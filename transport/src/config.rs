@@ -89,10 +89,14 @@ pub struct LimitsConfig {
     pub new_per_second: u32,
     /// New inbound connections a second from one global address group; the burst is eight times that.
     pub new_per_second_per_ip: u32,
-    /// Above this many resident MiB new inbound connections are refused. 0 = 80 % of the smaller of 256 MiB and an
-    /// eighth of the memory.
+    /// New global hosts a second that this node dials unasked; more wait for two seconds at most. 0 = no limit. Hosts that the
+    /// user named and trusted peers do not count.
+    pub new_hosts_per_second: u32,
+    /// Above this many resident MiB new inbound connections are refused; an eighth more, and idle ones of strangers are
+    /// closed. 0 = 80 % of the smaller of 256 MiB and an eighth of the memory.
     pub memory_mib: u64,
-    /// Peer ids that meet no limit here (up to the total), e.g. your own other nodes.
+    /// Peer ids that meet no limit here but the total and `per_peer`, e.g. your own other nodes. A quarter of all connections
+    /// is kept free for them.
     pub trusted_peers: Vec<String>,
 }
 
@@ -119,6 +123,7 @@ impl Default for LimitsConfig {
             per_ipv6_48: 64,
             new_per_second: 10,
             new_per_second_per_ip: 1,
+            new_hosts_per_second: 8,
             memory_mib: 0,
             trusted_peers: Vec::new(),
         }

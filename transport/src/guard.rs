@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use libp2p::Multiaddr;
 use libp2p::core::transport::{DialOpts, ListenerId, PortUse, Transport, TransportError, TransportEvent};
 use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
 
-use crate::AddressScope;
 use crate::address::{ip_of, scope};
+use crate::pace::DialPace;
+use crate::{AddressScope, LimitsConfig, TrustedPeers};
 
 /// How long an address that the user gave may be dialled.
 const GIVEN_FOR: Duration = Duration::from_secs(600);
@@ -27,15 +28,29 @@ const MAX_GIVEN: usize = 1_024;
 /// How long a list of interfaces is used. An interface that has just come up is known soon enough.
 const INTERFACES_FOR: Duration = Duration::from_secs(2);
 
-/// What may be dialled. Cheap to clone; all clones are one.
-#[derive(Clone, Default)]
+/// How long a peer that the user asked for is dialled without waiting.
+const WANTED_FOR: Duration = Duration::from_secs(30);
+/// Most such peers; the one asked for first leaves for a new one.
+const MAX_WANTED: usize = 64;
+
+/// What may be dialled, and when. Cheap to clone; all clones are one.
+#[derive(Clone)]
 pub struct DialGuard(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     given: Mutex<HashMap<Host, Instant>>,
+    wanted: Mutex<HashMap<PeerId, Instant>>,
+    trusted: TrustedPeers,
     subnets: Mutex<Option<(Instant, Vec<Subnet>)>>,
+    pace: Mutex<DialPace>,
     refused: AtomicU64,
+    too_many: AtomicU64,
+}
+
+impl Default for DialGuard {
+    fn default() -> Self {
+        Self::new(&LimitsConfig::default(), TrustedPeers::default())
+    }
 }
 
 /// What an address begins with.
@@ -79,6 +94,32 @@ impl Subnet {
 }
 
 impl DialGuard {
+    /// Nothing was given yet.
+    pub fn new(limits: &LimitsConfig, trusted: TrustedPeers) -> Self {
+        Self(Arc::new(Inner {
+            given: Mutex::default(),
+            wanted: Mutex::default(),
+            trusted,
+            subnets: Mutex::default(),
+            pace: Mutex::new(DialPace::new(limits.new_hosts_per_second)),
+            refused: AtomicU64::default(),
+            too_many: AtomicU64::default(),
+        }))
+    }
+
+    /// The user asked for this peer: for half a minute its addresses are dialled without waiting for a turn. Which of them
+    /// may be dialled at all stays as it is.
+    pub fn want(&self, peer: PeerId) {
+        let mut wanted = lock(&self.0.wanted);
+        if wanted.len() >= MAX_WANTED
+            && !wanted.contains_key(&peer)
+            && let Some(first) = wanted.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer)
+        {
+            wanted.remove(&first);
+        }
+        wanted.insert(peer, Instant::now());
+    }
+
     /// The user gave this address (a flag, the configuration, `p2p dial`, a link), or it came from the local link itself:
     /// it may be dialled for ten minutes.
     pub fn give(&self, address: &Multiaddr) {
@@ -93,9 +134,37 @@ impl DialGuard {
         given.insert(host, Instant::now());
     }
 
-    /// Dials refused so far.
+    /// Dials to local addresses refused so far.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Dials refused so far because too many new hosts were dialled.
+    pub fn too_many(&self) -> u64 {
+        self.0.too_many.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_too_many(&self) {
+        self.0.too_many.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pace(&self) -> &Mutex<DialPace> {
+        &self.0.pace
+    }
+
+    /// The host of an address if it has to wait for a turn: a global address, not given or asked for by the user. Names
+    /// are dialled only where the user gave them.
+    pub(crate) fn host_with_a_turn(&self, address: &Multiaddr, now: Instant) -> Option<IpAddr> {
+        let Some(Host::Ip(ip)) = Host::of(address) else { return None };
+        let is_given = || lock(&self.0.given).get(&Host::Ip(ip)).is_some_and(|at| now.duration_since(*at) < GIVEN_FOR);
+        let is_wanted = |peer: &PeerId| {
+            self.0.trusted.contains(peer)
+                || lock(&self.0.wanted).get(peer).is_some_and(|at| now.duration_since(*at) < WANTED_FOR)
+        };
+        let is_free = scope(address) != AddressScope::Global
+            || matches!(address.iter().last(), Some(Protocol::P2p(peer)) if is_wanted(&peer))
+            || is_given();
+        (!is_free).then_some(ip)
     }
 
     fn allows(&self, address: &Multiaddr, now: Instant) -> bool {
@@ -190,6 +259,27 @@ mod tests {
     use libp2p::core::transport::dummy::DummyTransport;
 
     use super::*;
+    use crate::pace::{Paced, PacedError};
+
+    #[tokio::test]
+    async fn strangers_addresses_wait_for_their_turn_and_the_users_do_not() {
+        let (friend, wanted, stranger) = (PeerId::random(), PeerId::random(), PeerId::random());
+        let guard = DialGuard::new(&LimitsConfig::default(), TrustedPeers::new([friend]));
+        let mut transport = Paced::new(DummyTransport::<()>::new(), guard.clone());
+        let mut refused = |text: String| {
+            let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::Reuse };
+            matches!(transport.dial(address(&text), options), Err(TransportError::Other(PacedError::TooMany)))
+        };
+        let count = (0..100).filter(|n| refused(format!("/ip4/9.9.9.{n}/tcp/1/p2p/{stranger}"))).count();
+        assert_eq!((count, guard.too_many()), (76, 76), "eight at once and sixteen waiting");
+        guard.give(&address("/ip4/9.9.8.1/tcp/1"));
+        guard.want(wanted);
+        assert!(refused("/ip4/9.9.8.2/tcp/1".into()));
+        assert!(!refused("/ip4/9.9.8.1/tcp/1".into()), "given by the user");
+        assert!(!refused(format!("/ip4/9.9.8.3/tcp/1/p2p/{wanted}")), "asked for by the user");
+        assert!(!refused(format!("/ip4/9.9.8.4/tcp/1/p2p/{friend}")), "trusted by the user");
+        assert!(!refused("/ip4/192.168.1.1/tcp/1".into()) && !refused("/ip4/127.0.0.1/tcp/1".into()), "local");
+    }
 
     fn address(text: &str) -> Multiaddr {
         text.parse().expect("a multiaddr")

@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod guard;
 mod limits;
+mod pace;
 mod proven;
 mod reach;
 mod security;

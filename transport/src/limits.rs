@@ -29,6 +29,11 @@ const GROUP_BURST_SECONDS: f64 = 8.0;
 const MAX_GROUPS: usize = 4_096;
 /// How long a reading of the resident memory is used.
 const MEMORY_READING_AGE: Duration = Duration::from_millis(100);
+/// Connections from one address group that are let in beyond its limit until it is known who comes: it may be a trusted
+/// peer behind the router of a stranger.
+const UNTIL_KNOWN: usize = 4;
+/// Global addresses of trusted peers that are remembered, so that strangers cannot use up the rates before them.
+const MAX_TRUSTED_HOSTS: usize = 256;
 
 /// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -156,6 +161,7 @@ pub struct Limits {
     replaced: VecDeque<(PeerId, ConnectionId)>,
     node_rate: Bucket,
     group_rates: HashMap<Group, Bucket>,
+    trusted_hosts: HashSet<IpAddr>,
     memory_limit: u64,
     memory: (Instant, u64),
 }
@@ -177,6 +183,7 @@ impl Limits {
             replaced: VecDeque::new(),
             node_rate: Bucket::full(f64::from(config.new_per_second), NODE_BURST_SECONDS, now),
             group_rates: HashMap::new(),
+            trusted_hosts: HashSet::new(),
             memory_limit,
             memory: (now, resident_bytes()),
             config,
@@ -188,19 +195,40 @@ impl Limits {
         self.refusals.clone()
     }
 
+    /// Whether so much memory is used that idle connections of strangers are to be closed: an eighth above the line at
+    /// which new ones are refused.
+    pub fn is_short_of_memory(&mut self, now: Instant) -> bool {
+        self.resident(now) > self.shed_limit()
+    }
+
+    /// Whether the user trusts this peer.
+    pub fn is_trusted(&self, peer: &PeerId) -> bool {
+        self.trusted.contains(peer)
+    }
+
+    /// 90 % where the limit is 80 %.
+    fn shed_limit(&self) -> u64 {
+        self.memory_limit.saturating_add(self.memory_limit / 8)
+    }
+
     fn check_pending_inbound(&mut self, remote: &Multiaddr, now: Instant) -> Result<(), Refusal> {
         if self.pending_in.len() >= self.config.pending_in as usize {
             return Err(Refusal::Total);
         }
-        if self.resident(now) > self.memory_limit {
+        // Below that line it depends on who comes.
+        if self.trusted.is_empty() && self.resident(now) > self.memory_limit || self.is_short_of_memory(now) {
             return Err(Refusal::Memory);
         }
         if scope(remote) != AddressScope::Global {
             return Ok(());
         }
         let groups = groups_of(remote);
-        if groups.iter().any(|group| self.inbound_from(*group) >= self.limit_of(*group)) {
+        let until_known = if self.trusted.is_empty() { 0 } else { UNTIL_KNOWN };
+        if groups.iter().any(|group| self.inbound_from(*group) >= self.limit_of(*group) + until_known) {
             return Err(Refusal::PerAddress);
+        }
+        if ip_of(remote).is_some_and(|ip| self.trusted_hosts.contains(&ip)) {
+            return Ok(());
         }
         let per_group = f64::from(self.config.new_per_second_per_ip);
         if self.group_rates.len() >= MAX_GROUPS {
@@ -238,6 +266,28 @@ impl Limits {
             return Err(Refusal::Total);
         }
         Ok(())
+    }
+
+    /// What could not be judged before it was known who comes.
+    fn check_stranger(&mut self, groups: &[Group], now: Instant) -> Result<(), Refusal> {
+        if self.resident(now) > self.memory_limit {
+            return Err(Refusal::Memory);
+        }
+        if groups.iter().any(|group| self.inbound_from(*group) >= self.limit_of(*group)) {
+            return Err(Refusal::PerAddress);
+        }
+        Ok(())
+    }
+
+    fn remember_trusted(&mut self, peer: &PeerId, address: &Multiaddr) {
+        let is_host = scope(address) == AddressScope::Global && path_kind(address) == PathKind::Direct;
+        if is_host
+            && self.trusted.contains(peer)
+            && self.trusted_hosts.len() < MAX_TRUSTED_HOSTS
+            && let Some(ip) = ip_of(address)
+        {
+            self.trusted_hosts.insert(ip);
+        }
     }
 
     /// Relayed connections are counted apart: the direct ones that come when a hole was punched must not push out the
@@ -336,9 +386,14 @@ impl NetworkBehaviour for Limits {
     ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
         self.pending_in.remove(&id);
         let relayed = path_kind(local) == PathKind::Relayed || path_kind(remote) == PathKind::Relayed;
+        let groups = groups_of(remote);
+        if !self.trusted.contains(&peer) {
+            self.check_stranger(&groups, Instant::now()).map_err(|reason| self.refusals.count(reason))?;
+        }
         self.make_room(&peer, relayed);
         self.check_established(&peer, true, relayed).map_err(|reason| self.refusals.count(reason))?;
-        self.established.insert(id, Established { peer, inbound: true, relayed, groups: groups_of(remote) });
+        self.remember_trusted(&peer, remote);
+        self.established.insert(id, Established { peer, inbound: true, relayed, groups });
         Ok(dummy::ConnectionHandler)
     }
 
@@ -367,6 +422,7 @@ impl NetworkBehaviour for Limits {
         self.pending_out.remove(&id);
         let relayed = path_kind(address) == PathKind::Relayed;
         self.check_established(&peer, false, relayed).map_err(|reason| self.refusals.count(reason))?;
+        self.remember_trusted(&peer, address);
         self.established.insert(id, Established { peer, inbound: false, relayed, groups: Vec::new() });
         Ok(dummy::ConnectionHandler)
     }
@@ -422,6 +478,85 @@ mod tests {
             .collect();
         assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 8);
         assert!(limits.refusals().counts().any(|(reason, count)| reason == "rate" && count == 12));
+    }
+
+    fn inbound(limits: &mut Limits, n: usize, peer: PeerId, from: &Multiaddr) -> bool {
+        let (id, local) = (ConnectionId::new_unchecked(n), address("/ip4/5.6.7.8/tcp/1"));
+        limits.handle_pending_inbound_connection(id, &local, from).is_ok()
+            && limits.handle_established_inbound_connection(id, peer, &local, from).is_ok()
+    }
+
+    /// Limits that do not hold for the peers that the settings trust.
+    fn trusting(config: LimitsConfig) -> Limits {
+        let trusted = TrustedPeers::new(config.trusted());
+        Limits::new(config, trusted)
+    }
+
+    fn refused(limits: &Limits, wanted: &str) -> u64 {
+        limits.refusals().counts().find(|(reason, _)| *reason == wanted).map_or(0, |(_, count)| count)
+    }
+
+    #[test]
+    fn a_trusted_peer_behind_the_router_of_strangers_gets_in() {
+        let friend = PeerId::random();
+        let config = LimitsConfig {
+            trusted_peers: vec![friend.to_string()],
+            new_per_second: 1_000,
+            new_per_second_per_ip: 1_000,
+            ..LimitsConfig::default()
+        };
+        let mut limits = trusting(config);
+        let from = address("/ip4/1.2.3.4/tcp/4001");
+        assert_eq!((0..30).filter(|n| inbound(&mut limits, *n, PeerId::random(), &from)).count(), 8);
+        assert_eq!(refused(&limits, "per_address"), 22);
+        assert!(inbound(&mut limits, 100, friend, &from));
+    }
+
+    #[test]
+    fn strangers_do_not_use_up_the_rate_of_the_host_of_a_trusted_peer() {
+        let friend = PeerId::random();
+        let trusted_peers = vec![friend.to_string()];
+        let mut limits = trusting(LimitsConfig { trusted_peers, per_ipv4: 1_000, ..LimitsConfig::default() });
+        let from = address("/ip4/1.2.3.4/tcp/4001");
+        assert!(inbound(&mut limits, 0, friend, &from));
+        for n in 1..200 {
+            inbound(&mut limits, n, PeerId::random(), &address(&format!("/ip4/9.9.{n}.1/tcp/1")));
+        }
+        assert!(refused(&limits, "rate") > 100);
+        assert!(inbound(&mut limits, 300, friend, &from));
+    }
+
+    #[test]
+    fn a_quarter_of_the_places_is_kept_for_trusted_peers() {
+        let friends: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
+        let trusted_peers = friends.iter().map(ToString::to_string).collect();
+        let mut limits = trusting(LimitsConfig { trusted_peers, established: 16, ..LimitsConfig::default() });
+        let from = address("/ip4/127.0.0.1/tcp/4001");
+        assert_eq!((0..30).filter(|n| inbound(&mut limits, *n, PeerId::random(), &from)).count(), 12);
+        assert_eq!(refused(&limits, "total"), 18);
+        assert!(friends.iter().enumerate().all(|(n, friend)| inbound(&mut limits, 100 + n, *friend, &from)));
+        assert!(!inbound(&mut limits, 200, friends[0], &from), "there are no more places than there are");
+    }
+
+    #[test]
+    fn with_little_memory_left_only_trusted_peers_get_in_and_with_none_nobody() {
+        let friend = PeerId::random();
+        let trusted_peers = vec![friend.to_string()];
+        let mut limits = trusting(LimitsConfig { trusted_peers, memory_mib: 80, ..LimitsConfig::default() });
+        let from = address("/ip4/127.0.0.1/tcp/4001");
+        let mib = 1024 * 1024;
+        // A reading from the future is not taken again.
+        let later = Instant::now() + Duration::from_secs(3_600);
+        let mut at = |mib_used: u64, peer: PeerId, n: usize| {
+            limits.memory = (later, mib_used * mib);
+            inbound(&mut limits, n, peer, &from)
+        };
+        assert!(at(79, PeerId::random(), 0));
+        assert!(!at(85, PeerId::random(), 1));
+        assert!(at(85, friend, 2));
+        assert!(!at(91, friend, 3), "else nothing would be left to shed");
+        assert_eq!(refused(&limits, "memory"), 2);
+        assert!(limits.is_short_of_memory(Instant::now()));
     }
 
     #[test]

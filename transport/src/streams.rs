@@ -5,6 +5,7 @@
 //! accepted streams: when it is full the stream is reset and counted, never dropped in silence.
 
 mod behaviour;
+mod byte_stream;
 mod handler;
 
 use std::fmt;
@@ -17,10 +18,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::behaviour::Streams;
+pub use self::byte_stream::ByteStream;
 use crate::{PathKind, TransportKind};
-
-/// The stream itself (`futures` I/O traits). Dropping it without closing resets it.
-pub type ByteStream = libp2p::Stream;
 
 /// Commands waiting for the behaviour; beyond that callers wait.
 const COMMAND_QUEUE: usize = 64;

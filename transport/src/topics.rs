@@ -12,8 +12,13 @@ use libp2p::identity::Keypair;
 const PROTOCOL: &str = "/p2pnode/topics/1";
 /// Largest message, in bytes, envelope included.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// Messages that wait for one peer; what is more is not sent to it.
-const QUEUE: usize = 64;
+/// What the library is told instead. It reads 8 KiB at a time and compares all it has read with the limit, the beginning of
+/// the next message included: at 64 KiB the second of two large messages that came together broke the stream, and all
+/// that had been read was lost (libp2p-gossipsub 0.50.1).
+const MAX_READ_BYTES: usize = MAX_MESSAGE_BYTES + 16 * 1024;
+/// Messages that wait for one peer; what is more is not sent to it. As many as a node may publish at once; that many large
+/// ones do not come together, as bytes are limited where messages come in.
+const QUEUE: usize = 256;
 /// How often meshes are looked after. Longer than usual, so that an idle node sleeps.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long a message is remembered, so that it is not taken twice.
@@ -26,7 +31,7 @@ pub type Topic = gossipsub::Sha256Topic;
 pub(crate) fn behaviour(keypair: &Keypair) -> gossipsub::Behaviour {
     let config = gossipsub::ConfigBuilder::default()
         .protocol_id(PROTOCOL, Version::V1_1)
-        .max_transmit_size(MAX_MESSAGE_BYTES)
+        .max_transmit_size(MAX_READ_BYTES)
         .connection_handler_queue_len(QUEUE)
         .heartbeat_interval(HEARTBEAT)
         .history_length(3)

@@ -29,6 +29,11 @@ impl TrustedPeers {
         *self.sets.contacts.write().unwrap_or_else(PoisonError::into_inner) = contacts.into_iter().collect();
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sets.settings.is_empty() && self.sets.contacts.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Whether the user trusts a peer.
     pub fn contains(&self, peer: &PeerId) -> bool {
         self.sets.settings.contains(peer)

@@ -254,8 +254,11 @@ pub struct AppInfo {
     pub refused: u64,
     /// Streams open now.
     pub streams: u32,
-    /// Bytes that its streams moved since the node started, both ways.
+    /// Bytes that its streams moved since the node started, both ways, those still open included.
     pub stream_bytes: u64,
+    /// Bytes of the last second.
+    #[serde(default)]
+    pub bytes_per_second: u64,
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use crate::{
 
 /// Most versions that one call of the log answers with.
 pub const MAX_LOG: u32 = 1_000;
+/// Versions that a log has where no other number is asked for.
+pub const DEFAULT_LOG: u32 = 100;
 
 /// Which versions to tell of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -36,7 +36,8 @@ pub use drives::{
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
 pub use history::{
-    DiffEntry, DiffKind, History, HistoryContract, LogQuery, MAX_LOG, NewTag, Restore, Restored, Tag, VersionInfo,
+    DEFAULT_LOG, DiffEntry, DiffKind, History, HistoryContract, LogQuery, MAX_LOG, NewTag, Restore, Restored, Tag,
+    VersionInfo,
 };
 pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
 pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Passphrase, SetPassphrase};

@@ -181,7 +181,7 @@ fn network_operations() -> Vec<Operation> {
         .query("after", "Start after the event with this id; the header `Last-Event-ID` wins over it.")
         .answers(200, lines::<Event>())
         .also(EVENT_STREAM, text()),
-        Operation::get(routes::PEERS, "Connected peers.").answers(200, list::<PeerInfo>()),
+        Operation::get(routes::PEERS, "Connected peers.").pages::<PeerInfo>(),
         Operation::new(HttpMethod::Post, routes::DIAL, "Connects to a multiaddr or a peer id.")
             .takes(json::<DialRequest>())
             .answers(200, json::<Dialed>()),
@@ -192,7 +192,7 @@ fn network_operations() -> Vec<Operation> {
         Operation::get(routes::PROVIDERS, "Peers that say they provide a key.")
             .at("key", key)
             .query("timeout_s", "Seconds to look; 30 by default.")
-            .answers(200, list::<Provider>()),
+            .pages::<Provider>(),
         Operation::new(HttpMethod::Put, routes::PROVIDERS, "Says that this node provides a key.")
             .at("key", key)
             .answers(204, None),
@@ -233,7 +233,7 @@ fn exchange_operations() -> Vec<Operation> {
         post(routes::SIGN, "Signs a hash in an app's own context.")
             .takes(json::<Sign>())
             .answers(200, json::<Signature>()),
-        Operation::get(routes::APP_LIST, "Apps that asked for something.").answers(200, list::<AppInfo>()),
+        Operation::get(routes::APP_LIST, "Apps that asked for something.").pages::<AppInfo>(),
         post(routes::APP_LIST, "Asks for what an app wants to do; the user decides.")
             .takes(json::<AppManifest>())
             .answers(200, json::<AppInfo>()),
@@ -260,7 +260,7 @@ fn exchange_operations() -> Vec<Operation> {
 fn drive_operations() -> Vec<Operation> {
     let drive = "A drive id.";
     vec![
-        Operation::get(routes::DRIVES, "Drives known here.").answers(200, list::<DriveInfo>()),
+        Operation::get(routes::DRIVES, "Drives known here.").pages::<DriveInfo>(),
         Operation::new(
             HttpMethod::Post,
             routes::DRIVES,
@@ -328,6 +328,10 @@ fn history_operations() -> Vec<Operation> {
             .at("drive", drive)
             .query("limit", "At most so many, up to 1,000; 100 by default.")
             .query("before", "Only those made before this time, in milliseconds since 1970.")
+            .query(
+                "cursor",
+                "Where to go on: what the header `p2p-next-cursor` of the page before said. The last page has none.",
+            )
             .answers(200, list::<VersionInfo>()),
         Operation::get(routes::DIFF, "What differs between two versions, in path order.")
             .at("drive", drive)
@@ -342,7 +346,7 @@ fn history_operations() -> Vec<Operation> {
         .at("drive", drive)
         .takes(json::<Restore>())
         .answers(200, json::<Restored>()),
-        Operation::get(routes::TAGS, "Names of versions on this node.").at("drive", drive).answers(200, list::<Tag>()),
+        Operation::get(routes::TAGS, "Names of versions on this node.").at("drive", drive).pages::<Tag>(),
         Operation::new(HttpMethod::Post, routes::TAGS, "Gives a version a name, which keeps it for ever.")
             .at("drive", drive)
             .takes(json::<NewTag>())
@@ -377,7 +381,7 @@ fn writer_operations() -> Vec<Operation> {
             .answers(200, lines::<SyncEvent>()),
         Operation::get(routes::CONFLICTS, "Paths that several wrote at once.")
             .at("drive", drive)
-            .answers(200, list::<ConflictInfo>()),
+            .pages::<ConflictInfo>(),
         post(routes::CONFLICTS, "Writes the losers of all conflicts beside their files.")
             .at("drive", drive)
             .answers(200, list::<WrittenConflict>()),
@@ -439,7 +443,7 @@ fn names_operations() -> Vec<Operation> {
     let zone = "The zone's local name.";
     let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
     vec![
-        Operation::get(routes::ZONES, "Zones of this node.").answers(200, list::<ZoneInfo>()),
+        Operation::get(routes::ZONES, "Zones of this node.").pages::<ZoneInfo>(),
         post(routes::ZONES, "Makes a zone, or takes in one with its key.")
             .takes(json::<NewZone>())
             .answers(200, json::<ZoneInfo>()),
@@ -457,7 +461,7 @@ fn names_operations() -> Vec<Operation> {
             .answers(200, json::<Revoking>()),
         Operation::get(routes::RECORDS, "Records of this node's zones, private ones too.")
             .query("zone", "Only this zone.")
-            .answers(200, list::<ZoneRecord>()),
+            .pages::<ZoneRecord>(),
         post(routes::RECORDS, "Replaces the records of a type under a label.")
             .takes(json::<SetRecord>())
             .answers(200, json::<NameChange>()),
@@ -569,6 +573,16 @@ impl Operation {
 
     fn query(self, name: &str, description: &str) -> Self {
         self.parameter(ParameterIn::Query, name, description, Required::False)
+    }
+
+    /// A list that can be had in pages.
+    fn pages<T: ToSchema>(self) -> Self {
+        self.query("limit", "At most so many, 1 to 1,000; without it the whole list.")
+            .query(
+                "cursor",
+                "Where to go on: what the header `p2p-next-cursor` of the page before said. The last page has none.",
+            )
+            .answers(200, list::<T>())
     }
 
     fn takes(mut self, form: Form) -> Self {

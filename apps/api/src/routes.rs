@@ -1,4 +1,8 @@
 //! Paths of the local API, once for server and client.
+//!
+//! A list is a JSON array; with `?limit=` it comes in pages, and [`NEXT_CURSOR`] tells the `?cursor=` of the next one. What
+//! has no bound (a drive's tree, differences, events, the progress of work) comes one value a line, as fast as it is read,
+//! and needs no cursor.
 
 /// `GET`: answers at once; headers `API-Version` and `API-Min-Version`.
 pub const PING: &str = "/v1/_ping";
@@ -54,7 +58,7 @@ pub const FOLLOW: &str = "/v1/drives/follow";
 pub const DRIVE: &str = "/v1/drives/{drive}";
 /// `POST ?message=`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
 pub const IMPORT: &str = "/v1/drives/{drive}/import";
-/// `GET ?limit=&before=`: a list of [`crate::VersionInfo`], newest first.
+/// `GET ?limit=&before=&cursor=`: a list of [`crate::VersionInfo`], newest first.
 pub const LOG: &str = "/v1/drives/{drive}/log";
 /// `GET ?from=&to=`: one [`crate::DiffEntry`] a line.
 pub const DIFF: &str = "/v1/drives/{drive}/diff";
@@ -139,6 +143,10 @@ pub const ENTRY_MTIME: &str = "p2p-entry-mtime";
 /// Header of a file's answer: bytes of the whole file.
 pub const ENTRY_SIZE: &str = "p2p-entry-size";
 
+/// Most items that a page of a list has: the greatest `limit`.
+pub const MAX_PAGE: u32 = 1_000;
+/// Header of a page of a list: the `cursor` of the next one. The last page has none.
+pub const NEXT_CURSOR: &str = "p2p-next-cursor";
 /// Header that tells the [`API_VERSION`].
 pub const VERSION_HEADER: &str = "api-version";
 /// Header that tells the [`API_MIN_VERSION`].

@@ -108,7 +108,11 @@ impl Global {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Err("not a number of seconds above 0".to_owned());
+    }
+    let too_long = |_| "nobody waits for so long; a day has 86400 seconds".to_owned();
+    let duration = Duration::try_from_secs_f64(seconds).map_err(too_long)?;
     if duration.is_zero() { Err("no time at all".to_owned()) } else { Ok(duration) }
 }
 
@@ -141,7 +145,7 @@ mod tests {
             assert!(parsed.global.json);
             assert_eq!(parsed.global.timeout, Some(Duration::from_millis(1_500)));
         }
-        for bad in ["0", "-1", "nan", "x"] {
+        for bad in ["0", "-1", "nan", "x", "1e-99", "1e308", "inf"] {
             assert!(Arguments::try_parse_from(["p2p", "shares", "--timeout", bad]).is_err(), "{bad}");
         }
     }

@@ -7,7 +7,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const HELLO: &str = "/app/hello/1";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() {
+    if let Err(error) = hello().await {
+        eprintln!("hello: {error}");
+        std::process::exit(1);
+    }
+}
+
+async fn hello() -> Result<(), Box<dyn std::error::Error>> {
     let api = std::env::var_os("P2PNODE_API").map(std::path::PathBuf::from);
     let node = Client::connect(p2p_api::socket::default_path(None, api.as_deref())?.path).await?.node();
     if let Some(peer) = std::env::args().nth(1) {

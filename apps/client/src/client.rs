@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, header};
-use p2p_api::wire::{BYTES, JSON, NDJSON};
+use p2p_api::wire::{BYTES, JSON, NDJSON, encode_component};
 use p2p_api::{ApiError, ErrorKind, Node, Result, routes};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::connection;
 use crate::response::Response;
@@ -138,6 +139,27 @@ impl Client {
     /// As [`Client::post`], to put something in a place.
     pub async fn put<T: Serialize + Sync>(&self, path: &str, value: &T) -> Result<Response> {
         self.request(Method::PUT, path, RequestBody::json(value)?).await?.ok().await
+    }
+
+    /// A whole list, in pages of at most a thousand items. A list that changes meanwhile loses and repeats nothing that was
+    /// there all the time. `path` may have a query.
+    pub async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+        let first = format!("{path}{}limit={}", if path.contains('?') { '&' } else { '?' }, routes::MAX_PAGE);
+        let mut all = Vec::new();
+        let mut next = first.clone();
+        loop {
+            let answer = self.get(&next).await?;
+            let cursor = answer.headers().get(routes::NEXT_CURSOR).and_then(|cursor| cursor.to_str().ok());
+            let cursor = cursor.map(encode_component);
+            let page: Vec<T> = answer.json().await?;
+            // A page without items would go on for ever.
+            let is_last = page.is_empty();
+            all.extend(page);
+            match cursor {
+                Some(cursor) if !is_last => next = format!("{first}&cursor={cursor}"),
+                _ => return Ok(all),
+            }
+        }
     }
 
     /// A call without a body that answers with success.

@@ -70,7 +70,7 @@ impl Contract for Client {
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>> {
-        self.get(routes::PEERS).await?.json().await
+        self.list(routes::PEERS).await
     }
 
     async fn dial(&self, target: &str, timeout: Duration) -> Result<Dialed> {
@@ -126,7 +126,7 @@ impl Contract for Client {
     }
 
     async fn drives(&self) -> Result<Vec<DriveInfo>> {
-        self.get(routes::DRIVES).await?.json().await
+        self.list(routes::DRIVES).await
     }
 
     async fn create_drive(&self, new: NewDrive) -> Result<DriveInfo> {

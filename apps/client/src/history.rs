@@ -43,7 +43,7 @@ impl HistoryContract for Client {
     }
 
     async fn tags(&self, drive: DriveId) -> Result<Vec<Tag>> {
-        self.get(&of_drive(routes::TAGS, drive)).await?.json().await
+        self.list(&of_drive(routes::TAGS, drive)).await
     }
 
     async fn set_tag(&self, drive: DriveId, tag: NewTag) -> Result<Tag> {

@@ -21,7 +21,7 @@ fn with_zone(route: &str, zone: Option<&str>) -> String {
 #[async_trait]
 impl NamesContract for Client {
     async fn zones(&self) -> Result<Vec<ZoneInfo>> {
-        self.get(routes::ZONES).await?.json().await
+        self.list(routes::ZONES).await
     }
 
     async fn create_zone(&self, new: NewZone) -> Result<ZoneInfo> {
@@ -53,7 +53,7 @@ impl NamesContract for Client {
     }
 
     async fn records(&self, zone: Option<&str>) -> Result<Vec<ZoneRecord>> {
-        self.get(&with_zone(routes::RECORDS, zone)).await?.json().await
+        self.list(&with_zone(routes::RECORDS, zone)).await
     }
 
     async fn publish(&self, zone: Option<&str>) -> Result<Published> {

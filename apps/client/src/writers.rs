@@ -35,7 +35,7 @@ impl WritersContract for Client {
     }
 
     async fn conflicts(&self, drive: DriveId) -> Result<Vec<ConflictInfo>> {
-        self.get(&of_drive(routes::CONFLICTS, drive)).await?.json().await
+        self.list(&of_drive(routes::CONFLICTS, drive)).await
     }
 
     async fn write_conflicts(&self, drive: DriveId) -> Result<Vec<WrittenConflict>> {

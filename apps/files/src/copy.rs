@@ -80,7 +80,7 @@ fn told(event: TransferEvent, started: Instant) -> CloneEvent {
 
 fn timeout(seconds: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|error| ApiError::invalid(format!("the timeout of {seconds} s makes no sense: {error}")))
+        .map_err(|_| ApiError::invalid(format!("{seconds:e} seconds are no time limit")))
 }
 
 /// A missing folder is fine, anything else in its place is not.

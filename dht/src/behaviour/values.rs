@@ -9,6 +9,7 @@ use libp2p::kad::{
 };
 use libp2p::swarm::ToSwarm;
 
+use super::calls::Ask;
 use super::{Dht, Event, QueryNumber};
 use crate::Reject;
 
@@ -34,15 +35,17 @@ impl Dht {
     /// Looks for values under a key, here and at several peers; those that prove themselves come as
     /// [`Event::Value`] with this number.
     pub fn get_values(&mut self, key: &[u8]) -> QueryNumber {
-        let key = RecordKey::from(key.to_vec());
-        let number = self.next_number();
+        self.ask(Ask::Values(RecordKey::from(key.to_vec())))
+    }
+
+    pub(super) fn start_get(&mut self, number: QueryNumber, key: RecordKey) {
         let id = self.kad.get_record(key.clone());
         self.values.insert(id, ValueQuery { number, key, step: Step::Get { good: HashSet::new() } });
-        number
     }
 
     /// Ends a search for values; no more events come for it.
     pub fn stop_values(&mut self, query: QueryNumber) {
+        self.calls.forget(query);
         let Some(id) = self.values.iter().find(|(_, q)| q.number == query).map(|(id, _)| *id) else { return };
         self.values.remove(&id);
         if let Some(mut running) = self.kad.query_mut(&id) {
@@ -53,8 +56,11 @@ impl Dht {
     /// Stores a value here and at the nodes nearest to its key, which are then asked for it: [`Event::Stored`].
     ///
     /// # Errors
-    /// The value does not prove itself, or a newer one is stored here.
+    /// The value does not prove itself, a newer one is stored here, or too many others are on their way.
     pub fn put_value(&mut self, key: &[u8], value: Vec<u8>) -> Result<QueryNumber, Reject> {
+        if !self.calls.has_room() {
+            return Err(Reject::Busy);
+        }
         let key = RecordKey::from(key.to_vec());
         let record = Record::new(key.clone(), value.clone());
         match self.kad.store_mut().put_checked(record, Instant::now(), SystemTime::now()) {
@@ -62,10 +68,12 @@ impl Dht {
             Ok(()) | Err(Reject::Full) => {}
             Err(reason) => return Err(reason),
         }
-        let number = self.next_number();
+        Ok(self.ask(Ask::Put { key, value }))
+    }
+
+    pub(super) fn start_put(&mut self, number: QueryNumber, key: RecordKey, value: Vec<u8>) {
         let id = self.kad.get_closest_peers(key.to_vec());
         self.values.insert(id, ValueQuery { number, key, step: Step::Nearest { value } });
-        Ok(number)
     }
 
     pub(super) fn on_value_progress(&mut self, id: QueryId, result: QueryResult, last: bool) {
@@ -140,11 +148,5 @@ impl Dht {
         let Step::Put { value } = step else { return };
         let id = self.kad.get_record(key.clone());
         self.values.insert(id, ValueQuery { number, key, step: Step::ReadBack { value, holders: HashSet::new() } });
-    }
-
-    fn next_number(&mut self) -> QueryNumber {
-        let number = self.next_query;
-        self.next_query += 1;
-        number
     }
 }

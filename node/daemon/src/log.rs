@@ -1,10 +1,16 @@
 //! The log on stderr: `P2PNODE_LOG` wins over `-v` and `-q`.
 
+mod repeats;
+
 use std::env;
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use self::repeats::Repeats;
 
 /// The variable with a filter of `tracing`, e.g. `info,p2p_dht=debug`.
 const VARIABLE: &str = "P2PNODE_LOG";
@@ -21,19 +27,19 @@ pub enum Verbosity {
 /// `P2PNODE_LOG` makes no sense.
 pub type LogError = ParseError;
 
-/// Sends the log to stderr. `more` is the number of `-v` minus the number of `-q`. A second call has no effect.
+/// Sends the log to stderr; a line that repeats too often is left out for a while. `more` is the number of `-v` minus the number of `-q`. A second call has no effect.
 pub fn init_log(verbosity: Verbosity, more: i8) -> Result<(), LogError> {
     let filter = match env::var(VARIABLE) {
         Ok(filter) if !filter.trim().is_empty() => EnvFilter::builder().parse(filter)?,
         _ => EnvFilter::builder().parse(filter(verbosity, more))?,
     };
     // It fails only if a log is set up already, and that one is as good.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .try_init();
+        .with_filter(Repeats::default());
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Ok(())
 }
 

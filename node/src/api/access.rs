@@ -59,6 +59,13 @@ impl Access {
         }
     }
 
+    /// Bytes a second that the streams of all apps move together, 64 MiB by default; 0 for no limit.
+    #[must_use]
+    pub fn with_app_bandwidth(self, bytes_per_second: u64) -> Self {
+        self.grants.shares.set_total(bytes_per_second);
+        self
+    }
+
     pub(super) fn is_contact(&self, peer: &PeerId) -> bool {
         (self.is_contact)(peer)
     }

@@ -101,7 +101,12 @@ pub(super) fn timeout(seconds: Option<f64>) -> Result<Duration, Refusal> {
     let Some(seconds) = seconds else { return Ok(DEFAULT_TIMEOUT) };
     match Duration::try_from_secs_f64(seconds) {
         Ok(timeout) => Ok(timeout.min(MAX_TIMEOUT)),
-        Err(error) => Err(ApiError::invalid(format!("{seconds} is no time limit: {error}")).into()),
+        // With an exponent: some numbers have 309 digits.
+        Err(_) => {
+            let error = ApiError::invalid(format!("{seconds:e} seconds are no time limit"));
+            let hint = format!("say how many seconds to wait, from 0 to {}", MAX_TIMEOUT.as_secs());
+            Err(error.with_hint(hint).into())
+        }
     }
 }
 
@@ -135,7 +140,7 @@ mod tests {
         assert_eq!(timeout(None).expect("default"), DEFAULT_TIMEOUT);
         assert_eq!(timeout(Some(0.5)).expect("half a second"), Duration::from_millis(500));
         assert_eq!(timeout(Some(1e18)).expect("very long"), MAX_TIMEOUT);
-        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+        for bad in [-1.0, f64::NAN, f64::INFINITY, 1e308] {
             assert!(timeout(Some(bad)).is_err(), "{bad}");
         }
     }

@@ -8,6 +8,7 @@ use p2p_api::{ApiError, ErrorKind, Result, Scope, Whom};
 use p2p_identity::DriveId;
 
 use super::problem::Refusal;
+use super::room::Room;
 use crate::grants::Grant;
 
 /// Who calls. Put into every request by the gate.
@@ -118,33 +119,9 @@ impl Caller {
         }
     }
 
-    /// Whether `bytes` more fit into the app's folder.
-    pub(super) fn require_room(&self, bytes: u64) -> Result<()> {
-        let Self::App(grant) = self else { return Ok(()) };
-        let used = folder_bytes(&grant.storage);
-        if used.saturating_add(bytes) <= grant.storage_quota {
-            return Ok(());
-        }
-        let message = format!(
-            "{bytes} bytes more do not fit: the app {} uses {used} of {} bytes in its folder",
-            grant.id, grant.storage_quota
-        );
-        Err(ApiError::new(ErrorKind::StorageFull, message).with_hint("ask for a larger storage_quota"))
+    /// The folder of an app and what may be in it; the user's own folders have no quota.
+    pub(super) fn room(&self) -> Option<Room> {
+        let Self::App(grant) = self else { return None };
+        Some(Room { app: grant.id.clone(), folder: grant.storage.clone(), quota: grant.storage_quota })
     }
-}
-
-/// Bytes of the files below a folder; follows no links.
-fn folder_bytes(folder: &Path) -> u64 {
-    let mut bytes = 0u64;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(known) if known.is_dir() => folders.push(entry.path()),
-                Ok(known) => bytes = bytes.saturating_add(known.len()),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
 }

@@ -10,15 +10,16 @@ use serde::Deserialize;
 use super::body::{At, JsonBody, id, json, json_lines, query};
 use super::caller::Caller;
 use super::history::OfVersion;
+use super::page::page;
 use super::problem::Refusal;
 use super::router::Server;
 use super::upload::Upload;
 
 type Answer = Result<Response, Refusal>;
 
-pub(super) async fn list(State(server): State<Server>, caller: Caller) -> Answer {
+pub(super) async fn list(State(server): State<Server>, caller: Caller, uri: Uri) -> Answer {
     caller.require_drive_read(None)?;
-    json(&server.node.drives().list().await?)
+    page(&uri, &server.node.drives().list().await?, |drive| drive.drive.to_string())
 }
 
 pub(super) async fn create(State(server): State<Server>, caller: Caller, JsonBody(new): JsonBody<NewDrive>) -> Answer {
@@ -78,11 +79,17 @@ pub(super) async fn follow(
                 .into());
         }
         let open = Open { link: follow.link.clone(), timeout: follow.timeout };
-        caller.require_room(server.node.drives().open(open).await?.bytes)?;
+        if let Some(room) = caller.room() {
+            room.require(server.node.drives().open(open).await?.bytes)?;
+        }
     }
-    Ok(json_lines(match at {
+    let events = match at {
         Some(at) => server.node.history().copy(follow, &at).await?,
         None => server.node.drives().follow(follow).await?,
+    };
+    Ok(json_lines(match caller.room() {
+        Some(room) => room.watch(events),
+        None => events,
     }))
 }
 

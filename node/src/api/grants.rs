@@ -2,19 +2,20 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{StatusCode, Uri, header};
 use p2p_api::{ApiError, AppManifest, DecideApp, Result};
 
 use super::body::{At, JsonBody, json};
 use super::caller::Caller;
+use super::page::page;
 use super::problem::Refusal;
 use super::router::Server;
 use crate::grants::Grants;
 
 type Answer = Result<Response, Refusal>;
 
-pub(super) async fn list(State(server): State<Server>) -> Answer {
-    json(&server.access.grants.list())
+pub(super) async fn list(State(server): State<Server>, uri: Uri) -> Answer {
+    page(&uri, &server.access.grants.list(), |app| app.manifest.id.clone())
 }
 
 pub(super) async fn request(

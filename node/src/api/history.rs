@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri};
-use p2p_api::{LogQuery, NewTag, Restore};
+use p2p_api::{DEFAULT_LOG, LogQuery, MAX_LOG, NewTag, Restore};
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, id, json, json_lines, query};
+use super::page::{Cursor, Page, page};
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -20,7 +21,28 @@ pub(super) struct OfVersion {
 
 pub(super) async fn log(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
     let asked: LogQuery = query(&uri)?;
-    json(&server.node.history().log(id(&drive)?, asked).await?)
+    let Page { cursor, .. } = query(&uri)?;
+    let count = asked.limit.unwrap_or(DEFAULT_LOG).min(MAX_LOG) as usize;
+    let drive = id(&drive)?;
+    let mut versions = match &cursor {
+        None => server.node.history().log(drive, asked).await?,
+        Some(cursor) => {
+            let cursor = Cursor::parse(cursor)?;
+            let from = LogQuery { limit: Some(MAX_LOG), before: Some(cursor.at.saturating_add(1)) };
+            let versions = server.node.history().log(drive, from).await?;
+            let last = versions.iter().position(|version| cursor.is_after(&version.head));
+            let rest = versions.into_iter().skip(last.map_or(0, |last| last + 1));
+            rest.filter(|version| last.is_some() || version.time < cursor.at).collect()
+        }
+    };
+    versions.truncate(count);
+    let mut answer = json(&versions)?;
+    if let Some(last) = versions.last()
+        && versions.len() == count
+    {
+        Cursor::new(last.time, &last.head).put_into(&mut answer)?;
+    }
+    Ok(answer)
 }
 
 #[derive(Deserialize)]
@@ -42,8 +64,8 @@ pub(super) async fn restore(
     json(&server.node.history().restore(id(&drive)?, restore).await?)
 }
 
-pub(super) async fn tags(State(server): State<Server>, At(drive): At<String>) -> Answer {
-    json(&server.node.history().tags(id(&drive)?).await?)
+pub(super) async fn tags(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
+    page(&uri, &server.node.history().tags(id(&drive)?).await?, |tag| tag.name.clone())
 }
 
 pub(super) async fn set_tag(

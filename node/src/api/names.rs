@@ -3,11 +3,12 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::Uri;
-use p2p_api::{ImportZoneFile, NewZone, RemoveRecords, ResolveName, RevokeZone, SetRecord};
+use p2p_api::{ImportZoneFile, NewZone, RemoveRecords, ResolveName, RevokeZone, SetRecord, ZoneRecord};
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, json, query, timeout};
 use super::caller::Caller;
+use super::page::page;
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -18,8 +19,8 @@ pub(super) struct OfZone {
     zone: Option<String>,
 }
 
-pub(super) async fn zones(State(server): State<Server>) -> Answer {
-    json(&server.node.names().zones().await?)
+pub(super) async fn zones(State(server): State<Server>, uri: Uri) -> Answer {
+    page(&uri, &server.node.names().zones().await?, |zone| zone.ztld.clone())
 }
 
 pub(super) async fn create_zone(State(server): State<Server>, JsonBody(new): JsonBody<NewZone>) -> Answer {
@@ -53,7 +54,10 @@ pub(super) async fn revoke_zone(
 pub(super) async fn records(State(server): State<Server>, caller: Caller, uri: Uri) -> Answer {
     let of: OfZone = query(&uri)?;
     caller.require_zone(of.zone.as_deref())?;
-    json(&server.node.names().records(of.zone.as_deref()).await?)
+    page(&uri, &server.node.names().records(of.zone.as_deref()).await?, |record| {
+        let ZoneRecord { zone, label, record_type, value, private, .. } = record;
+        format!("{zone} {label} {record_type} {private} {value}")
+    })
 }
 
 pub(super) async fn set_record(

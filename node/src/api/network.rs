@@ -9,6 +9,7 @@ use p2p_identity::ContentId;
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, id, json, query, timeout};
+use super::page::page;
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -44,8 +45,9 @@ pub(super) async fn metrics(State(server): State<Server>) -> Answer {
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], server.node.metrics().await?).into_response())
 }
 
-pub(super) async fn peers(State(server): State<Server>) -> Answer {
-    json(&server.node.peers().list().await?)
+pub(super) async fn peers(State(server): State<Server>, uri: Uri) -> Answer {
+    // A peer may have several connections, each at an address of its own.
+    page(&uri, &server.node.peers().list().await?, |peer| format!("{} {}", peer.peer, peer.address))
 }
 
 pub(super) async fn dial(State(server): State<Server>, JsonBody(request): JsonBody<DialRequest>) -> Answer {
@@ -60,7 +62,8 @@ pub(super) async fn ping(State(server): State<Server>, At(peer): At<String>, uri
 
 pub(super) async fn find_providers(State(server): State<Server>, At(key): At<String>, uri: Uri) -> Answer {
     let wait: Wait = query(&uri)?;
-    json(&server.node.dht().find_providers(key_of(&key)?, timeout(wait.timeout_s)?).await?)
+    let providers = server.node.dht().find_providers(key_of(&key)?, timeout(wait.timeout_s)?).await?;
+    page(&uri, &providers, |provider| provider.peer.to_string())
 }
 
 pub(super) async fn provide(State(server): State<Server>, At(key): At<String>) -> Answer {

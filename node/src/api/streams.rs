@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::body::{read_body, timeout};
 use super::caller::Caller;
 use super::gate::ended;
+use super::metered::Metered;
 use super::problem::Refusal;
 use super::router::Server;
 use crate::grants::StreamPlace;
@@ -142,6 +143,10 @@ fn switch(
         .header(STREAM_PATH, path_word(stream.path))
         .body(Body::empty())
         .map_err(|error| ApiError::internal(error.to_string()))?;
+    let app = match caller {
+        Caller::User => None,
+        Caller::App(grant) => Some(grant.live.clone()),
+    };
     let ended = match caller {
         Caller::User => None,
         Caller::App(grant) => Some(ended(grant, &server.access)),
@@ -149,8 +154,8 @@ fn switch(
     let stopping = server.streams.stopping.clone();
     server.streams.tasks.spawn(async move {
         let carried = async {
-            let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE_TIME, upgrade).await else { return 0 };
-            let local = TokioIo::new(upgraded);
+            let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE_TIME, upgrade).await else { return };
+            let local = Metered::new(TokioIo::new(upgraded), app);
             match kind {
                 Kind::Bytes => carry_bytes(local, stream).await,
                 Kind::Datagrams => carry_datagrams(local, stream).await,
@@ -162,35 +167,33 @@ fn switch(
                 None => std::future::pending().await,
             }
         };
-        let bytes = tokio::select! {
-            bytes = carried => bytes,
-            () = taken_back => 0,
-            () = stopping.cancelled() => 0,
-        };
-        if let Some(place) = place {
-            place.count(bytes);
+        tokio::select! {
+            () = carried => {}
+            () = taken_back => {}
+            () = stopping.cancelled() => {}
         }
+        drop(place);
     });
     Ok(response)
 }
 
-async fn carry_bytes(mut local: impl AsyncRead + AsyncWrite + Unpin, mut stream: AppStream) -> u64 {
-    let carried = tokio::io::copy_bidirectional_with_sizes(&mut local, &mut stream, BUFFER_BYTES, BUFFER_BYTES).await;
-    carried.map_or(0, |(sent, received)| sent.saturating_add(received))
+async fn carry_bytes(mut local: impl AsyncRead + AsyncWrite + Unpin, mut stream: AppStream) {
+    // Whoever ends it, both sides see the end.
+    let _ = tokio::io::copy_bidirectional_with_sizes(&mut local, &mut stream, BUFFER_BYTES, BUFFER_BYTES).await;
 }
 
 /// Whole datagrams, both ways; ends when either side does.
-async fn carry_datagrams(local: impl AsyncRead + AsyncWrite + Unpin, stream: AppStream) -> u64 {
+async fn carry_datagrams(local: impl AsyncRead + AsyncWrite + Unpin, stream: AppStream) {
     let (local_read, local_write) = tokio::io::split(local);
     let (peer_read, peer_write) = tokio::io::split(stream);
     tokio::select! {
-        bytes = forward(local_read, peer_write) => bytes,
-        bytes = forward(peer_read, local_write) => bytes,
+        () = forward(local_read, peer_write) => {}
+        () = forward(peer_read, local_write) => {}
     }
 }
 
 /// Reads as fast as they come; what the other side is too slow for is dropped.
-async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> u64 {
+async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
     let (queue, mut waiting) = mpsc::channel::<Bytes>(DATAGRAM_QUEUE);
     let read = async move {
         while let Some(frame) = read_frame(&mut from).await {
@@ -198,18 +201,14 @@ async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
         }
     };
     let write = async move {
-        let mut bytes = 0u64;
         while let Some(frame) = waiting.recv().await {
             if to.write_all(&frame).await.is_err() || to.flush().await.is_err() {
                 break;
             }
-            bytes = bytes.saturating_add(frame.len() as u64);
         }
-        bytes
     };
     // The writer ends when the reader has ended and everything is written.
-    let ((), bytes) = tokio::join!(read, write);
-    bytes
+    tokio::join!(read, write);
 }
 
 /// A datagram with its length before it; `None` at the end, also a broken one.

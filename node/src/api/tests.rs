@@ -3,6 +3,7 @@
 mod apps;
 mod cancel;
 mod hand;
+mod pages;
 mod repeated;
 mod scene;
 mod schema;

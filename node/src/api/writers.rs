@@ -2,9 +2,11 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use http::Uri;
 use p2p_api::{Follow, NewWriter, Open};
 
 use super::body::{At, JsonBody, id, json, json_lines};
+use super::page::page;
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -38,6 +40,6 @@ pub(super) async fn write_conflicts(State(server): State<Server>, At(drive): At<
     json(&server.node.writers().write_conflicts(id(&drive)?).await?)
 }
 
-pub(super) async fn conflicts(State(server): State<Server>, At(drive): At<String>) -> Answer {
-    json(&server.node.writers().conflicts(id(&drive)?).await?)
+pub(super) async fn conflicts(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
+    page(&uri, &server.node.writers().conflicts(id(&drive)?).await?, |conflict| conflict.path.clone())
 }

@@ -51,6 +51,12 @@ pub(super) fn commented(config: &Config) -> String {
         "The keys are locked by themselves when nobody has used the node for so many minutes and there is a passphrase; 0: \
          never.",
     );
+    page.value(
+        "app_mib_per_second",
+        &config.app_mib_per_second,
+        "MiB a second that the streams of all apps with a token move together; each of those that move something gets the \
+         same share. 0 = no limit.",
+    );
     transport(&mut page, &config.transport);
     dht(&mut page, &config.dht);
     names(&mut page, &config.names);
@@ -126,15 +132,21 @@ fn transport(page: &mut Page, config: &p2p_transport::Config) {
         "New inbound connections a second from one address group; the burst is eight times that.",
     );
     page.value(
+        "new_hosts_per_second",
+        &limits.new_hosts_per_second,
+        "New global hosts a second that this node dials unasked; what you name and trusted peers do not count. 0 = no limit.",
+    );
+    page.value(
         "memory_mib",
         &limits.memory_mib,
-        "Above this many resident MiB new inbound connections are refused. 0 = 80 % of the smaller of 256 MiB and an \
-         eighth of the memory.",
+        "Above this many resident MiB new inbound connections are refused; an eighth more, and idle ones of strangers are \
+         closed. 0 = 80 % of the smaller of 256 MiB and an eighth of the memory.",
     );
     page.value(
         "trusted_peers",
         &limits.trusted_peers,
-        "Peer ids that meet no limit up to the total, e.g. your other nodes.",
+        "Peer ids that meet no limit but the total and per_peer, e.g. your other nodes. A quarter of all connections is kept \
+         for them.",
     );
 }
 
@@ -147,6 +159,17 @@ fn dht(page: &mut Page, config: &p2p_dht::Config) {
          connected, and once strangers are known to reach it.",
     );
     page.value("bootstrap", &config.bootstrap, "Multiaddrs, ending in /p2p/<peer id>, of nodes to start from.");
+    page.value(
+        "requests_per_second",
+        &config.requests_per_second,
+        "Requests a second that one peer may send; five times that at once. Who sends more is disconnected, unless it is a \
+         trusted peer. 0 = no limit.",
+    );
+    page.value(
+        "requests_per_second_per_group",
+        &config.requests_per_second_per_group,
+        "The same for all peers at neighbouring global addresses together (an IPv4 /24 or an IPv6 /48).",
+    );
 }
 
 #[derive(Default)]
@@ -165,7 +188,9 @@ impl Page {
     }
 
     fn value(&mut self, key: &str, value: &impl Serialize, comment: &str) {
-        if !self.text.ends_with("]\n") || self.text.ends_with("\n]\n") {
+        // Behind the name of a section there is no empty line, behind a list there is one.
+        let is_first = self.text.ends_with("]\n") && !self.text.ends_with("\n]\n") && !self.text.ends_with("[]\n");
+        if !is_first {
             self.text.push('\n');
         }
         self.note(comment);

@@ -8,6 +8,8 @@ use p2p_api::{ApiError, ErrorKind, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::bandwidth::{Bandwidth, Shares};
+
 /// Streams of one app at a time, waiting ones included. Each has two buffers of 64 KiB, 8 MiB in all.
 const MAX_STREAMS: usize = 64;
 /// Requests of one app in a second.
@@ -17,7 +19,8 @@ const MAX_REQUESTS_PER_SECOND: u32 = 100;
 pub(crate) struct Live {
     requests: AtomicU64,
     refused: AtomicU64,
-    stream_bytes: Arc<AtomicU64>,
+    /// Of all its streams together.
+    pub(crate) bandwidth: Bandwidth,
     second: Mutex<Second>,
     streams: Arc<Semaphore>,
     /// Ends what runs under this token.
@@ -34,30 +37,21 @@ struct Second {
 /// A stream's place; free again when it is dropped.
 pub(crate) struct StreamPlace {
     _permit: OwnedSemaphorePermit,
-    bytes: Arc<AtomicU64>,
 }
 
-impl StreamPlace {
-    /// Bytes that the stream moved.
-    pub(crate) fn count(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Default for Live {
-    fn default() -> Self {
+impl Live {
+    /// A new life, with a share of the bandwidth.
+    pub(super) fn new(shares: &Shares) -> Self {
         Self {
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            stream_bytes: Arc::default(),
+            bandwidth: shares.one(),
             second: Mutex::new(Second { start: Instant::now(), now: 0, before: 0 }),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             revoked: CancellationToken::new(),
         }
     }
-}
 
-impl Live {
     /// One more request, if the app has not made too many.
     pub(crate) fn admit(&self, now: Instant) -> Result<()> {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +76,7 @@ impl Live {
             let message = format!("the app has {MAX_STREAMS} streams open, that is the limit");
             ApiError::new(ErrorKind::Busy, message).with_hint("close some first")
         })?;
-        Ok(StreamPlace { _permit: permit, bytes: self.stream_bytes.clone() })
+        Ok(StreamPlace { _permit: permit })
     }
 
     pub(super) fn requests(&self) -> u64 {
@@ -94,7 +88,11 @@ impl Live {
     }
 
     pub(super) fn stream_bytes(&self) -> u64 {
-        self.stream_bytes.load(Ordering::Relaxed)
+        self.bandwidth.moved()
+    }
+
+    pub(super) fn bytes_per_second(&self) -> u64 {
+        self.bandwidth.per_second(Instant::now())
     }
 
     pub(super) fn streams(&self) -> u32 {
@@ -127,7 +125,7 @@ mod tests {
 
     #[test]
     fn requests_and_streams_are_bounded() {
-        let live = Live::default();
+        let live = Live::new(&Shares::default());
         let start = Instant::now();
         for _ in 0..MAX_REQUESTS_PER_SECOND {
             live.admit(start).expect("within the limit");

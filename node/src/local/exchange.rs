@@ -48,6 +48,9 @@ impl LocalNode {
                 ApiError::new(ErrorKind::Conflict, "a value with a later time is stored already")
                     .with_hint("check the clock of this computer")
             }
+            PutError::Rejected(Reject::Busy) => {
+                ApiError::new(ErrorKind::Busy, Reject::Busy.to_string()).with_hint("try again in a minute")
+            }
             PutError::Rejected(other) => ApiError::new(ErrorKind::StorageFull, other.to_string()),
         })?;
         let stored = u32::try_from(stored).unwrap_or(u32::MAX);

@@ -5,17 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use p2p_api::{
-    ApiError, Content, DiffEntry, DiffKind, Follow, HistoryContract, LogQuery, MAX_LOG, NewTag, ReadRange, Restore,
-    Restored, Result, Stream, Tag, TransferEvent, TreeEntry, TreeQuery, VersionInfo,
+    ApiError, Content, DEFAULT_LOG, DiffEntry, DiffKind, Follow, HistoryContract, LogQuery, MAX_LOG, NewTag, ReadRange,
+    Restore, Restored, Result, Stream, Tag, TransferEvent, TreeEntry, TreeQuery, VersionInfo,
 };
 use p2p_drives::{At, Change, Listing, Logged};
 use p2p_identity::{ContentId, DriveId, VersionRef};
 
 use super::convert::{api_error, left_out, tree_entry};
 use super::{LocalNode, path_key};
-
-/// Versions told of where nobody says how many.
-const DEFAULT_LOG: u32 = 100;
 
 #[async_trait]
 impl HistoryContract for LocalNode {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,6 +63,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) address: Multiaddr,
     pub(crate) outbound: bool,
     pub(crate) rtt: Option<Duration>,
+    pub(crate) since: Instant,
 }
 
 /// What the loop last knew. Read by anybody, written by the loop.
@@ -109,7 +110,10 @@ pub(crate) enum PutError {
 #[derive(Debug)]
 pub(crate) enum PublishRefused {
     TooLarge,
+    /// More bytes than a node may publish.
     Busy,
+    /// All who subscribed are slower than what comes.
+    QueuesFull,
     Stopping,
     Failed(String),
 }

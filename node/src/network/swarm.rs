@@ -2,6 +2,7 @@
 
 mod peers;
 mod relays;
+mod shed;
 mod topics;
 mod values;
 
@@ -84,6 +85,10 @@ struct Actor {
     dht_peers: watch::Sender<usize>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
+    shed: shed::Shed,
+    is_short_of_memory: bool,
+    /// Before that memory is not looked at again.
+    memory_at: Instant,
 }
 
 /// Starts the loop. The receiver yields the streams that peers open.
@@ -98,8 +103,10 @@ pub(crate) async fn spawn(
     let Parts { behaviour: transport, control: streams, mut incoming, relays } =
         Parts::new(&keypair, &config.transport, &config.network, protocols, &trusted);
     let rows = DhtRows::new(cache.clone()).map_err(|error| error.to_string())?;
-    let dht = Dht::new(me, &config.network, &config.dht, kinds, Box::new(rows), dialable_from);
-    let guard = DialGuard::default();
+    let friends = trusted.clone();
+    let is_trusted = Arc::new(move |peer: &PeerId| friends.contains(peer));
+    let dht = Dht::new(me, &config.network, &config.dht, is_trusted, kinds, Box::new(rows), dialable_from);
+    let guard = DialGuard::new(&config.transport.limits, trusted.clone());
     let proven = ProvenPeers::new(trusted.clone());
     let behaviour = Behaviour { transport, dht };
     let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, relays, behaviour)
@@ -127,6 +134,9 @@ pub(crate) async fn spawn(
         dht_peers,
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
+        shed: shed::Shed::default(),
+        is_short_of_memory: false,
+        memory_at: Instant::now(),
     };
     actor.listen(&config.transport.listen)?;
     actor.first_addresses().await;
@@ -221,8 +231,15 @@ impl Actor {
                     Some(command) => self.on_command(command),
                     None => break,
                 },
-                event = self.swarm.select_next_some() => self.on_event(event),
+                event = self.swarm.select_next_some() => {
+                    self.on_event(event);
+                    // Whatever takes memory makes itself heard here, so an idle node need not wake up for this.
+                    self.watch_memory(Instant::now());
+                }
                 _ = tick.tick() => self.on_tick(),
+                () = tokio::time::sleep_until(self.memory_at.into()), if self.is_short_of_memory => {
+                    self.watch_memory(Instant::now());
+                }
             }
         }
         self.save_peers().await;
@@ -233,6 +250,7 @@ impl Actor {
         self.drop_abandoned();
         self.drop_unread_topics();
         self.keep_relays();
+        self.watch_memory(Instant::now());
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
         for address in self.bootstrap.clone() {
             let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
@@ -286,6 +304,7 @@ impl Actor {
                 address.into()
             }
             DialTarget::Peer(peer) => {
+                self.guard.want(peer);
                 let connected = self.with_snapshot(|snapshot| {
                     snapshot.connections.values().find(|c| c.peer == peer).map(|c| c.address.clone())
                 });
@@ -361,7 +380,9 @@ impl Actor {
         let is_new = self.with_snapshot(|snapshot| {
             let is_new = !snapshot.connections.values().any(|known| known.peer == peer);
             let outbound = endpoint.is_dialer();
-            snapshot.connections.insert(id, ConnectionInfo { peer, address: address.clone(), outbound, rtt: None });
+            let since = Instant::now();
+            let info = ConnectionInfo { peer, address: address.clone(), outbound, rtt: None, since };
+            snapshot.connections.insert(id, info);
             is_new
         });
         if is_new {
@@ -445,12 +466,19 @@ impl Actor {
             .counts()
             .map(|(reason, count)| (format!("connections_refused{{reason=\"{reason}\"}}"), count))
             .collect();
-        counters.push(("dials_refused".into(), self.guard.refused()));
+        counters.push(("dials_refused{reason=\"local\"}".into(), self.guard.refused()));
+        counters.push(("dials_refused{reason=\"rate\"}".into(), self.guard.too_many()));
         counters.push(("streams_refused{reason=\"queue_full\"}".into(), behaviour.transport.streams.refused()));
         counters.push(("streams_refused{reason=\"unproven\"}".into(), self.proven.refused()));
         counters.push(("topic_messages_lost".into(), self.topics.lost));
         counters.push(("topic_floods".into(), self.topics.floods));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
+        for (reason, count) in self.shed.counts() {
+            counters.push((format!("connections_shed{{reason=\"{reason}\"}}"), count));
+        }
+        for (reason, count) in behaviour.dht.floods().counts() {
+            counters.push((format!("dht_floods{{reason=\"{reason}\"}}"), count));
+        }
         self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);
         let relays = self.relays.in_use();
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);

@@ -15,6 +15,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::byte_stream::{ByteStream, InUse};
 use super::handler::{FromHandler, Handler, OpenId, OpenRequest};
 use super::{
     AcceptError, Accepting, COMMAND_QUEUE, Command, IncomingStream, OpenError, OpenedStream, Preference, StreamControl,
@@ -53,11 +54,12 @@ pub struct Streams {
     timer: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Connection {
     id: ConnectionId,
     path: PathKind,
     transport: TransportKind,
+    in_use: InUse,
 }
 
 struct Waiting {
@@ -164,7 +166,7 @@ impl Streams {
         let best = self.best_connection(&peer, request.preference);
         let settled = now >= request.settle_at;
         match best {
-            Some(connection) if settled || is_good_enough(connection, request.preference) => {
+            Some(connection) if settled || is_good_enough(&connection, request.preference) => {
                 self.open_on(peer, connection, request);
             }
             Some(connection) if !self.can_get_tcp(&peer) => self.open_on(peer, connection, request),
@@ -178,9 +180,9 @@ impl Streams {
     fn best_connection(&self, peer: &PeerId, preference: Preference) -> Option<Connection> {
         let known = self.connections.get(peer)?;
         match preference {
-            Preference::Connection(id) => known.iter().find(|c| c.id == id).copied(),
+            Preference::Connection(id) => known.iter().find(|c| c.id == id).cloned(),
             // The newest of equals: an older one may belong to a process that is gone.
-            Preference::Any | Preference::Bulk => known.iter().rev().min_by_key(|c| (c.path, c.transport)).copied(),
+            Preference::Any | Preference::Bulk => known.iter().rev().min_by_key(|c| (c.path, c.transport)).cloned(),
         }
     }
 
@@ -194,10 +196,11 @@ impl Streams {
         }
         let id = self.next_id;
         self.next_id += 1;
+        let handler = NotifyHandler::One(connection.id);
         self.opening.insert(id, Opening { peer, connection, reply: request.reply });
         self.outputs.push_back(ToSwarm::NotifyHandler {
             peer_id: peer,
-            handler: NotifyHandler::One(connection.id),
+            handler,
             event: OpenRequest { id, protocol: request.protocol },
         });
     }
@@ -276,8 +279,12 @@ impl Streams {
 
     fn on_connected(&mut self, event: &ConnectionEstablished<'_>) {
         let remote = event.endpoint.get_remote_address();
-        let connection =
-            Connection { id: event.connection_id, path: path_kind(remote), transport: transport_kind(remote) };
+        let connection = Connection {
+            id: event.connection_id,
+            path: path_kind(remote),
+            transport: transport_kind(remote),
+            in_use: InUse::default(),
+        };
         self.connections.entry(event.peer_id).or_default().push(connection);
         self.dials.remove(&event.connection_id);
         self.serve_waiting(event.peer_id, Instant::now());
@@ -334,14 +341,12 @@ impl Streams {
         peer: PeerId,
         connection: ConnectionId,
         protocol: &StreamProtocol,
-        stream: super::ByteStream,
+        stream: libp2p::Stream,
     ) {
         let Some(queue) = self.accept.get(protocol) else { return };
-        let path = self
-            .connections
-            .get(&peer)
-            .and_then(|known| known.iter().find(|c| c.id == connection))
-            .map_or(PathKind::Direct, |c| c.path);
+        let known = self.connections.get(&peer).and_then(|known| known.iter().find(|c| c.id == connection));
+        let path = known.map_or(PathKind::Direct, |c| c.path);
+        let stream = ByteStream::new(stream, known.map(|c| c.in_use.clone()).unwrap_or_default());
         let refused = queue.try_send(IncomingStream { peer, connection, path, stream });
         if let Err(TrySendError::Closed(_)) = refused {
             self.drop_abandoned();
@@ -358,7 +363,7 @@ fn is_dialled_first(address: &Multiaddr) -> bool {
 }
 
 /// A connection is taken at once if nothing better can be expected.
-fn is_good_enough(connection: Connection, preference: Preference) -> bool {
+fn is_good_enough(connection: &Connection, preference: Preference) -> bool {
     match preference {
         Preference::Any | Preference::Connection(_) => true,
         Preference::Bulk => connection.transport != TransportKind::Quic,
@@ -430,7 +435,7 @@ impl NetworkBehaviour for Streams {
             FromHandler::Opened { id, stream } => {
                 if let Some(Opening { connection, reply, .. }) = self.opening.remove(&id) {
                     let opened = OpenedStream {
-                        stream,
+                        stream: ByteStream::new(stream, connection.in_use),
                         connection: connection.id,
                         path: connection.path,
                         transport: connection.transport,
@@ -478,6 +483,12 @@ impl Streams {
     /// How the best connection to a peer runs.
     pub fn path_to(&self, peer: &PeerId) -> Option<(PathKind, TransportKind)> {
         self.best_connection(peer, Preference::Any).map(|c| (c.path, c.transport))
+    }
+
+    /// Whether a connection carries no stream of ours or of the peer's, and none is being opened on it.
+    pub fn is_idle(&self, peer: &PeerId, connection: ConnectionId) -> bool {
+        let known = self.connections.get(peer).and_then(|known| known.iter().find(|c| c.id == connection));
+        known.is_none_or(|connection| std::sync::Arc::strong_count(&connection.in_use) == 1)
     }
 
     /// Peers with at least one connection.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use libp2p::StreamProtocol;
 use libp2p::core::UpgradeInfo;
@@ -14,6 +15,9 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, Stream, SubstreamProtocol};
 
 use super::{Accepting, OpenError};
+
+/// How long agreeing on a protocol may take (overlay.md, section 7). A round trip is enough.
+const NEGOTIATION_TIME: Duration = Duration::from_secs(5);
 
 /// A number that ties an answer to the command behind it.
 pub(crate) type OpenId = u64;
@@ -86,7 +90,7 @@ impl ConnectionHandler for Handler {
     type OutboundOpenInfo = (OpenId, StreamProtocol);
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(Offer(self.accepting.list()), ())
+        SubstreamProtocol::new(Offer(self.accepting.list()), ()).with_timeout(NEGOTIATION_TIME)
     }
 
     fn poll(
@@ -98,7 +102,7 @@ impl ConnectionHandler for Handler {
         }
         if let Some(request) = self.requests.pop_front() {
             let offer = Offer(vec![request.protocol.clone()]);
-            let protocol = SubstreamProtocol::new(offer, (request.id, request.protocol));
+            let protocol = SubstreamProtocol::new(offer, (request.id, request.protocol)).with_timeout(NEGOTIATION_TIME);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         // Both queues are filled by calls that come before the next poll of the connection task.

@@ -119,9 +119,10 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                         number(app.refused),
                         app.streams.to_string(),
                         bytes(app.stream_bytes),
+                        format!("{}/s", bytes(app.bytes_per_second)),
                     ]
                 });
-                console.table(["ID", "REQUESTS/S", "REQUESTS", "REFUSED", "STREAMS", "MOVED"], rows.collect())
+                console.table(["ID", "REQUESTS/S", "REQUESTS", "REFUSED", "STREAMS", "MOVED", "RATE"], rows.collect())
             }
             Call::Audit => {
                 let text = client.get(routes::AUDIT).await?.bytes().await?;
@@ -135,7 +136,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
 }
 
 async fn list(client: &Client) -> Result<Vec<AppInfo>> {
-    Ok(client.get(routes::APP_LIST).await?.json().await?)
+    Ok(client.list(routes::APP_LIST).await?)
 }
 
 async fn decide(client: &Client, id: &str, state: AppState) -> Result<AppInfo> {

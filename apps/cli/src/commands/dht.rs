@@ -35,23 +35,35 @@ enum Call {
     #[command(after_help = "Example: p2p dht get 6a09e667f3bcc908b2fb1366ea957d3e3adec17512775099da2f590b0667322a")]
     Get {
         /// 64 hexadecimal digits, as `put` prints them.
+        #[arg(value_parser = key)]
         key: ContentId,
     },
     /// Finds peers that say they provide a key.
     #[command(after_help = "Example: p2p dht find 6a09e667f3bcc908b2fb1366ea957d3e3adec17512775099da2f590b0667322a")]
     Find {
         /// 64 hexadecimal digits.
+        #[arg(value_parser = key)]
         key: ContentId,
     },
     /// Says that this node provides a key, and again before that expires.
     #[command(after_help = "Example: p2p dht provide 6a09e667f3bcc908b2fb1366ea957d3e3adec17512775099da2f590b0667322a")]
     Provide {
         /// 64 hexadecimal digits.
+        #[arg(value_parser = key)]
         key: ContentId,
         /// Stop saying so.
         #[arg(long)]
         stop: bool,
     },
+}
+
+/// A key as it is typed.
+fn key(text: &str) -> std::result::Result<ContentId, String> {
+    if let Some(other) = text.chars().find(|other| !other.is_ascii_hexdigit()) {
+        return Err(format!("a key has 64 hexadecimal digits (0-9, a-f), and {other:?} is none"));
+    }
+    let digits = text.len();
+    text.parse().map_err(|_| format!("a key has 64 hexadecimal digits, and these are {digits}"))
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
@@ -99,4 +111,17 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             }
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_key_is_told_apart() {
+        assert!(key(&"6a".repeat(32)).is_ok());
+        assert_eq!(key("zz").unwrap_err(), "a key has 64 hexadecimal digits (0-9, a-f), and 'z' is none");
+        assert_eq!(key("6a09").unwrap_err(), "a key has 64 hexadecimal digits, and these are 4");
+        assert!(key("").is_err() && key(&"6a".repeat(33)).is_err());
+    }
 }

@@ -73,6 +73,7 @@ impl Scene {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    raw_head: String,
     head: String,
     pub(super) body: String,
 }
@@ -81,13 +82,19 @@ impl Answer {
     pub(super) fn new(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let head = head.to_ascii_lowercase();
+        let (raw_head, head) = (head.to_owned(), head.to_ascii_lowercase());
         let body = if head.contains("transfer-encoding: chunked") { joined(body) } else { body.to_owned() };
-        Self { status, head, body }
+        Self { status, raw_head, head, body }
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let line = self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim)
+    }
+
+    /// The value as it came; the name as the server writes it.
+    pub(super) fn raw_header(&self, name: &str) -> Option<&str> {
+        let line = self.raw_head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim)
     }
 

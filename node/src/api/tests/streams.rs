@@ -122,6 +122,9 @@ async fn a_stream_needs_an_upgrade_and_ends_with_the_token() {
         serde_json::from_str::<serde_json::Value>(&info).expect("JSON")["streams"].clone()
     };
     assert_eq!(streams().await, 2);
+    let info = scene.ask("GET /v1/apps/chat", &[], "").await.body;
+    let info: serde_json::Value = serde_json::from_str(&info).expect("JSON");
+    assert_eq!(info["stream_bytes"], 4, "two bytes in and two out, while the streams are open");
     scene.ask("DELETE /v1/apps/chat", &[], "").await;
     let ended = tokio::time::timeout(Duration::from_secs(5), far.read(&mut [0; 1])).await.expect("it ends");
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");

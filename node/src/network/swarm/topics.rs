@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::handle::PublishRefused;
 use super::Actor;
 
-/// Messages that wait for one reader; a slower one loses the newest.
-const READER_QUEUE: usize = 64;
+/// Messages that wait for one reader; a slower one loses the newest. As many as one node publishes at once.
+const READER_QUEUE: usize = 256;
 /// Readers in all.
 const MAX_READERS: usize = 1_024;
 /// Bytes a second from one neighbour, forwarded messages included, and at once. Messages are remembered for a while, so this
@@ -132,7 +132,7 @@ impl Actor {
             Ok(_) => Ok(peers),
             Err(PublishError::NoPeersSubscribedToTopic) => Ok(0),
             Err(PublishError::MessageTooLarge) => Err(PublishRefused::TooLarge),
-            Err(PublishError::AllQueuesFull(_)) => Err(PublishRefused::Busy),
+            Err(PublishError::AllQueuesFull(_)) => Err(PublishRefused::QueuesFull),
             Err(other) => Err(PublishRefused::Failed(other.to_string())),
         });
     }
@@ -143,6 +143,10 @@ impl Actor {
             self.topics.floods += 1;
             tracing::debug!(peer = %propagation_source, "too many messages, disconnected");
             let _ = self.swarm.disconnect_peer_id(propagation_source);
+            return;
+        }
+        if message.data.len() > p2p_api::MAX_MESSAGE_BYTES {
+            self.topics.lost += 1;
             return;
         }
         let Some(from) = message.source.as_ref().and_then(p2p_transport::our_peer_id) else { return };
