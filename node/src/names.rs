@@ -6,6 +6,7 @@
 mod blocks;
 mod change;
 mod config;
+mod flood;
 mod kinds;
 mod ledger;
 mod publish;
@@ -28,11 +29,13 @@ use p2p_names::{
 use tokio::sync::mpsc;
 
 use self::blocks::DhtBlocks;
+use self::flood::Judging;
 use self::ledger::{NameRows, Row};
 use self::publisher::Note;
 use crate::network::Network;
 
 pub use config::NamesConfig;
+pub(crate) use flood::Flood;
 pub(crate) use kinds::record_kinds;
 pub(crate) use publisher::Publisher;
 
@@ -44,6 +47,8 @@ const NOTES: usize = 256;
 /// What names need of the node.
 pub(crate) struct NamesParts {
     pub(crate) config: NamesConfig,
+    /// The name of the network.
+    pub(crate) network_name: String,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) keystore: Arc<Mutex<Keystore>>,
     pub(crate) network: Network,
@@ -64,6 +69,7 @@ struct Inner {
     resolver: Resolver,
     notes: mpsc::Sender<Note>,
     difficulty: u32,
+    judging: Judging,
     /// When the DHT was last asked whether a zone is revoked.
     asked_revoked: Mutex<HashMap<ZoneKey, Instant>>,
     /// Zones whose revocation is being computed.
@@ -71,9 +77,9 @@ struct Inner {
 }
 
 impl Names {
-    /// Reads what the ledger has. The publisher has to be run.
-    pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher), String> {
-        let NamesParts { config, ledger, keystore, network } = parts;
+    /// Reads what the ledger has. The two tasks have to be run.
+    pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher, Flood), String> {
+        let NamesParts { config, network_name, ledger, keystore, network } = parts;
         let rows = NameRows::open(ledger).map_err(|error| error.to_string())?;
         let revocations = rows.all(Row::Revocation).map_err(|error| error.to_string())?;
         let mut state = LocalState::new(rows);
@@ -98,10 +104,16 @@ impl Names {
             resolver,
             notes,
             difficulty: config.revocation_difficulty,
+            judging: Judging::new(&network_name),
             asked_revoked: Mutex::default(),
             searching: Mutex::default(),
         });
-        Ok((Self { inner: inner.clone() }, Publisher::new(inner, received)))
+        Ok((Self { inner: inner.clone() }, Publisher::new(inner.clone(), received), Flood::new(inner)))
+    }
+
+    /// What was counted so far, by name.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        self.inner.judging.counters()
     }
 }
 

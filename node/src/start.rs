@@ -124,7 +124,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let (network, incoming, network_task) = network::spawn(network).await.map_err(StartError::Network)?;
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     let keystore = Arc::new(Mutex::new(keystore));
-    let (names, publisher) = Names::open(NamesParts {
+    let (names, publisher, flood) = Names::open(NamesParts {
+        network_name: options.config.network.clone(),
         config: options.config.names.clone(),
         ledger: ledger.clone(),
         keystore: keystore.clone(),
@@ -180,6 +181,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_streams(drives.clone(), incoming, stop.clone()));
     tasks.spawn(publisher.run(stop.clone()));
+    tasks.spawn(flood.run(stop.clone()));
     tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
     let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;

@@ -1,5 +1,6 @@
 //! The loop itself.
 
+mod gossip;
 mod peers;
 mod relays;
 mod topics;
@@ -79,8 +80,11 @@ struct Actor {
     searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
     values: values::Waiting,
     topics: topics::Readers,
+    judges: gossip::Judges,
     relays: relays::Relays,
     dht_peers: watch::Sender<usize>,
+    /// Changes with every connection that opens or closes.
+    connected: watch::Sender<u64>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
 }
@@ -104,6 +108,7 @@ pub(crate) async fn spawn(
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
+    let (connected, seen_connected) = watch::channel(0);
     let snapshot = Arc::new(Mutex::new(Snapshot { is_server: true, ..Snapshot::default() }));
     let addresses = parsed(config.dht.bootstrap.iter().chain(&bootstrap))?;
     let own_relays = parsed(&config.transport.relays)?;
@@ -121,8 +126,10 @@ pub(crate) async fn spawn(
         searches: HashMap::new(),
         values: values::Waiting::default(),
         topics: topics::Readers::default(),
+        judges: gossip::Judges::default(),
         relays: relays::Relays::new(own_relays),
         dht_peers,
+        connected,
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
     };
@@ -135,7 +142,16 @@ pub(crate) async fn spawn(
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
-    let network = Network { me, commands: tx, streams, guard, proven, snapshot, dht_peers: seen_dht_peers };
+    let network = Network {
+        me,
+        commands: tx,
+        streams,
+        guard,
+        proven,
+        snapshot,
+        dht_peers: seen_dht_peers,
+        connected: seen_connected,
+    };
     Ok((network, incoming, task))
 }
 
@@ -270,6 +286,10 @@ impl Actor {
             Command::PutValue { key, value, reply } => self.put_value(&key, value, reply),
             Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
             Command::Publish { topic, data, reply } => self.publish(&topic, data, reply),
+            Command::JudgeTopic { topic, reply } => drop(reply.send(self.judge_topic(&topic))),
+            Command::Judged(judged) => self.on_judged(judged),
+            Command::Announce { topic, data } => self.announce(&topic, data),
+            Command::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
             Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
         }
     }
@@ -315,6 +335,7 @@ impl Actor {
                         snapshot.agents.remove(&peer_id);
                     }
                 });
+                self.connected.send_modify(|count| *count = count.wrapping_add(1));
                 if num_established == 0 {
                     self.proven.forget(&peer_id);
                     self.topics.on_disconnected(&peer_id);
@@ -362,6 +383,7 @@ impl Actor {
             snapshot.connections.insert(id, ConnectionInfo { peer, address: address.clone(), outbound, rtt: None });
             is_new
         });
+        self.connected.send_modify(|count| *count = count.wrapping_add(1));
         if is_new {
             self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
         }
@@ -425,6 +447,7 @@ impl Actor {
                 self.refresh();
             }
             BehaviourEvent::Topics(event) => self.on_topics(event),
+            BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan_peers(found),
             _ => {}
         }
@@ -448,6 +471,7 @@ impl Actor {
         counters.push(("streams_refused{reason=\"unproven\"}".into(), self.proven.refused()));
         counters.push(("topic_messages_lost".into(), self.topics.lost));
         counters.push(("topic_floods".into(), self.topics.floods));
+        counters.push(("announcements_lost".into(), self.judges.lost));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);
         let relays = self.relays.in_use();
