@@ -6,6 +6,7 @@
 mod blocks;
 mod change;
 mod config;
+mod dns;
 mod flood;
 mod kinds;
 mod ledger;
@@ -23,8 +24,8 @@ use p2p_api::{ApiError, ErrorKind, Result};
 use p2p_drives::Ledger;
 use p2p_identity::{Keystore, SecretKind};
 use p2p_names::{
-    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, NamestoreError, RecordCache, Resolver, Timestamp, ZoneEntry,
-    ZoneKey, ZoneSecret,
+    DEFAULT_CACHE_BYTES, DnsClient, Label, LocalState, LocalZones, NamestoreError, RecordCache, Resolver, Timestamp,
+    ZoneEntry, ZoneKey, ZoneSecret,
 };
 use tokio::sync::mpsc;
 
@@ -34,7 +35,7 @@ use self::ledger::{NameRows, Row};
 use self::publisher::Note;
 use crate::network::Network;
 
-pub use config::NamesConfig;
+pub use config::{NamesConfig, NamesInDns};
 pub(crate) use flood::Flood;
 pub(crate) use kinds::record_kinds;
 pub(crate) use publisher::Publisher;
@@ -93,8 +94,8 @@ impl Names {
         let blocks = Arc::new(DhtBlocks::new(network.clone()));
         let local: Arc<dyn LocalZones> = state.clone();
         let cache = RecordCache::new(DEFAULT_CACHE_BYTES).with_max_age(MAX_CACHE_AGE);
-        // DNS for GNS2DNS comes with the stub listener.
-        let resolver = Resolver::new(blocks.clone(), local, None).with_cache(Arc::new(cache));
+        let dns = config.dns_client()?.map(|client| Arc::new(client) as Arc<dyn DnsClient>);
+        let resolver = Resolver::new(blocks.clone(), local, dns).with_cache(Arc::new(cache));
         let (notes, received) = mpsc::channel(NOTES);
         let inner = Arc::new(Inner {
             state,

@@ -15,7 +15,9 @@ mod streams;
 mod tls;
 mod topics;
 
-pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
+pub use address::{
+    AddressScope, PathKind, TransportKind, dialable_from, is_global_ip, path_kind, scope, transport_kind, with_peer,
+};
 pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};

@@ -59,6 +59,17 @@ fn names(page: &mut Page, config: &crate::NamesConfig) {
         "Zones of others under names of your own, each as \"SUFFIX=zTLD\". They win over the names of own zones.",
     );
     page.value(
+        "dns",
+        &config.dns,
+        "Whether DNS is asked where a GNS2DNS record, or a REDIRECT out of GNS, demands it: on or off.",
+    );
+    page.value(
+        "resolver",
+        &config.resolver,
+        "The resolver for DNS names that no zone names servers for: system, or an IP address, with a port if it is not 53.",
+    );
+    page.value("dns_port", &config.dns_port, "The port at which DNS servers that zones name are asked.");
+    page.value(
         "revocation_difficulty",
         &config.revocation_difficulty,
         "Leading zero bits that the proofs of work of a revocation have on average. The same in all nodes of a network.",

@@ -27,11 +27,14 @@ pub(crate) fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
     }
 }
 
+/// What of a node's settings is special.
+type Settings = Box<dyn Fn(&mut Config)>;
+
 pub(crate) struct Home {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) running: RunningNode,
     /// What of the settings is special; applied at every start.
-    settings: fn(&mut Config),
+    settings: Settings,
 }
 
 impl Home {
@@ -39,7 +42,8 @@ impl Home {
         Self::with(bootstrap, |_| {}).await
     }
 
-    pub(crate) async fn with(bootstrap: &[String], settings: fn(&mut Config)) -> Self {
+    pub(crate) async fn with(bootstrap: &[String], settings: impl Fn(&mut Config) + 'static) -> Self {
+        let settings: Settings = Box::new(settings);
         let dir = tempfile::tempdir().expect("a directory");
         let mut options = options(dir.path(), bootstrap);
         settings(&mut options.config);
@@ -75,7 +79,7 @@ impl Home {
         Stopped { dir: self.dir, settings: self.settings }
     }
 
-    async fn again(dir: tempfile::TempDir, settings: fn(&mut Config), bootstrap: &[String]) -> Self {
+    async fn again(dir: tempfile::TempDir, settings: Settings, bootstrap: &[String]) -> Self {
         let mut options = options(dir.path(), bootstrap);
         settings(&mut options.config);
         let running = start(options).await.expect("starts again");
@@ -86,7 +90,7 @@ impl Home {
 /// A home whose node does not run.
 pub(crate) struct Stopped {
     dir: tempfile::TempDir,
-    settings: fn(&mut Config),
+    settings: Settings,
 }
 
 impl Stopped {
