@@ -301,6 +301,10 @@ pub struct NameRecord {
     pub record_type: String,
     /// Its value.
     pub value: String,
+    /// Its value as bytes, in hexadecimal; those of DNS types as DNS has them, but for TXT, which is the bare text. Nothing
+    /// where the node does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub data: String,
     /// When it expires, in microseconds since 1970.
     pub expires: u64,
     /// The 16 bits of its flags.

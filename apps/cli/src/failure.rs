@@ -64,7 +64,7 @@ impl Failure {
             Self::Api(error) => match error.kind {
                 ErrorKind::InvalidInput => 2,
                 ErrorKind::NodeStopped => 3,
-                ErrorKind::NotFound | ErrorKind::NotKept => 4,
+                ErrorKind::NotFound | ErrorKind::NotKept | ErrorKind::Revoked => 4,
                 ErrorKind::NotAllowed => 5,
                 ErrorKind::TimedOut => 6,
                 _ => 1,
@@ -123,6 +123,7 @@ mod tests {
             (ErrorKind::NodeStopped, 3),
             (ErrorKind::NotFound, 4),
             (ErrorKind::NotKept, 4),
+            (ErrorKind::Revoked, 4),
             (ErrorKind::NotAllowed, 5),
             (ErrorKind::TimedOut, 6),
             (ErrorKind::Io, 1),

@@ -40,6 +40,12 @@ pub(super) fn commented(config: &Config) -> String {
         "Where ordinary programs ask for names by DNS: a loopback address and port, localhost:PORT for both families, or off.",
     );
     page.value(
+        "dns_forward",
+        &config.dns_forward,
+        "The resolver to which the DNS listener passes on questions for other names: an IP address, with a port if it is not \
+         53, or off. Names below .alt never go there.",
+    );
+    page.value(
         "api_tcp",
         &config.api_tcp,
         "Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and \

@@ -203,13 +203,15 @@ impl NamesContract for FakeNode {
     }
 
     async fn resolve(&self, resolve: ResolveName) -> Result<Resolved> {
+        let revoked =
+            || ApiError::new(ErrorKind::Revoked, format!("cannot resolve {}: its zone is revoked", resolve.name));
         let nothing = || ApiError::not_found(format!("cannot resolve {}", resolve.name));
         if resolve.name.is_empty() || resolve.name.contains("..") {
             return Err(ApiError::invalid(format!("{:?} is no name", resolve.name)));
         }
         let (label, zone) = resolve.name.rsplit_once('.').unwrap_or(("@", &resolve.name));
         let records =
-            self.with_zone(Some(zone), |zone| if zone.revoked { Err(nothing()) } else { Ok(zone.records.clone()) })?;
+            self.with_zone(Some(zone), |zone| if zone.revoked { Err(revoked()) } else { Ok(zone.records.clone()) })?;
         let wanted = |kind: &str| resolve.record_type.as_deref().is_none_or(|wanted| wanted == kind);
         let records: Vec<NameRecord> = records
             .into_iter()
@@ -217,6 +219,7 @@ impl NamesContract for FakeNode {
             .map(|record| NameRecord {
                 record_type: record.record_type,
                 value: record.value,
+                data: String::new(),
                 expires: u64::MAX,
                 flags: if record.private { 0x8000 } else { 0 },
             })
