@@ -186,6 +186,17 @@ impl Keystore {
         written
     }
 
+    /// Removes the secret under `kind` and `id`; it is gone from the disk's file when this returns. Whether there was one.
+    pub fn remove(&mut self, kind: SecretKind, id: &[u8]) -> Result<bool, KeystoreError> {
+        let slot = (kind.0, id.to_vec());
+        let Some(secret) = self.secrets.remove(&slot) else { return Ok(false) };
+        let written = self.write();
+        if written.is_err() {
+            self.secrets.insert(slot, secret);
+        }
+        written.map(|()| true)
+    }
+
     /// Ids of all keys of one kind, in order.
     pub fn ids(&self, kind: SecretKind) -> Vec<Vec<u8>> {
         let ids = self.secrets.keys().filter(|(stored, _)| *stored == kind.0);
