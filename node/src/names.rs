@@ -12,6 +12,7 @@ mod kinds;
 mod ledger;
 mod publish;
 mod publisher;
+mod remove;
 mod resolve;
 mod revoke;
 mod zones;

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use homes::{Home, PATIENCE, connected, record, resolve, revoke, three, until, value, zone};
 use p2p_api::{
     Change, ErrorKind, Follow, Import, NewDrive, NewZone, Publication, RemoveRecords, RevokeZone, SetRecord,
-    TransferEvent,
+    TransferEvent, ZoneRecords,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,4 +146,35 @@ async fn a_revoked_zone_does_not_resolve_any_more() {
     for home in [owner, middle, stranger] {
         home.running.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_zone_is_withdrawn_and_its_key_is_gone() {
+    let owner = Home::new(&[]).await;
+    let stranger = Home::new(&[owner.address()]).await;
+    for home in [&owner, &stranger] {
+        connected(&home.node()).await;
+    }
+    let alice = zone(&owner.node(), "alice").await;
+    let name = format!("www.{}", alice.ztld);
+    owner.node().names().set(record("www", "TXT", "here")).await.expect("set");
+    let hidden = SetRecord { private: true, ..record("hidden", "TXT", "mine") };
+    owner.node().names().set(hidden).await.expect("set");
+    assert_eq!(value(&stranger.node(), &name).await, "here");
+
+    let kept = owner.node().names().remove_zone("alice", ZoneRecords::Keep).await.expect_err("it has records");
+    assert_eq!(kept.kind, ErrorKind::Conflict, "{kept}");
+    assert_eq!(value(&owner.node(), "www.alice").await, "here", "nothing was lost");
+    let removed = owner.node().names().remove_zone("alice", ZoneRecords::Lose).await.expect("removed");
+    assert_eq!((removed.labels, removed.published, removed.withdrawn), (2, 1, 1), "{removed:?}");
+    let gone = resolve(&stranger.node(), &name, true).await.expect_err("withdrawn");
+    assert_eq!(gone.kind, ErrorKind::NotFound, "{gone}");
+
+    // Neither the zone nor its key come back with the next start, and the name is free.
+    let owner = owner.restart(&[stranger.address()]).await;
+    assert!(owner.node().names().zones().await.expect("zones").is_empty());
+    assert_eq!(owner.node().names().export_zone("alice").await.expect_err("gone").kind, ErrorKind::NotFound);
+    assert_ne!(zone(&owner.node(), "alice").await.ztld, alice.ztld);
+    owner.running.shutdown().await;
+    stranger.running.shutdown().await;
 }

@@ -39,8 +39,8 @@ pub use history::{
 pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
-    RemoveRecords, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI, ZoneFile, ZoneInfo,
-    ZoneKind, ZoneRecord, ZoneSecretText, is_name,
+    RemoveRecords, RemovedZone, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI,
+    ZoneFile, ZoneInfo, ZoneKind, ZoneRecord, ZoneRecords, ZoneSecretText, is_name,
 };
 pub use network::{
     DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability,

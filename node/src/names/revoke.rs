@@ -109,6 +109,10 @@ impl Names {
             loop {
                 let is_done = search.step(STEP).is_some();
                 let Some(inner) = weak.upgrade() else { return };
+                if !inner.searching.lock().unwrap_or_else(PoisonError::into_inner).contains(&zone) {
+                    // The zone was removed.
+                    return;
+                }
                 if is_done || saved.elapsed() >= SAVE_EVERY {
                     saved = Instant::now();
                     if let Err(error) = inner.put_row(Row::Search, &zone, &search.to_bytes()) {
