@@ -10,6 +10,7 @@ mod dns;
 mod flood;
 mod kinds;
 mod ledger;
+mod pace;
 mod publish;
 mod publisher;
 mod remove;
