@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// Labels at once, as many as most zones have.
-const BURST: f64 = 500.0;
+const BURST: f64 = 100.0;
 /// Labels a second after that: 100,000 take five and a half hours, and are due again after twelve.
 const PER_SECOND: f64 = 5.0;
 /// Labels in a row that nobody stored, until there is a break: who stores them takes no more from one peer for a while.
@@ -86,7 +86,7 @@ mod tests {
     fn a_large_zone_is_out_within_half_a_day_and_a_small_one_at_once() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
-        assert_eq!(published(&mut pace, start, Duration::from_millis(1)), 500);
+        assert_eq!(published(&mut pace, start, Duration::from_millis(1)), 100);
         let half_a_day = published(&mut pace, start, Duration::from_secs(6 * 3600));
         assert!((100_000..110_000).contains(&half_a_day), "{half_a_day} in six hours");
     }
