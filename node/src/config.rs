@@ -46,6 +46,9 @@ pub struct Config {
     pub gateway: String,
     /// Where the DNS listener for names is, for the program that brings one: as for `gateway`; `localhost:15355` by default.
     pub dns: String,
+    /// The resolver to which the DNS listener passes on questions for other names, for programs that ask nobody else: an IP
+    /// address, with a port if it is not 53, or `off`, the default. Names below `.alt` never go there.
+    pub dns_forward: String,
     /// Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and port,
     /// or `off`, the default. Every call there needs the token of an app.
     pub api_tcp: String,
@@ -72,6 +75,7 @@ impl Default for Config {
             history_mib: 2048,
             gateway: "localhost:8642".to_owned(),
             dns: "localhost:15355".to_owned(),
+            dns_forward: OFF.to_owned(),
             api_tcp: OFF.to_owned(),
             lock_after_minutes: 0,
             app_mib_per_second: 64,

@@ -20,6 +20,6 @@ mod values;
 pub use api::{Access, Listeners, SocketGuard, bind, serve};
 pub use config::{Config, ConfigError, set_listen};
 pub use home::HomeError;
-pub use names::NamesConfig;
+pub use names::{NamesConfig, NamesInDns};
 pub use p2p_transport::RelayMode;
 pub use start::{NodeOptions, RunningNode, StartError, start};

@@ -101,7 +101,9 @@ impl Contract for LocalNode {
     }
 
     async fn metrics(&self) -> Result<String> {
-        metrics::encode(&self.network.snapshot(), &self.drives, self.started.elapsed())
+        let mut snapshot = self.network.snapshot();
+        snapshot.counters.extend(self.names.counters());
+        metrics::encode(&snapshot, &self.drives, self.started.elapsed())
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>> {

@@ -6,10 +6,14 @@
 mod blocks;
 mod change;
 mod config;
+mod dns;
+mod flood;
 mod kinds;
 mod ledger;
+mod pace;
 mod publish;
 mod publisher;
+mod remove;
 mod resolve;
 mod revoke;
 mod zones;
@@ -22,18 +26,20 @@ use p2p_api::{ApiError, ErrorKind, Result};
 use p2p_drives::Ledger;
 use p2p_identity::SecretKind;
 use p2p_names::{
-    DEFAULT_CACHE_BYTES, Label, LocalState, LocalZones, Name, NamestoreError, RecordCache, Resolver, SuffixMap,
-    Timestamp, ZoneEntry, ZoneKey, ZoneSecret,
+    DEFAULT_CACHE_BYTES, DnsClient, Label, LocalState, LocalZones, Name, NamestoreError, RecordCache, Resolver,
+    SuffixMap, Timestamp, ZoneEntry, ZoneKey, ZoneSecret,
 };
 use tokio::sync::mpsc;
 
 use self::blocks::DhtBlocks;
+use self::flood::Judging;
 use self::ledger::{NameRows, Row};
 use self::publisher::Note;
 use crate::keys::{Keys, key_error};
 use crate::network::Network;
 
-pub use config::NamesConfig;
+pub use config::{NamesConfig, NamesInDns};
+pub(crate) use flood::Flood;
 pub(crate) use kinds::record_kinds;
 pub(crate) use publisher::Publisher;
 
@@ -45,6 +51,8 @@ const NOTES: usize = 256;
 /// What names need of the node.
 pub(crate) struct NamesParts {
     pub(crate) config: NamesConfig,
+    /// The name of the network.
+    pub(crate) network_name: String,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) keys: Keys,
     pub(crate) network: Network,
@@ -67,6 +75,7 @@ struct Inner {
     resolver: Resolver,
     notes: mpsc::Sender<Note>,
     difficulty: u32,
+    judging: Judging,
     /// When the DHT was last asked whether a zone is revoked.
     asked_revoked: Mutex<HashMap<ZoneKey, Instant>>,
     /// Zones whose revocation is being computed.
@@ -74,9 +83,9 @@ struct Inner {
 }
 
 impl Names {
-    /// Reads what the ledger has. The publisher has to be run.
-    pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher), String> {
-        let NamesParts { config, ledger, keys, network } = parts;
+    /// Reads what the ledger has. The two tasks have to be run.
+    pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher, Flood), String> {
+        let NamesParts { config, network_name, ledger, keys, network } = parts;
         let rows = NameRows::open(ledger).map_err(|error| error.to_string())?;
         let revocations = rows.all(Row::Revocation).map_err(|error| error.to_string())?;
         let mut state = LocalState::new(rows);
@@ -91,8 +100,8 @@ impl Names {
         let blocks = Arc::new(DhtBlocks::new(network.clone()));
         let local: Arc<dyn LocalZones> = state.clone();
         let cache = RecordCache::new(DEFAULT_CACHE_BYTES).with_max_age(MAX_CACHE_AGE);
-        // DNS for GNS2DNS comes with the stub listener.
-        let resolver = Resolver::new(blocks.clone(), local, None).with_cache(Arc::new(cache));
+        let dns = config.dns_client()?.map(|client| Arc::new(client) as Arc<dyn DnsClient>);
+        let resolver = Resolver::new(blocks.clone(), local, dns).with_cache(Arc::new(cache));
         let (notes, received) = mpsc::channel(NOTES);
         let inner = Arc::new(Inner {
             state,
@@ -103,10 +112,16 @@ impl Names {
             resolver,
             notes,
             difficulty: config.revocation_difficulty,
+            judging: Judging::new(&network_name),
             asked_revoked: Mutex::default(),
             searching: Mutex::default(),
         });
-        Ok((Self { inner: inner.clone() }, Publisher::new(inner, received)))
+        Ok((Self { inner: inner.clone() }, Publisher::new(inner.clone(), received), Flood::new(inner)))
+    }
+
+    /// What was counted so far, by name.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        self.inner.judging.counters()
     }
 
     /// Labels whose new blocks waited for keys are published now.
@@ -115,6 +130,11 @@ impl Names {
         for zone in zones {
             let _ = self.inner.notes.send(Note::Reload(zone.zone)).await;
         }
+    }
+
+    /// The name everywhere of a zone of this node.
+    pub(crate) fn ztld_of(&self, zone: &str) -> Result<String> {
+        self.inner.zone(Some(zone)).map(|entry| entry.zone.to_string())
     }
 
     /// The names of zones of this node, which contacts cannot have.

@@ -5,5 +5,7 @@ mod addresses;
 mod handle;
 mod swarm;
 
-pub(crate) use handle::{DialTarget, FoundValue, Network, PublishRefused, PutError, Snapshot, peer_stream};
+pub(crate) use handle::{
+    Announcement, DialTarget, FoundValue, Judged, Network, PublishRefused, PutError, Snapshot, peer_stream,
+};
 pub(crate) use swarm::{NetworkConfig, spawn};

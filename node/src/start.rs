@@ -131,7 +131,8 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         notices.push("the keys are locked: what needs one waits for p2p unlock".to_owned());
     }
     let keys = Keys::new(keystore);
-    let (names, publisher) = Names::open(NamesParts {
+    let (names, publisher, flood) = Names::open(NamesParts {
+        network_name: options.config.network.clone(),
         config: options.config.names.clone(),
         ledger: ledger.clone(),
         keys: keys.clone(),
@@ -206,6 +207,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         let idle = keys.clone().lock_when_idle(after);
         tasks.spawn(stop.clone().run_until_cancelled_owned(idle).map(drop));
     }
+    tasks.spawn(flood.run(stop.clone()));
     tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
     let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;

@@ -1,112 +1,15 @@
 //! Names between real nodes over real sockets on loopback: an owner, a stranger, and one that only brings them together.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod homes;
+
+use std::time::Duration;
 
 use futures::StreamExt;
+use homes::{Home, PATIENCE, connected, record, resolve, revoke, three, until, value, zone};
 use p2p_api::{
-    Change, ErrorKind, Follow, Import, NewDrive, NewZone, Node, Publication, RemoveRecords, ResolveName, Resolved,
-    RevokeZone, SetRecord, TransferEvent, ZoneInfo,
+    Change, ErrorKind, Follow, Import, NewDrive, NewZone, Publication, RemoveRecords, RevokeZone, SetRecord,
+    TransferEvent, ZoneRecords,
 };
-use p2p_node::{Config, NodeOptions, RunningNode, start};
-
-/// How long two nodes may take to find each other.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
-    let mut config = Config::default();
-    config.transport.mdns = false;
-    config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
-    // Real revocations take days.
-    config.names.revocation_difficulty = 3;
-    NodeOptions {
-        home: home.join("home"),
-        api: None,
-        config,
-        apps: Vec::new(),
-        bootstrap: bootstrap.to_vec(),
-        notices: Vec::new(),
-        gateway: None,
-    }
-}
-
-struct Home {
-    dir: tempfile::TempDir,
-    running: RunningNode,
-}
-
-impl Home {
-    async fn new(bootstrap: &[String]) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let running = start(options(dir.path(), bootstrap)).await.expect("starts");
-        Self { dir, running }
-    }
-
-    fn node(&self) -> Node {
-        self.running.node()
-    }
-
-    fn address(&self) -> String {
-        let listen = self.running.listen().into_iter().next().expect("listens");
-        format!("{listen}/p2p/{}", self.running.peer_id())
-    }
-
-    async fn restart(self, bootstrap: &[String]) -> Self {
-        self.running.shutdown().await;
-        let running = start(options(self.dir.path(), bootstrap)).await.expect("starts again");
-        Self { dir: self.dir, running }
-    }
-}
-
-/// Waits until a node has somebody in its DHT.
-async fn connected(node: &Node) {
-    let deadline = Instant::now() + PATIENCE;
-    while node.info().await.expect("info").dht_peers == 0 {
-        assert!(Instant::now() < deadline, "nobody came");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// An owner, a bootstrap node, and a stranger that knows only the bootstrap node.
-async fn three() -> (Home, Home, Home) {
-    let middle = Home::new(&[]).await;
-    let owner = Home::new(&[middle.address()]).await;
-    let stranger = Home::new(&[middle.address()]).await;
-    for home in [&owner, &middle, &stranger] {
-        connected(&home.node()).await;
-    }
-    (owner, middle, stranger)
-}
-
-async fn zone(node: &Node, name: &str) -> ZoneInfo {
-    node.names().create_zone(NewZone { name: name.into(), kind: Default::default(), key: None }).await.expect("a zone")
-}
-
-fn record(label: &str, record_type: &str, value: &str) -> SetRecord {
-    SetRecord { label: label.into(), record_type: record_type.into(), value: value.into(), ..SetRecord::default() }
-}
-
-async fn resolve(node: &Node, name: &str, fresh: bool) -> p2p_api::Result<Resolved> {
-    let resolve = ResolveName { name: name.into(), fresh, timeout_s: Some(15.0), ..ResolveName::default() };
-    node.names().resolve(resolve).await
-}
-
-async fn value(node: &Node, name: &str) -> String {
-    resolve(node, name, false).await.map_or_else(|error| error.to_string(), |found| found.records[0].value.clone())
-}
-
-/// Asks again until the answer is as expected; how long that took.
-async fn until(node: &Node, name: &str, expected: &str) -> Duration {
-    let asked = Instant::now();
-    loop {
-        let found = value(node, name).await;
-        if found == expected {
-            return asked.elapsed();
-        }
-        assert!(asked.elapsed() < PATIENCE, "{name} is still {found:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_resolves_a_name_and_clones_what_it_stands_for() {
@@ -225,22 +128,12 @@ async fn a_revoked_zone_does_not_resolve_any_more() {
     let alice = zone(&owner.node(), "alice").await;
     owner.node().names().set(record("www", "TXT", "here")).await.expect("set");
     let name = format!("www.{}", alice.ztld);
-    let revoke = async |asked: RevokeZone| {
-        let deadline = Instant::now() + PATIENCE * 3;
-        loop {
-            let state = owner.node().names().revoke_zone("alice", asked.clone()).await.expect("revokes");
-            if state.message.is_some() {
-                return state;
-            }
-            assert!(Instant::now() < deadline, "still {state:?}");
-        }
-    };
-    let kept = revoke(RevokeZone { message: None, compute_only: true }).await;
+    let kept = revoke(&owner.node(), "alice", RevokeZone { message: None, compute_only: true }).await;
     assert!(!kept.revoked, "computed, and kept back");
     assert_eq!(value(&owner.node(), "www.alice").await, "here");
     let wrong = RevokeZone { message: Some("00".into()), compute_only: false };
     assert_eq!(owner.node().names().revoke_zone("alice", wrong).await.expect_err("none").kind, ErrorKind::InvalidInput);
-    let state = revoke(RevokeZone { message: kept.message, compute_only: false }).await;
+    let state = revoke(&owner.node(), "alice", RevokeZone { message: kept.message, compute_only: false }).await;
     assert!(state.revoked && state.stored_on == 2, "{state:?}");
     for node in [owner.node(), stranger.node(), middle.node()] {
         let error = resolve(&node, &name, false).await.expect_err("revoked");
@@ -253,4 +146,35 @@ async fn a_revoked_zone_does_not_resolve_any_more() {
     for home in [owner, middle, stranger] {
         home.running.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_zone_is_withdrawn_and_its_key_is_gone() {
+    let owner = Home::new(&[]).await;
+    let stranger = Home::new(&[owner.address()]).await;
+    for home in [&owner, &stranger] {
+        connected(&home.node()).await;
+    }
+    let alice = zone(&owner.node(), "alice").await;
+    let name = format!("www.{}", alice.ztld);
+    owner.node().names().set(record("www", "TXT", "here")).await.expect("set");
+    let hidden = SetRecord { private: true, ..record("hidden", "TXT", "mine") };
+    owner.node().names().set(hidden).await.expect("set");
+    assert_eq!(value(&stranger.node(), &name).await, "here");
+
+    let kept = owner.node().names().remove_zone("alice", ZoneRecords::Keep).await.expect_err("it has records");
+    assert_eq!(kept.kind, ErrorKind::Conflict, "{kept}");
+    assert_eq!(value(&owner.node(), "www.alice").await, "here", "nothing was lost");
+    let removed = owner.node().names().remove_zone("alice", ZoneRecords::Lose).await.expect("removed");
+    assert_eq!((removed.labels, removed.published, removed.withdrawn), (2, 1, 1), "{removed:?}");
+    let gone = resolve(&stranger.node(), &name, true).await.expect_err("withdrawn");
+    assert_eq!(gone.kind, ErrorKind::NotFound, "{gone}");
+
+    // Neither the zone nor its key come back with the next start, and the name is free.
+    let owner = owner.restart(&[stranger.address()]).await;
+    assert!(owner.node().names().zones().await.expect("zones").is_empty());
+    assert_eq!(owner.node().names().export_zone("alice").await.expect_err("gone").kind, ErrorKind::NotFound);
+    assert_ne!(zone(&owner.node(), "alice").await.ztld, alice.ztld);
+    owner.running.shutdown().await;
+    stranger.running.shutdown().await;
 }

@@ -66,6 +66,11 @@ pub fn scope(address: &Multiaddr) -> AddressScope {
     }
 }
 
+/// Whether an IP address means something everywhere: neither this computer nor the local network.
+pub fn is_global_ip(ip: IpAddr) -> bool {
+    scope_of_ip(ip) == AddressScope::Global
+}
+
 fn scope_of_ip(ip: IpAddr) -> AddressScope {
     match ip {
         IpAddr::V4(ip) => scope_of_v4(ip),

@@ -10,9 +10,9 @@ use libp2p::{StreamProtocol, autonat, dcutr, gossipsub, identify, mdns, ping, re
 use tokio::sync::mpsc;
 
 use crate::TrustedPeers;
-use crate::{Config, IncomingStream, Limits, StreamControl, Streams, reach, topics};
+use crate::{Config, IncomingStream, Limits, StreamControl, Streams, gossip, reach, topics};
 
-/// Limits, byte streams, topics, identify, ways through routers, ping and LAN discovery.
+/// Limits, byte streams, topics, announcements, identify, ways through routers, ping and LAN discovery.
 ///
 /// `limits` stands first: a connection it refuses reaches nobody else.
 #[derive(NetworkBehaviour)]
@@ -23,6 +23,8 @@ pub struct Behaviour {
     pub streams: Streams,
     /// Messages by topic.
     pub topics: gossipsub::Behaviour,
+    /// Announcements to the whole network.
+    pub gossip: gossipsub::Behaviour,
     /// Who the other side is.
     pub identify: identify::Behaviour,
     /// Round-trip times.
@@ -77,6 +79,7 @@ impl Parts {
             limits: Limits::new(config.limits.clone(), trusted.clone()),
             streams,
             topics: topics::behaviour(keypair),
+            gossip: gossip::behaviour(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
             mdns: mdns.into(),

@@ -5,6 +5,7 @@ mod behaviour;
 mod book;
 mod build;
 mod config;
+mod gossip;
 mod guard;
 mod limits;
 mod pace;
@@ -16,11 +17,14 @@ mod tls;
 mod topics;
 mod trusted;
 
-pub use address::{AddressScope, PathKind, TransportKind, dialable_from, path_kind, scope, transport_kind, with_peer};
+pub use address::{
+    AddressScope, PathKind, TransportKind, dialable_from, is_global_ip, path_kind, scope, transport_kind, with_peer,
+};
 pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig, RelayMode};
+pub use gossip::GossipTopic;
 pub use guard::DialGuard;
 pub use limits::{Limits, Refusal, Refusals};
 pub use proven::ProvenPeers;

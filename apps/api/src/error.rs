@@ -17,6 +17,8 @@ pub enum ErrorKind {
     NotFound,
     /// It was, and nobody who was asked keeps it any more. Ask the user, or retry when others can be reached.
     NotKept,
+    /// Its owner has given it up. Do not trust it any more, and take nothing else in its place.
+    Revoked,
     /// The caller may not do this. Ask the user.
     NotAllowed,
     /// The keys of the node are locked, and this needs one. Ask the user to unlock them, then retry.
@@ -48,6 +50,7 @@ impl ErrorKind {
             Self::InvalidInput => "invalid_input",
             Self::NotFound => "not_found",
             Self::NotKept => "not_kept",
+            Self::Revoked => "revoked",
             Self::NotAllowed => "not_allowed",
             Self::Locked => "locked",
             Self::TimedOut => "timed_out",
@@ -67,7 +70,7 @@ impl ErrorKind {
         match self {
             Self::InvalidInput => 400,
             Self::NotFound => 404,
-            Self::NotKept => 410,
+            Self::NotKept | Self::Revoked => 410,
             Self::NotAllowed => 403,
             Self::Locked => 423,
             Self::TimedOut => 504,

@@ -43,8 +43,8 @@ pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Sign
 pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Passphrase, SetPassphrase};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
-    RemoveRecords, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI, ZoneFile, ZoneInfo,
-    ZoneKind, ZoneRecord, ZoneSecretText, is_name,
+    RemoveRecords, RemovedZone, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI,
+    ZoneFile, ZoneInfo, ZoneKind, ZoneRecord, ZoneRecords, ZoneSecretText, is_name,
 };
 pub use network::{
     DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability,

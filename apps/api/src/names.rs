@@ -59,6 +59,31 @@ pub struct ZoneInfo {
     pub revoked: bool,
 }
 
+/// What is done with a zone that has records when it is to be removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZoneRecords {
+    /// The zone stays.
+    #[default]
+    Keep,
+    /// They go with it.
+    Lose,
+}
+
+/// `DELETE /v1/names/zones/{zone}`: a zone that is gone from this node, with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedZone {
+    /// Its local name.
+    pub zone: String,
+    /// Its name everywhere.
+    pub ztld: String,
+    /// Labels with records that went with it.
+    pub labels: u64,
+    /// Labels that had been published.
+    pub published: u64,
+    /// Labels of them that other nodes know to be empty now; the others live on there until they expire.
+    pub withdrawn: u64,
+}
+
 /// The secret key of a zone, because its owner asked for it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ZoneSecretText {
@@ -301,6 +326,10 @@ pub struct NameRecord {
     pub record_type: String,
     /// Its value.
     pub value: String,
+    /// Its value as bytes, in hexadecimal; those of DNS types as DNS has them, but for TXT, which is the bare text. Nothing
+    /// where the node does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub data: String,
     /// When it expires, in microseconds since 1970.
     pub expires: u64,
     /// The 16 bits of its flags.
@@ -327,6 +356,11 @@ pub trait NamesContract: Send + Sync + 'static {
     }
     /// Makes a zone, or takes in one with its key. [`ErrorKind::Conflict`] if there is one of this name.
     async fn create_zone(&self, _new: NewZone) -> Result<ZoneInfo> {
+        Err(unsupported())
+    }
+    /// Removes a zone and its key; what was published is withdrawn first, as far as nodes are in reach.
+    /// [`ErrorKind::Conflict`] if it has records that are to be kept.
+    async fn remove_zone(&self, _zone: &str, _records: ZoneRecords) -> Result<RemovedZone> {
         Err(unsupported())
     }
     /// The secret key of a zone.
@@ -391,6 +425,12 @@ impl Names {
     /// Makes a zone, or takes in one with its key.
     pub async fn create_zone(&self, new: NewZone) -> Result<ZoneInfo> {
         self.contract.names().create_zone(new).await
+    }
+
+    /// Removes a zone and its key; what was published is withdrawn first, as far as nodes are in reach. Not cancel safe: a zone
+    /// may lose its records and stay.
+    pub async fn remove_zone(&self, zone: &str, records: ZoneRecords) -> Result<RemovedZone> {
+        self.contract.names().remove_zone(zone, records).await
     }
 
     /// The secret key of a zone.

@@ -28,8 +28,8 @@ use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers, WrittenCo
 use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
 use crate::{Freed, StorageUsage, Traffic};
 use crate::{
-    ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, ResolveName, Resolved,
-    RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
+    ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, RemovedZone,
+    ResolveName, Resolved, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
 };
 use crate::{KeystoreInfo, Passphrase, SetPassphrase};
 
@@ -79,6 +79,7 @@ use crate::{KeystoreInfo, Passphrase, SetPassphrase};
     NewZone,
     Published,
     RemoveRecords,
+    RemovedZone,
     ResolveName,
     Resolved,
     RevokeZone,
@@ -455,6 +456,14 @@ fn names_operations() -> Vec<Operation> {
             .at("zone", zone)
             .takes(json::<ImportZoneFile>())
             .answers(200, json::<ImportedZoneFile>()),
+        Operation::new(
+            HttpMethod::Delete,
+            routes::ZONE,
+            "Removes a zone and its key; what was published is withdrawn first.",
+        )
+        .at("zone", zone)
+        .query("with_records", "true: also if it has records, which are lost then.")
+        .answers(200, json::<RemovedZone>()),
         post(routes::ZONE_REVOKE, "Revokes a zone, or goes on computing the revocation.")
             .at("zone", zone)
             .takes(json::<RevokeZone>())
@@ -705,6 +714,7 @@ mod tests {
             routes::ZONES,
             routes::ZONE_EXPORT,
             routes::ZONE_FILE,
+            routes::ZONE,
             routes::ZONE_REVOKE,
             routes::RECORDS,
             routes::RECORDS_REMOVE,

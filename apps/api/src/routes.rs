@@ -83,6 +83,8 @@ pub const TREE: &str = "/v1/drives/{drive}/tree";
 pub const FILE: &str = "/v1/drives/{drive}/files/{*path}";
 /// `GET`: a list of [`crate::ZoneInfo`]; `POST` [`crate::NewZone`]: make or take in one.
 pub const ZONES: &str = "/v1/names/zones";
+/// `DELETE ?with_records=`: [`crate::RemovedZone`].
+pub const ZONE: &str = "/v1/names/zones/{zone}";
 /// `POST`: [`crate::ZoneSecretText`].
 pub const ZONE_EXPORT: &str = "/v1/names/zones/{zone}/export";
 /// `GET`: [`crate::ZoneFile`]; `POST` [`crate::ImportZoneFile`]: [`crate::ImportedZoneFile`].

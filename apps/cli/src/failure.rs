@@ -69,7 +69,7 @@ impl Failure {
             Self::Api(error) => match error.kind {
                 ErrorKind::InvalidInput => 2,
                 ErrorKind::NodeStopped => 3,
-                ErrorKind::NotFound | ErrorKind::NotKept => 4,
+                ErrorKind::NotFound | ErrorKind::NotKept | ErrorKind::Revoked => 4,
                 ErrorKind::NotAllowed | ErrorKind::Locked => 5,
                 ErrorKind::TimedOut => 6,
                 _ => 1,
@@ -128,6 +128,7 @@ mod tests {
             (ErrorKind::NodeStopped, 3),
             (ErrorKind::NotFound, 4),
             (ErrorKind::NotKept, 4),
+            (ErrorKind::Revoked, 4),
             (ErrorKind::NotAllowed, 5),
             (ErrorKind::Locked, 5),
             (ErrorKind::TimedOut, 6),

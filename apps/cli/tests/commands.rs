@@ -97,6 +97,15 @@ async fn names_are_set_resolved_and_taken_for_links() {
     assert_eq!(scene.p2p(&["clone", "docs.alice", &copy]).await.status, 0);
     assert!(fs::metadata(format!("{copy}/img/a.txt")).is_ok());
     assert_eq!(scene.p2p(&["name", "rm", "www"]).await.status, 0);
+    let kept = scene.p2p(&["name", "zone", "rm", "alice"]).await;
+    assert!(kept.status != 0 && kept.err.contains("would be lost") && kept.err.contains("--yes"), "{kept:?}");
+    let removed = scene.p2p(&["name", "zone", "rm", "alice", "--yes"]).await;
+    assert_eq!(
+        (removed.status, removed.out.as_str()),
+        (0, "Removed zone alice with 1 label, and its key\n"),
+        "{removed:?}"
+    );
+    assert_eq!(scene.p2p(&["name", "zone", "rm", "alice", "--yes"]).await.status, 4);
     daemon.stop().await;
 }
 

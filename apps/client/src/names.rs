@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
-    ImportZoneFile, ImportedZoneFile, NameChange, NamesContract, NewZone, Published, RemoveRecords, ResolveName,
-    Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText, routes,
+    ImportZoneFile, ImportedZoneFile, NameChange, NamesContract, NewZone, Published, RemoveRecords, RemovedZone,
+    ResolveName, Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneRecords,
+    ZoneSecretText, routes,
 };
 
 use crate::Client;
@@ -26,6 +27,12 @@ impl NamesContract for Client {
 
     async fn create_zone(&self, new: NewZone) -> Result<ZoneInfo> {
         self.post(routes::ZONES, &new).await?.json().await
+    }
+
+    async fn remove_zone(&self, zone: &str, records: ZoneRecords) -> Result<RemovedZone> {
+        let with_records = if records == ZoneRecords::Lose { "?with_records=true" } else { "" };
+        let path = format!("{}{with_records}", of_zone(routes::ZONE, zone));
+        self.call(Method::DELETE, &path).await?.json().await
     }
 
     async fn export_zone(&self, zone: &str) -> Result<ZoneSecretText> {

@@ -3,11 +3,12 @@
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{Name, RData, Record};
-use p2p_api::{ErrorKind, Node, ResolveName};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use p2p_api::{ErrorKind, NameRecord, Node, ResolveName};
 
 use crate::question::Question;
 use crate::records::{answers, to_dns};
+use crate::upstream::Upstream;
 
 /// Largest answer over UDP, in bytes: passes every path unfragmented.
 pub(crate) const MAX_UDP_BYTES: u16 = 1_232;
@@ -17,9 +18,11 @@ const MIN_UDP_BYTES: u16 = 512;
 const NEGATIVE_TTL_S: u32 = 30;
 /// How long a resolution may take, in seconds; askers give up soon after.
 const PATIENCE_S: f64 = 10.0;
-/// Extended errors (RFC 8914): "other".
+/// Extended errors (RFC 8914), and which of them is said.
 const EDE_CODE: u16 = 15;
-const EDE_OTHER: [u8; 2] = [0, 0];
+const EDE_OTHER: u16 = 0;
+const EDE_NOT_SUPPORTED: u16 = 21;
+const EDE_NOBODY_REACHED: u16 = 22;
 /// Longest text of an extended error, in bytes.
 const MAX_EDE_BYTES: usize = 200;
 
@@ -35,7 +38,7 @@ struct Said {
     code: ResponseCode,
     records: Vec<Record>,
     /// Why not, for people.
-    reason: Option<String>,
+    reason: Option<(u16, String)>,
 }
 
 impl Said {
@@ -45,7 +48,7 @@ impl Said {
 }
 
 /// The answer; none for what is not even the beginning of a question.
-pub(crate) async fn answer(node: &Node, bytes: &[u8], via: Via) -> Option<Vec<u8>> {
+pub(crate) async fn answer(node: &Node, upstream: Option<&Upstream>, bytes: &[u8], via: Via) -> Option<Vec<u8>> {
     let query = match Message::from_vec(bytes) {
         Ok(query) if query.metadata.message_type == MessageType::Query => query,
         Ok(_) => return None,
@@ -59,12 +62,20 @@ pub(crate) async fn answer(node: &Node, bytes: &[u8], via: Via) -> Option<Vec<u8
             return Message::error_msg(id, OpCode::Query, ResponseCode::FormErr).to_vec().ok();
         }
     };
+    if let (Some(upstream), [question]) = (upstream, query.queries.as_slice())
+        && query.metadata.op_code == OpCode::Query
+        && Question::of(question.name()) == Question::Other
+    {
+        let forwarded = upstream.ask(bytes, via).await;
+        if forwarded.is_some() {
+            return forwarded;
+        }
+        let failed = Message::error_msg(query.metadata.id, OpCode::Query, ResponseCode::ServFail);
+        return with_questions(failed, &query).to_vec().ok();
+    }
     let said = said(node, &query).await;
-    let mut response = Message::response(query.metadata.id, query.metadata.op_code);
-    response.metadata.recursion_desired = query.metadata.recursion_desired;
-    response.metadata.recursion_available = true;
+    let mut response = with_questions(Message::response(query.metadata.id, query.metadata.op_code), &query);
     response.metadata.response_code = said.code;
-    response.add_queries(query.queries.iter().cloned());
     let is_negative = said.records.is_empty() && matches!(said.code, ResponseCode::NoError | ResponseCode::NXDomain);
     if is_negative && let Some(question) = query.queries.first() {
         response.add_authority(made_up_soa(question.name()));
@@ -75,16 +86,23 @@ pub(crate) async fn answer(node: &Node, bytes: &[u8], via: Via) -> Option<Vec<u8
         limit = asked.max_payload().clamp(MIN_UDP_BYTES, MAX_UDP_BYTES);
         let mut edns = Edns::new();
         edns.set_max_payload(MAX_UDP_BYTES);
-        if let Some(reason) = said.reason {
+        if let Some((code, reason)) = said.reason {
             let end = (0..=MAX_EDE_BYTES.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
             let text = reason.get(..end).unwrap_or_default();
-            edns.options_mut().insert(EdnsOption::Unknown(EDE_CODE, [&EDE_OTHER, text.as_bytes()].concat()));
+            edns.options_mut().insert(EdnsOption::Unknown(EDE_CODE, [&code.to_be_bytes(), text.as_bytes()].concat()));
         }
         response.set_edns(edns);
     }
     let whole = response.to_vec().ok()?;
     let max = if via == Via::Udp { usize::from(limit) } else { usize::from(u16::MAX) };
     if whole.len() <= max { Some(whole) } else { response.truncate().to_vec().ok() }
+}
+
+fn with_questions(mut response: Message, query: &Message) -> Message {
+    response.metadata.recursion_desired = query.metadata.recursion_desired;
+    response.metadata.recursion_available = true;
+    response.add_queries(query.queries.iter().cloned());
+    response
 }
 
 async fn said(node: &Node, query: &Message) -> Said {
@@ -99,22 +117,39 @@ async fn said(node: &Node, query: &Message) -> Said {
         Question::Other => return Said::only(ResponseCode::Refused),
         Question::Bad => return Said::only(ResponseCode::FormErr),
     };
-    let resolve = ResolveName { name, timeout_s: Some(PATIENCE_S), ..ResolveName::default() };
-    match node.names().resolve(resolve).await {
+    match resolved(node, name, question.query_type()).await {
         Ok(found) => {
-            let all = found.records.iter().filter_map(|record| to_dns(question.name(), record));
+            let all = found.iter().filter_map(|record| to_dns(question.name(), record));
             let records = all.filter(|record| answers(record, question.query_type())).collect();
             Said { code: ResponseCode::NoError, records, reason: None }
         }
         Err(error) => {
-            let code = match error.kind {
+            let (code, extended, word) = match error.kind {
+                ErrorKind::NotFound | ErrorKind::InvalidInput => (ResponseCode::NXDomain, EDE_OTHER, ""),
                 // A zone that its owner has given up must not look like one that has no such name.
-                ErrorKind::NotFound if error.message.contains("is revoked") => ResponseCode::ServFail,
-                ErrorKind::NotFound | ErrorKind::InvalidInput => ResponseCode::NXDomain,
-                _ => ResponseCode::ServFail,
+                ErrorKind::Revoked => (ResponseCode::ServFail, EDE_OTHER, "revoked: "),
+                ErrorKind::TimedOut => (ResponseCode::ServFail, EDE_NOBODY_REACHED, "timeout: "),
+                ErrorKind::Corrupt => (ResponseCode::ServFail, EDE_NOT_SUPPORTED, "critical: "),
+                _ => (ResponseCode::ServFail, EDE_OTHER, ""),
             };
-            Said { code, records: Vec::new(), reason: Some(error.message) }
+            Said { code, records: Vec::new(), reason: Some((extended, format!("{word}{}", error.message))) }
         }
+    }
+}
+
+/// The records of a name, of all types as far as names have them: "nothing of this type" and "no such name" differ. Where
+/// the name leads into DNS, there are only those that are asked for.
+async fn resolved(node: &Node, name: String, wanted: RecordType) -> p2p_api::Result<Vec<NameRecord>> {
+    let resolve = ResolveName { name, timeout_s: Some(PATIENCE_S), ..ResolveName::default() };
+    let found = node.names().resolve(resolve.clone()).await?;
+    let is_there = matches!(wanted, RecordType::A | RecordType::AAAA | RecordType::ANY);
+    if found.source != "dns" || is_there {
+        return Ok(found.records);
+    }
+    match node.names().resolve(ResolveName { record_type: Some(wanted.to_string()), ..resolve }).await {
+        Ok(found) => Ok(found.records),
+        Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

@@ -4,5 +4,6 @@ mod answer;
 mod question;
 mod records;
 mod server;
+mod upstream;
 
 pub use server::{BindError, Dns};

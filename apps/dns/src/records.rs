@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SRV, TXT};
+use hickory_proto::op::{Message, OpCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, PTR, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use p2p_api::NameRecord;
 
@@ -18,6 +19,7 @@ pub(crate) fn to_dns(owner: &Name, record: &NameRecord) -> Option<Record> {
         "A" => RData::A(A(value.parse().ok()?)),
         "AAAA" => RData::AAAA(AAAA(value.parse().ok()?)),
         "TXT" => text(value),
+        "SPF" => return bare((owner, strings(value)), RecordType::Unknown(99), ttl(record.expires)),
         "P2PDRIVE" => text(&format!("p2pdrive={value}")),
         "P2PPEER" => text(&format!("p2ppeer={value}")),
         "CNAME" => RData::CNAME(CNAME(name(value)?)),
@@ -33,9 +35,44 @@ pub(crate) fn to_dns(owner: &Name, record: &NameRecord) -> Option<Record> {
             let (priority, weight, port) = (number()?, number()?, number()?);
             RData::SRV(SRV::new(priority, weight, port, name(words.next()?)?))
         }
-        _ => return None,
+        other => {
+            let owner_and_data = (owner, data(&record.data)?);
+            return bare(owner_and_data, number(other)?, ttl(record.expires));
+        }
     };
     Some(Record::from_rdata(owner.clone(), ttl(record.expires), data))
+}
+
+/// A record of any other type, whose bytes are those of DNS. What is known to be none of its type is left out: the zone is a
+/// stranger's, and the asker may be less careful.
+fn bare((owner, data): (&Name, Vec<u8>), kind: RecordType, ttl: u32) -> Option<Record> {
+    let record = Record::from_rdata(owner.clone(), ttl, RData::Unknown { code: kind, rdata: NULL::with(data) });
+    let mut message = Message::response(0, OpCode::Query);
+    message.add_answer(record.clone());
+    let read = Message::from_vec(&message.to_vec().ok()?).ok()?;
+    (read.answers.len() == 1).then_some(record)
+}
+
+fn data(hex: &str) -> Option<Vec<u8>> {
+    if hex.is_empty() || !hex.is_ascii() || !hex.len().is_multiple_of(2) {
+        return None;
+    }
+    hex.as_bytes().chunks(2).map(|byte| u8::from_str_radix(std::str::from_utf8(byte).ok()?, 16).ok()).collect()
+}
+
+/// The type of this name, if DNS carries it in an answer.
+fn number(kind: &str) -> Option<RecordType> {
+    let number = match kind {
+        "RP" => 17,
+        "URI" => 256,
+        _ => match kind.strip_prefix("TYPE") {
+            Some(number) => number.parse().ok()?,
+            None => u16::from(kind.parse::<RecordType>().ok()?),
+        },
+    };
+    // Those between are questions and signs of the protocol itself, as is OPT.
+    let is_of_data = number != 0 && number != u16::from(RecordType::OPT) && !(128..=255).contains(&number);
+    is_of_data.then(|| RecordType::from(number))
 }
 
 /// Whether a record answers a question of this type.
@@ -64,6 +101,12 @@ fn text(value: &str) -> RData {
     RData::TXT(TXT::new(strings))
 }
 
+/// The bytes of a text cut like that.
+fn strings(value: &str) -> Vec<u8> {
+    let RData::TXT(text) = text(value) else { return Vec::new() };
+    text.txt_data.iter().flat_map(|part| [&[part.len() as u8], part.as_ref()].concat()).collect()
+}
+
 /// Whole seconds that are left, from microseconds since 1970.
 fn ttl(expires: u64) -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -84,22 +127,34 @@ mod tests {
     #[test]
     fn what_dns_cannot_carry_is_left_out() {
         let owner: Name = "x.gns.alt.".parse().expect("a name");
-        let record = |record_type: &str, value: &str| NameRecord {
+        let record = |record_type: &str, value: &str, data: &str| NameRecord {
             record_type: record_type.into(),
             value: value.into(),
+            data: data.into(),
             expires: u64::MAX,
             flags: 0,
         };
-        for (record_type, value, carried) in [
-            ("A", "192.0.2.7", true),
-            ("A", "::1", false),
-            ("MX", "10 mail.example.org", true),
-            ("MX", "10", false),
-            ("SRV", "1 2 443 www.example.org.", true),
-            ("NICK", "alice", false),
-            ("P2PDRIVE", "p2p://x/", true),
+        for (record_type, value, data, carried) in [
+            ("A", "192.0.2.7", "", true),
+            ("A", "::1", "", false),
+            ("MX", "10 mail.example.org", "", true),
+            ("MX", "10", "", false),
+            ("SRV", "1 2 443 www.example.org.", "", true),
+            ("NICK", "alice", "", false),
+            ("P2PDRIVE", "p2p://x/", "", true),
+            ("CAA", "0 issue \"ca.example\"", "0005697373756563612e6578616d706c65", true),
+            ("CAA", "", "00ff69", false),
+            ("TLSA", "3 1 1 aa", "030101aa", true),
+            ("HTTPS", "1 .", "000100", true),
+            ("DS", "1 8 2 aa", "00010802aa", true),
+            ("SSHFP", "4 2 aa", "0402aa", true),
+            ("TYPE65500", "\\# 1 aa", "aa", true),
+            ("TYPE41", "\\# 1 aa", "aa", false),
+            ("TYPE255", "\\# 1 aa", "aa", false),
+            ("URI", "1 1 \"x\"", "0001000178", true),
+            ("CAA", "0 issue \"ca.example\"", "", false),
         ] {
-            let found = to_dns(&owner, &record(record_type, value));
+            let found = to_dns(&owner, &record(record_type, value, data));
             assert_eq!(found.is_some(), carried, "{record_type} {value}");
             assert!(found.is_none_or(|found| found.ttl == 3_600));
         }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Via, answer};
+use crate::upstream::Upstream;
 
 /// Questions over UDP that are answered at once; more are dropped, and asked again.
 const MAX_QUESTIONS: usize = 256;
@@ -29,6 +30,12 @@ pub enum BindError {
     /// Not an address.
     #[error("dns = {0:?} is no place to listen on")]
     NoAddress(String),
+    /// Not a resolver.
+    #[error("dns_forward = {0:?} is neither an IP address nor off")]
+    NoResolver(String),
+    /// It would ask itself for ever.
+    #[error("dns_forward = {0} is this listener itself")]
+    Itself(SocketAddr),
     /// Others could ask there, and use this node to answer whom they like.
     #[error("dns = {0}: names are answered on loopback only")]
     NotLoopback(SocketAddr),
@@ -48,6 +55,7 @@ pub struct Dns {
     /// Taken when it runs.
     sockets: Mutex<Vec<(UdpSocket, TcpListener)>>,
     address: SocketAddr,
+    upstream: Option<Upstream>,
 }
 
 impl Dns {
@@ -67,7 +75,19 @@ impl Dns {
             // Not every computer has IPv6; the other family is enough.
             all.extend(self::sockets(SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))).ok());
         }
-        Ok(Self { sockets: Mutex::new(all), address })
+        Ok(Self { sockets: Mutex::new(all), address, upstream: None })
+    }
+
+    /// Has questions for names of others answered by a resolver: an IP address, with a port if it is not 53. Names below
+    /// `.alt`, and those of zTLDs, never go there.
+    pub fn forwarding_to(mut self, resolver: &str) -> std::result::Result<Self, BindError> {
+        let upstream = Upstream::parse(resolver).ok_or_else(|| BindError::NoResolver(resolver.to_owned()))?;
+        let to = upstream.address();
+        if to.port() == self.address.port() && (to.ip().is_loopback() || to.ip().is_unspecified()) {
+            return Err(BindError::Itself(to));
+        }
+        self.upstream = Some(upstream);
+        Ok(self)
     }
 
     /// Where it listens.
@@ -99,8 +119,8 @@ impl App for Dns {
         for (udp, tcp) in sockets {
             let udp = tokio::net::UdpSocket::from_std(udp).map_err(failed)?;
             let tcp = tokio::net::TcpListener::from_std(tcp).map_err(failed)?;
-            servers.spawn(serve_udp(node.clone(), Arc::new(udp)));
-            servers.spawn(serve_tcp(node.clone(), tcp));
+            servers.spawn(serve_udp(node.clone(), self.upstream, Arc::new(udp)));
+            servers.spawn(serve_tcp(node.clone(), self.upstream, tcp));
         }
         stop.cancelled().await;
         servers.shutdown().await;
@@ -112,7 +132,7 @@ impl App for Dns {
     }
 }
 
-async fn serve_udp(node: Node, socket: Arc<tokio::net::UdpSocket>) {
+async fn serve_udp(node: Node, upstream: Option<Upstream>, socket: Arc<tokio::net::UdpSocket>) {
     let mut questions = JoinSet::new();
     let mut buffer = [0; MAX_QUESTION_BYTES];
     loop {
@@ -134,7 +154,7 @@ async fn serve_udp(node: Node, socket: Arc<tokio::net::UdpSocket>) {
                 let bytes = buffer.get(..len).unwrap_or_default().to_vec();
                 let (node, socket) = (node.clone(), socket.clone());
                 questions.spawn(async move {
-                    if let Some(bytes) = answer(&node, &bytes, Via::Udp).await {
+                    if let Some(bytes) = answer(&node, upstream.as_ref(), &bytes, Via::Udp).await {
                         let _ = socket.send_to(&bytes, from).await;
                     }
                 });
@@ -143,13 +163,13 @@ async fn serve_udp(node: Node, socket: Arc<tokio::net::UdpSocket>) {
     }
 }
 
-async fn serve_tcp(node: Node, listener: tokio::net::TcpListener) {
+async fn serve_tcp(node: Node, upstream: Option<Upstream>, listener: tokio::net::TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(node.clone(), stream))),
+                Ok((stream, _)) => drop(connections.spawn(connection(node.clone(), upstream, stream))),
                 Err(error) => {
                     tracing::debug!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -160,7 +180,7 @@ async fn serve_tcp(node: Node, listener: tokio::net::TcpListener) {
 }
 
 /// Question after question, each behind its length.
-async fn connection(node: Node, mut stream: tokio::net::TcpStream) {
+async fn connection(node: Node, upstream: Option<Upstream>, mut stream: tokio::net::TcpStream) {
     loop {
         let question = tokio::time::timeout(IDLE, async {
             let len = usize::from(stream.read_u16().await?);
@@ -172,7 +192,7 @@ async fn connection(node: Node, mut stream: tokio::net::TcpStream) {
             Ok::<_, io::Error>(bytes)
         });
         let Ok(Ok(question)) = question.await else { return };
-        let Some(bytes) = answer(&node, &question, Via::Tcp).await else { return };
+        let Some(bytes) = answer(&node, upstream.as_ref(), &question, Via::Tcp).await else { return };
         let Ok(len) = u16::try_from(bytes.len()) else { return };
         let framed = [&len.to_be_bytes(), bytes.as_slice()].concat();
         if !matches!(tokio::time::timeout(IDLE, stream.write_all(&framed)).await, Ok(Ok(()))) {

@@ -45,7 +45,8 @@ pub use record::{Flags, Record};
 pub use record_type::{RecordType, UnknownRecordType};
 pub use resolver::{
     BlockStore, Candidate, DEFAULT_CACHE_BYTES, DnsClient, DnsError, FailureKind, Freshness, Hop, LocalZones,
-    MAX_STEPS, NothingFound, Query, RecordCache, Resolution, ResolveError, Resolver, Source, StoreError, SuffixMap,
+    MAX_DNS_SERVERS, MAX_STEPS, NothingFound, Query, RecordCache, Resolution, ResolveError, Resolver, Source,
+    StoreError, SuffixMap, Whose,
 };
 pub use revocation::{
     DIFFICULTY, EPOCH, PROOFS, PowSearch, PowStateError, REVOCATION_BYTES, Revocation, RevocationError,

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
 pub use cache::RecordCache;
-pub use sources::{BlockStore, Candidate, DnsClient, DnsError, LocalZones, StoreError};
+pub use sources::{BlockStore, Candidate, DnsClient, DnsError, LocalZones, MAX_DNS_SERVERS, StoreError, Whose};
 pub use start::SuffixMap;
 
 use crate::{Label, Name, NameError, Record, RecordType, Timestamp, ZoneError, ZoneKey};
@@ -224,7 +224,9 @@ impl ResolveError {
             Self::Revoked { .. } => FailureKind::Revoked,
             Self::Critical { .. } | Self::BadRecord { .. } | Self::TooManySteps => FailureKind::Refused,
             Self::Store(StoreError::Timeout) | Self::Dns(DnsError::Timeout) => FailureKind::Timeout,
-            Self::Dns(DnsError::NotFound) => FailureKind::NotFound,
+            // Switched off: an empty set (specs/names.md, 10.4).
+            Self::Dns(DnsError::NotFound | DnsError::Disabled) => FailureKind::NotFound,
+            Self::Dns(DnsError::LocalServer) => FailureKind::Refused,
             Self::Store(_) | Self::Dns(_) => FailureKind::Unreachable,
         }
     }

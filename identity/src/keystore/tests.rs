@@ -55,6 +55,22 @@ fn a_stored_key_is_never_replaced_by_another() {
 }
 
 #[test]
+fn a_key_that_was_removed_is_gone_after_opening_anew_too() {
+    let home = tempfile::tempdir().unwrap();
+    let (gone, stays) = (SecretKey::generate(), SecretKey::generate());
+    let mut keystore = open(home.path());
+    keystore.insert(SecretKind::DRIVE, b"a", &gone).unwrap();
+    keystore.insert(SecretKind::WRITER, b"a", &stays).unwrap();
+    assert!(keystore.remove(SecretKind::DRIVE, b"a").unwrap());
+    assert!(!keystore.remove(SecretKind::DRIVE, b"a").unwrap(), "there is none any more");
+    drop(keystore);
+    let mut keystore = open(home.path());
+    assert!(keystore.get(SecretKind::DRIVE, b"a").unwrap().is_none());
+    assert_eq!(keystore.get(SecretKind::WRITER, b"a").unwrap().unwrap().public(), stays.public());
+    keystore.insert(SecretKind::DRIVE, b"a", &stays).unwrap();
+}
+
+#[test]
 fn a_file_that_others_can_read_is_taken_from_them_with_a_warning() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("keys");

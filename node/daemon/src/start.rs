@@ -59,7 +59,11 @@ impl Bundle {
             bundle.apps.push(Arc::new(gateway));
         }
         if config.dns != OFF {
-            match Dns::bind(&config.dns) {
+            let bound = Dns::bind(&config.dns).and_then(|dns| match config.dns_forward.as_str() {
+                OFF => Ok(dns),
+                resolver => dns.forwarding_to(resolver),
+            });
+            match bound {
                 Ok(dns) => bundle.apps.push(Arc::new(dns)),
                 Err(error @ BindError::Taken { .. }) => {
                     bundle.notices.push(format!(

@@ -88,6 +88,8 @@ fn need(method: &Method, path: &str) -> Need {
             | routes::RECORDS_REMOVE
             | routes::NAMES_PUBLISH,
         ) => Need::Handler,
+        // A zone is its owner's alone to remove.
+        ("DELETE", routes::ZONE) => Need::User,
         _ => Need::User,
     }
 }

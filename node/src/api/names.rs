@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::Uri;
-use p2p_api::{ImportZoneFile, NewZone, RemoveRecords, ResolveName, RevokeZone, SetRecord, ZoneRecord};
+use p2p_api::{ImportZoneFile, NewZone, RemoveRecords, ResolveName, RevokeZone, SetRecord, ZoneRecord, ZoneRecords};
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, json, query, timeout};
@@ -25,6 +25,18 @@ pub(super) async fn zones(State(server): State<Server>, uri: Uri) -> Answer {
 
 pub(super) async fn create_zone(State(server): State<Server>, JsonBody(new): JsonBody<NewZone>) -> Answer {
     json(&server.node.names().create_zone(new).await?)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Removal {
+    #[serde(default)]
+    with_records: bool,
+}
+
+pub(super) async fn remove_zone(State(server): State<Server>, At(zone): At<String>, uri: Uri) -> Answer {
+    let removal: Removal = query(&uri)?;
+    let records = if removal.with_records { ZoneRecords::Lose } else { ZoneRecords::Keep };
+    json(&server.node.names().remove_zone(&zone, records).await?)
 }
 
 pub(super) async fn export_zone(State(server): State<Server>, At(zone): At<String>) -> Answer {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use http::StatusCode;
 use p2p_api::{ApiError, App, Node, routes};
 use tokio::sync::Semaphore;
@@ -80,7 +80,7 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::TREE, get(drives::tree))
         .route(routes::FILE, get(files::read))
         .route(routes::WRITERS, get(writers::list).post(writers::add))
-        .route(routes::WRITER, axum::routing::delete(writers::remove))
+        .route(routes::WRITER, delete(writers::remove))
         .route(routes::WRITER_KEY, post(writers::own_key))
         .route(routes::SYNC, post(writers::sync))
         .route(routes::CONFLICTS, get(writers::conflicts).post(writers::write_conflicts))
@@ -89,6 +89,7 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::RESTORE, post(history::restore))
         .route(routes::TAGS, get(history::tags).post(history::set_tag).delete(history::remove_tag))
         .route(routes::ZONES, get(names::zones).post(names::create_zone))
+        .route(routes::ZONE, delete(names::remove_zone))
         .route(routes::ZONE_EXPORT, post(names::export_zone))
         .route(routes::ZONE_FILE, get(names::zone_file).post(names::import_zone_file))
         .route(routes::ZONE_REVOKE, post(names::revoke_zone))

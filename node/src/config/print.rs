@@ -40,6 +40,12 @@ pub(super) fn commented(config: &Config) -> String {
         "Where ordinary programs ask for names by DNS: a loopback address and port, localhost:PORT for both families, or off.",
     );
     page.value(
+        "dns_forward",
+        &config.dns_forward,
+        "The resolver to which the DNS listener passes on questions for other names: an IP address, with a port if it is not \
+         53, or off. Names below .alt never go there.",
+    );
+    page.value(
         "api_tcp",
         &config.api_tcp,
         "Where the local API answers over TCP as well, for apps that cannot open a unix socket: a loopback address and \
@@ -70,6 +76,17 @@ fn names(page: &mut Page, config: &crate::NamesConfig) {
         &config.suffixes,
         "Zones of others under names of your own, each as \"SUFFIX=zTLD\". They win over the names of own zones.",
     );
+    page.value(
+        "dns",
+        &config.dns,
+        "Whether DNS is asked where a GNS2DNS record, or a REDIRECT out of GNS, demands it: on or off.",
+    );
+    page.value(
+        "resolver",
+        &config.resolver,
+        "The resolver for DNS names that no zone names servers for: system, or an IP address, with a port if it is not 53.",
+    );
+    page.value("dns_port", &config.dns_port, "The port at which DNS servers that zones name are asked.");
     page.value(
         "revocation_difficulty",
         &config.revocation_difficulty,

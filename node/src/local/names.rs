@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use p2p_api::{
-    ImportZoneFile, ImportedZoneFile, NameChange, NamesContract, NewZone, Published, RemoveRecords, ResolveName,
-    Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
+    ApiError, ErrorKind, ImportZoneFile, ImportedZoneFile, NameChange, NamesContract, NewZone, Published,
+    RemoveRecords, RemovedZone, ResolveName, Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo,
+    ZoneRecord, ZoneRecords, ZoneSecretText,
 };
 
 use super::LocalNode;
@@ -16,6 +17,16 @@ impl NamesContract for LocalNode {
 
     async fn create_zone(&self, new: NewZone) -> Result<ZoneInfo> {
         self.names.create_zone(new).await
+    }
+
+    async fn remove_zone(&self, zone: &str, records: ZoneRecords) -> Result<RemovedZone> {
+        let removed = self.names.ztld_of(zone)?;
+        if self.people.identity().await.is_ok_and(|identity| identity.ztld == removed) {
+            let message = format!("the zone {zone} speaks for you: your contacts know you by it");
+            return Err(ApiError::new(ErrorKind::Conflict, message)
+                .with_hint("remove what is in it instead: p2p name rm LABEL"));
+        }
+        self.names.remove_zone(zone, records).await
     }
 
     async fn export_zone(&self, zone: &str) -> Result<ZoneSecretText> {

@@ -119,6 +119,40 @@ mod tests {
         assert_eq!(check(b"junk", None), Err(Reject::Malformed));
     }
 
+    #[tokio::test]
+    async fn the_nodes_own_client_gets_no_negative_block_into_the_store() {
+        let me = libp2p::PeerId::random();
+        let (config, persist) = (p2p_dht::Config::default(), Box::<p2p_dht::MemoryPersist>::default());
+        let mut dht =
+            p2p_dht::Dht::new(me, "main", &config, std::sync::Arc::new(|_| false), record_kinds(), persist, |_, _| {
+                true
+            });
+        let until = timestamp(SystemTime::now()).as_micros() / 1_000_000 + 1_000;
+        let held = block(until, b"held");
+        let key = held.storage_key();
+        dht.put_value(key.as_bytes(), held.as_bytes().to_vec()).expect("a good one");
+        dht.put_value(key.as_bytes(), held.as_bytes().to_vec()).expect("the same again");
+        let good = block(until + 10, b"good").as_bytes().to_vec();
+        let flipped = |at: usize| {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            bad
+        };
+        let longer = [good.as_slice(), &[0]].concat();
+        let shorter = good[..good.len() - 1].to_vec();
+        let mut bad: Vec<Vec<u8>> = [3, 4, 20, 60, 111, good.len() - 1].map(flipped).to_vec();
+        bad.extend([longer, shorter, good[..100].to_vec(), Vec::new()]);
+        bad.extend(
+            [(until - 10, b"good"), (until, b"even"), (until - 2_000, b"good")]
+                .map(|(expires, rdata)| block(expires, rdata).as_bytes().to_vec()),
+        );
+        for (at, value) in bad.into_iter().enumerate() {
+            assert!(dht.put_value(key.as_bytes(), value).is_err(), "number {at}");
+        }
+        assert!(dht.put_value(&[7; 64], good.clone()).is_err(), "under the key of something else");
+        dht.put_value(key.as_bytes(), good).expect("a newer one");
+    }
+
     #[test]
     fn only_the_zone_itself_places_its_revocation() {
         let now = UNIX_EPOCH + Duration::from_secs(100_000);

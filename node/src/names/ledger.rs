@@ -64,6 +64,10 @@ impl NameRows {
         self.commit(Batch::new().put(TABLE, row.key(zone), value))
     }
 
+    pub(super) fn delete(&self, row: Row, zone: &ZoneKey) -> Result<(), StorageError> {
+        self.commit(Batch::new().delete(TABLE, row.key(zone)))
+    }
+
     /// All values of a kind.
     pub(super) fn all(&self, row: Row) -> Result<Vec<Vec<u8>>, StorageError> {
         Ok(self.scan(&[row.prefix()])?.into_iter().map(|(_, value)| value).collect())

@@ -1,7 +1,7 @@
 //! The task that publishes: on every change, again before blocks are forgotten, and when there are nodes at last. It
 //! sleeps while nothing is due.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use super::publish::{Outcome, When, publish_label};
 use super::{Inner, blocking, failed, now, revoke};
 
@@ -19,8 +20,10 @@ const GATHER: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_secs(60);
 /// Longest sleep: a clock that is set is noticed by then.
 const MAX_SLEEP: Duration = Duration::from_secs(3600);
-/// Labels published at once: a large zone must not disturb what people wait for.
-const MAX_JOBS: usize = 4;
+/// Labels published at once while somebody waits for each.
+const MAX_ASKED: usize = 8;
+/// Labels published at once for which nobody waits: as many as [`Pace`] needs where each takes three seconds.
+const MAX_BACKGROUND: usize = 16;
 /// How often revocations are put again; others forget them after 72 h.
 const REVOCATIONS_EVERY: Duration = Duration::from_secs(12 * 3600);
 /// Labels read at once.
@@ -42,7 +45,12 @@ type Done = p2p_api::Result<(Outcome, Timestamp)>;
 pub(crate) struct Publisher {
     inner: Arc<Inner>,
     notes: mpsc::Receiver<Note>,
+    /// Labels for which somebody waits, or did; the others have to let them pass.
+    urgent: PublishQueue,
     queue: PublishQueue,
+    pace: Pace,
+    /// What is under way without anybody waiting.
+    background: HashSet<Place>,
     /// Labels that no other node has stored yet.
     waiting: BTreeSet<Place>,
     /// Who wants to know of changes that are not under way yet.
@@ -59,7 +67,10 @@ impl Publisher {
         Self {
             inner,
             notes,
+            urgent: PublishQueue::new(),
             queue: PublishQueue::new(),
+            pace: Pace::new(Instant::now()),
+            background: HashSet::new(),
             waiting: BTreeSet::new(),
             asking: HashMap::new(),
             running: HashMap::new(),
@@ -102,12 +113,16 @@ impl Publisher {
     }
 
     /// Until something is due. While jobs run they wake the loop themselves.
-    fn sleep(&self, has_peers: bool) -> Duration {
+    fn sleep(&mut self, has_peers: bool) -> Duration {
+        let until = |due: Option<Timestamp>| due.map_or(MAX_SLEEP, |due| due.since(now()));
         let mut sleep = MAX_SLEEP;
-        if self.jobs.len() < MAX_JOBS {
-            let due = self.queue.next_due().map(|due| due.since(now()).max(Duration::from_millis(1)));
-            sleep = due.unwrap_or(MAX_SLEEP).min(MAX_SLEEP);
+        if self.asked() < MAX_ASKED {
+            sleep = sleep.min(until(self.urgent.next_due()));
         }
+        if self.background.len() < MAX_BACKGROUND {
+            sleep = sleep.min(until(self.queue.next_due()).max(self.pace.wait(Instant::now())));
+        }
+        sleep = sleep.max(Duration::from_millis(1));
         if has_peers { sleep.min(self.revocations_at.saturating_duration_since(Instant::now())) } else { sleep }
     }
 
@@ -116,8 +131,13 @@ impl Publisher {
         asking.push(reply);
         // The first change of several sets the time; one under way is looked at again when it is done.
         if asking.len() == 1 && !self.running.contains_key(&place) {
-            self.queue.schedule(place.0, place.1, now().after(GATHER));
+            self.urgent.schedule(place.0, place.1, now().after(GATHER));
         }
+    }
+
+    /// Jobs for which somebody waits.
+    fn asked(&self) -> usize {
+        self.running.len() - self.background.len()
     }
 
     /// There may be somebody at last who stores what waits.
@@ -125,6 +145,7 @@ impl Publisher {
         if !std::mem::replace(&mut self.had_peers, has_peers) && has_peers {
             self.revocations_at = Instant::now();
         }
+        self.pace.on_new_peers();
         for (zone, label) in std::mem::take(&mut self.waiting) {
             self.queue.schedule(zone, label, now().after(GATHER));
         }
@@ -140,25 +161,45 @@ impl Publisher {
     }
 
     fn start_jobs(&mut self) {
-        while self.jobs.len() < MAX_JOBS {
-            let Some(place) = self.queue.pop_due(now()) else { return };
-            if self.running.contains_key(&place) {
-                continue;
+        while self.asked() < MAX_ASKED {
+            let Some(place) = self.urgent.pop_due(now()) else { break };
+            // What is under way is looked at again when it is done.
+            if !self.running.contains_key(&place) {
+                let asking = self.asking.remove(&place).unwrap_or_default();
+                // Who asks wants to know how many store it, also when an earlier job was quick enough to see the change.
+                self.start(place, When::Now, asking);
             }
-            let asking = self.asking.remove(&place).unwrap_or_default();
-            // Who asks wants to know how many store it, also when an earlier job was quick enough to see the change.
-            let when = if asking.is_empty() { When::Due } else { When::Now };
-            self.running.insert(place.clone(), asking);
-            let inner = self.inner.clone();
-            self.jobs.spawn(async move {
-                let result = publish_label(&inner, place.0, &place.1, when).await;
-                (place, result)
-            });
         }
+        while self.background.len() < MAX_BACKGROUND && self.pace.wait(Instant::now()).is_zero() {
+            let Some(place) = self.queue.pop_due(now()) else { break };
+            if !self.running.contains_key(&place) {
+                self.pace.take();
+                self.background.insert(place.clone());
+                self.start(place, When::Due, Vec::new());
+            }
+        }
+    }
+
+    fn start(&mut self, place: Place, when: When, asking: Vec<oneshot::Sender<Outcome>>) {
+        self.running.insert(place.clone(), asking);
+        let inner = self.inner.clone();
+        self.jobs.spawn(async move {
+            let result = publish_label(&inner, place.0, &place.1, when).await;
+            (place, result)
+        });
     }
 
     fn on_done(&mut self, place: Place, result: Done) {
         let replies = self.running.remove(&place).unwrap_or_default();
+        if self.background.remove(&place)
+            && let Ok((Outcome::Stored(on), _)) = &result
+        {
+            match on {
+                0 if self.had_peers => self.pace.on_refused(Instant::now()),
+                0 => {}
+                _ => self.pace.on_stored(),
+            }
+        }
         let (outcome, due) = match result {
             Ok((outcome @ Outcome::Stored(0), _)) => {
                 self.waiting.insert(place.clone());
@@ -175,8 +216,11 @@ impl Publisher {
                 let _ = reply.send(outcome);
             }
         }
-        let due = if self.asking.contains_key(&place) { now().after(GATHER) } else { due };
-        self.queue.schedule(place.0, place.1, due);
+        if self.asking.contains_key(&place) {
+            self.urgent.schedule(place.0, place.1, now().after(GATHER));
+        } else {
+            self.queue.schedule(place.0, place.1, due);
+        }
     }
 
     /// Enters every label of a zone.

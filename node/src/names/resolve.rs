@@ -61,6 +61,7 @@ fn answer(name: String, wanted: Option<RecordType>, found: &Resolution) -> Resul
         .map(|record| NameRecord {
             record_type: record.record_type.to_string(),
             value: record.value(),
+            data: data_encoding::HEXLOWER.encode(&record.data),
             expires: record.expiration.as_micros(),
             flags: record.flags.bits(),
         })
@@ -84,7 +85,7 @@ fn answer(name: String, wanted: Option<RecordType>, found: &Resolution) -> Resul
 fn resolve_error(name: &str, error: &ResolveError) -> ApiError {
     let (kind, hint) = match error.kind() {
         FailureKind::NotFound => (ErrorKind::NotFound, ""),
-        FailureKind::Revoked => (ErrorKind::NotFound, "its owner has given it up: do not trust it any more"),
+        FailureKind::Revoked => (ErrorKind::Revoked, "its owner has given it up: do not trust it any more"),
         FailureKind::Refused => (ErrorKind::Corrupt, "its owner has to repair it, or this program is too old"),
         FailureKind::BadName => (ErrorKind::InvalidInput, ""),
         FailureKind::Timeout => (ErrorKind::TimedOut, "try again"),

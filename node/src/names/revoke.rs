@@ -1,15 +1,16 @@
-//! Revocations: computed on request, believed after their proofs of work were verified, offered over the DHT.
+//! Revocations: computed on request, believed after their proofs of work were verified, announced, and offered over
+//! the DHT.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use p2p_api::{ApiError, ErrorKind, Result, RevokeZone, Revoking};
-use p2p_names::{PowSearch, Revocation, RevocationVerdict, Revocations, ZoneKey};
+use p2p_names::{PowSearch, Revocation, RevocationError, RevocationVerdict, Revocations, ZoneKey};
 
 use super::blocks::look_up;
 use super::kinds::revocation_key;
 use super::ledger::Row;
-use super::{Inner, Names, blocking, now};
+use super::{Inner, Names, blocking, flood, now};
 
 /// How long it is believed that a zone is not revoked.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
@@ -108,6 +109,10 @@ impl Names {
             loop {
                 let is_done = search.step(STEP).is_some();
                 let Some(inner) = weak.upgrade() else { return };
+                if !inner.searching.lock().unwrap_or_else(PoisonError::into_inner).contains(&zone) {
+                    // The zone was removed.
+                    return;
+                }
                 if is_done || saved.elapsed() >= SAVE_EVERY {
                     saved = Instant::now();
                     if let Err(error) = inner.put_row(Row::Search, &zone, &search.to_bytes()) {
@@ -139,11 +144,16 @@ async fn apply(inner: &Arc<Inner>, name: String, bytes: Vec<u8>) -> Result<Revok
             return Err(ApiError::new(ErrorKind::Conflict, format!("the revocation is not that of the zone {name}")));
         }
         let average = f64::from(revocation.scores().iter().sum::<u32>()) / p2p_names::PROOFS as f64;
-        believe(inner, &message)?;
         Ok(((revocation.zone, name), average))
     })
     .await?;
     let (zone, name) = zone;
+    match believe(inner, bytes.clone()).await? {
+        Believed::New(message) => flood::announce(inner, message).await,
+        Believed::Known => {}
+        Believed::Stale => return Err(ApiError::invalid("the revocation has expired")),
+        Believed::Not(error) => return Err(ApiError::invalid(error.to_string())),
+    }
     let key = revocation_key(&zone);
     let stored_on = inner.network.put_value(key, bytes.clone()).await.unwrap_or(0);
     Ok(Revoking {
@@ -156,25 +166,40 @@ async fn apply(inner: &Arc<Inner>, name: String, bytes: Vec<u8>) -> Result<Revok
     })
 }
 
-/// Verifies a message and keeps it. Takes some 50 ms.
-fn believe(inner: &Inner, bytes: &[u8]) -> Result<()> {
-    if inner.state().revocations.knows(bytes, now()) {
-        return Ok(());
-    }
-    match Revocations::judge(bytes, inner.difficulty, now()) {
-        RevocationVerdict::Accept(message) => {
-            let revocation = Revocation::from_bytes(&message).map_err(|error| ApiError::invalid(error.to_string()))?;
-            inner.put_row(Row::Revocation, &revocation.zone, &message)?;
-            let mut state = inner.state();
-            state.revocations.restore(&message).map_err(|error| ApiError::invalid(error.to_string()))?;
-            drop(state);
-            inner.resolver.cache().forget_zone(&revocation.zone);
-            Ok(())
+/// What came of a message.
+pub(super) enum Believed {
+    /// New and good; these bytes are to be passed on.
+    New(Vec<u8>),
+    /// Its zone is known to be revoked.
+    Known,
+    /// Its time is over.
+    Stale,
+    /// It proves nothing.
+    Not(RevocationError),
+}
+
+/// Verifies a message and keeps it. Takes some 50 ms, and longer while others are verified.
+pub(super) async fn believe(inner: &Arc<Inner>, bytes: Vec<u8>) -> Result<Believed> {
+    let _place = flood::place(inner).await.ok_or_else(ApiError::stopped)?;
+    blocking(inner, move |inner| {
+        if inner.state().revocations.knows(&bytes, now()) {
+            return Ok(Believed::Known);
         }
-        RevocationVerdict::Known => Ok(()),
-        RevocationVerdict::Stale => Err(ApiError::invalid("the revocation has expired")),
-        RevocationVerdict::Reject(error) => Err(ApiError::invalid(error.to_string())),
-    }
+        let message = match Revocations::judge(&bytes, inner.difficulty, now()) {
+            RevocationVerdict::Accept(message) => message,
+            RevocationVerdict::Known => return Ok(Believed::Known),
+            RevocationVerdict::Stale => return Ok(Believed::Stale),
+            RevocationVerdict::Reject(error) => return Ok(Believed::Not(error)),
+        };
+        let revocation = Revocation::from_bytes(&message).map_err(|error| ApiError::invalid(error.to_string()))?;
+        inner.put_row(Row::Revocation, &revocation.zone, &message)?;
+        let mut state = inner.state();
+        state.revocations.restore(&message).map_err(|error| ApiError::invalid(error.to_string()))?;
+        drop(state);
+        inner.resolver.cache().forget_zone(&revocation.zone);
+        Ok(Believed::New(message))
+    })
+    .await
 }
 
 /// Asks the DHT whether a zone is revoked, unless it was asked a while ago. True: something new was learnt.
@@ -193,10 +218,18 @@ pub(super) async fn learn(inner: &Arc<Inner>, zone: ZoneKey) -> bool {
             messages.push(found.value);
         }
     }
-    let learnt = !messages.is_empty()
-        && blocking(inner, move |inner| Ok(messages.iter().any(|message| believe(inner, message).is_ok())))
-            .await
-            .unwrap_or(false);
+    let mut learnt = false;
+    for message in messages {
+        match believe(inner, message).await {
+            Ok(Believed::New(message)) => {
+                flood::announce(inner, message).await;
+                learnt = true;
+            }
+            Ok(Believed::Known) => learnt = true,
+            _ => continue,
+        }
+        break;
+    }
     if !lookup.timed_out && !learnt && *inner.network.dht_peers().borrow() > 0 {
         let mut asked = inner.asked_revoked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.len() >= MAX_ASKED {

@@ -1,6 +1,6 @@
 //! The handle of the swarm loop, and what drives need of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::{Multiaddr, StreamProtocol};
 use p2p_api::{Duplex, Reachability, TopicMessage};
 use p2p_dht::Reject;
@@ -40,6 +41,10 @@ pub(crate) enum Command {
     GetValues { key: Vec<u8>, found: mpsc::Sender<FoundValue> },
     Subscribe { topic: String, reply: oneshot::Sender<Option<mpsc::Receiver<TopicMessage>>> },
     Publish { topic: String, data: Bytes, reply: oneshot::Sender<Result<usize, PublishRefused>> },
+    JudgeTopic { topic: String, reply: oneshot::Sender<mpsc::Receiver<Announcement>> },
+    Judged(Judged),
+    Announce { topic: String, data: Bytes },
+    Disconnect(libp2p::PeerId),
     PutValue { key: Vec<u8>, value: Vec<u8>, reply: oneshot::Sender<Result<usize, Reject>> },
 }
 
@@ -49,6 +54,24 @@ pub(crate) struct FoundValue {
     /// Who had it; `None`: this node.
     pub(crate) from: Option<libp2p::PeerId>,
     pub(crate) value: Vec<u8>,
+}
+
+/// An announcement that waits to be judged.
+#[derive(Debug)]
+pub(crate) struct Announcement {
+    /// The neighbour that sent it; who made it is not known.
+    pub(crate) from: libp2p::PeerId,
+    pub(crate) id: gossipsub::MessageId,
+    pub(crate) data: Bytes,
+}
+
+/// What was found about an announcement.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) id: gossipsub::MessageId,
+    pub(crate) from: libp2p::PeerId,
+    /// Accepted ones are passed on.
+    pub(crate) verdict: MessageAcceptance,
 }
 
 pub(crate) enum DialTarget {
@@ -95,6 +118,7 @@ pub(crate) struct Network {
     pub(super) trusted: TrustedPeers,
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
     pub(super) dht_peers: watch::Receiver<usize>,
+    pub(super) connected: watch::Receiver<u64>,
 }
 
 /// Why a value was not stored.
@@ -212,6 +236,44 @@ impl Network {
         let command = Command::Publish { topic: topic.to_owned(), data, reply };
         self.send(command).await.map_err(|_| PublishRefused::Stopping)?;
         answer.await.unwrap_or(Err(PublishRefused::Stopping))
+    }
+
+    /// Announcements of a topic from now on; each has to be judged with [`Self::judged`], or nobody behind this node gets it.
+    pub(crate) async fn judge_topic(&self, topic: &str) -> Result<mpsc::Receiver<Announcement>, String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::JudgeTopic { topic: topic.to_owned(), reply }).await?;
+        answer.await.map_err(|_| STOPPING.to_owned())
+    }
+
+    /// Has an announcement passed on, or forgotten.
+    pub(crate) async fn judged(&self, judged: Judged) {
+        let _ = self.send(Command::Judged(judged)).await;
+    }
+
+    /// Announces something to everybody; whether anybody is there does not matter.
+    pub(crate) async fn announce(&self, topic: &str, data: Bytes) {
+        let _ = self.send(Command::Announce { topic: topic.to_owned(), data }).await;
+    }
+
+    /// Closes every connection to a peer.
+    pub(crate) async fn disconnect(&self, peer: libp2p::PeerId) {
+        let _ = self.send(Command::Disconnect(peer)).await;
+    }
+
+    /// Peers to which this node has opened a connection.
+    pub(crate) fn dialled_peers(&self) -> HashSet<libp2p::PeerId> {
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot
+            .connections
+            .values()
+            .filter(|connection| connection.outbound)
+            .map(|connection| connection.peer)
+            .collect()
+    }
+
+    /// Changes with every connection that opens or closes.
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        self.connected.clone()
     }
 
     /// How many peers are in the DHT's table, and when that changes.

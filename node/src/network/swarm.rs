@@ -1,5 +1,6 @@
 //! The loop itself.
 
+mod gossip;
 mod peers;
 mod relays;
 mod shed;
@@ -81,8 +82,11 @@ struct Actor {
     searches: HashMap<u64, mpsc::Sender<(PeerId, Vec<Multiaddr>)>>,
     values: values::Waiting,
     topics: topics::Readers,
+    judges: gossip::Judges,
     relays: relays::Relays,
     dht_peers: watch::Sender<usize>,
+    /// Changes with every connection that opens or closes.
+    connected: watch::Sender<u64>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
     shed: shed::Shed,
@@ -113,6 +117,7 @@ pub(crate) async fn spawn(
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
+    let (connected, seen_connected) = watch::channel(0);
     let snapshot = Arc::new(Mutex::new(Snapshot { is_server: true, ..Snapshot::default() }));
     let addresses = parsed(config.dht.bootstrap.iter().chain(&bootstrap))?;
     let own_relays = parsed(&config.transport.relays)?;
@@ -130,8 +135,10 @@ pub(crate) async fn spawn(
         searches: HashMap::new(),
         values: values::Waiting::default(),
         topics: topics::Readers::default(),
+        judges: gossip::Judges::default(),
         relays: relays::Relays::new(own_relays),
         dht_peers,
+        connected,
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
         shed: shed::Shed::default(),
@@ -147,7 +154,17 @@ pub(crate) async fn spawn(
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
-    let network = Network { me, commands: tx, streams, guard, proven, trusted, snapshot, dht_peers: seen_dht_peers };
+    let network = Network {
+        me,
+        commands: tx,
+        streams,
+        guard,
+        proven,
+        trusted,
+        snapshot,
+        dht_peers: seen_dht_peers,
+        connected: seen_connected,
+    };
     Ok((network, incoming, task))
 }
 
@@ -290,6 +307,10 @@ impl Actor {
             Command::PutValue { key, value, reply } => self.put_value(&key, value, reply),
             Command::Subscribe { topic, reply } => self.subscribe(topic, reply),
             Command::Publish { topic, data, reply } => self.publish(&topic, data, reply),
+            Command::JudgeTopic { topic, reply } => drop(reply.send(self.judge_topic(&topic))),
+            Command::Judged(judged) => self.on_judged(judged),
+            Command::Announce { topic, data } => self.announce(&topic, data),
+            Command::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
             Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
         }
     }
@@ -336,6 +357,7 @@ impl Actor {
                         snapshot.agents.remove(&peer_id);
                     }
                 });
+                self.connected.send_modify(|count| *count = count.wrapping_add(1));
                 if num_established == 0 {
                     self.proven.forget(&peer_id);
                     self.topics.on_disconnected(&peer_id);
@@ -385,6 +407,7 @@ impl Actor {
             snapshot.connections.insert(id, info);
             is_new
         });
+        self.connected.send_modify(|count| *count = count.wrapping_add(1));
         if is_new {
             self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
         }
@@ -448,6 +471,7 @@ impl Actor {
                 self.refresh();
             }
             BehaviourEvent::Topics(event) => self.on_topics(event),
+            BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan_peers(found),
             _ => {}
         }
@@ -472,6 +496,7 @@ impl Actor {
         counters.push(("streams_refused{reason=\"unproven\"}".into(), self.proven.refused()));
         counters.push(("topic_messages_lost".into(), self.topics.lost));
         counters.push(("topic_floods".into(), self.topics.floods));
+        counters.push(("announcements_lost".into(), self.judges.lost));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         for (reason, count) in self.shed.counts() {
             counters.push((format!("connections_shed{{reason=\"{reason}\"}}"), count));

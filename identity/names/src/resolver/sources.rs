@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use crate::{Block, Label, Name, Record, RecordType, StorageKey, Timestamp, ZoneKey};
 
+/// Most servers that one GNS2DNS set leads to; further ones are not looked for.
+pub const MAX_DNS_SERVERS: usize = 8;
+
 /// Why the store gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -70,18 +73,33 @@ pub enum DnsError {
     /// None of the servers that the zone names has an address.
     #[error("no DNS server with an address is named")]
     NoServer,
+    /// Only one's own zones may lead to servers on this computer or in its local network: a stranger's zone must not make
+    /// this node knock there.
+    #[error("the DNS servers that are named are on this computer or in the local network, and the zone is not ours")]
+    LocalServer,
     /// The servers answered with a failure.
     #[error("DNS failed: {0}")]
     Failed(String),
 }
 
+/// Whose zone leads into DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// One of this node's own.
+    Own,
+    /// That of somebody else.
+    Stranger,
+}
+
 /// Asks DNS. Records come back with data in the form GNS uses: names uncompressed, TXT as one text without length bytes.
 #[async_trait]
 pub trait DnsClient: Send + Sync {
-    /// Asks these servers, each until one answers, and follows DNS from there. `wanted` `None`: A and AAAA at least.
+    /// Asks these servers, at most [`MAX_DNS_SERVERS`], each until one answers, and follows DNS from there. `wanted` `None`:
+    /// A and AAAA at least. Whether `whose` zone may name such servers is for the client to judge.
     async fn query(
         &self,
         servers: &[IpAddr],
+        whose: Whose,
         name: &str,
         wanted: Option<RecordType>,
         now: Timestamp,

@@ -60,10 +60,12 @@ impl DnsClient for Dns {
     async fn query(
         &self,
         servers: &[IpAddr],
+        whose: Whose,
         name: &str,
         _wanted: Option<RecordType>,
         _now: Timestamp,
     ) -> Result<Vec<Record>, DnsError> {
+        assert_eq!(whose, Whose::Stranger, "the zones of these tests come from the store");
         self.answer(servers, name)
     }
 
@@ -255,6 +257,9 @@ fn gns2dns_that_cannot_work_says_why() {
     let query = Query::any("none.alice".parse().unwrap());
     let error = block_on(without_dns.resolve(&query, NOW)).unwrap_err();
     assert!(matches!(error, ResolveError::Dns(DnsError::Disabled)));
+    assert_eq!(error.kind(), FailureKind::NotFound, "an empty set");
+    let delegation = Query { wanted: Some(RecordType::GNS2DNS), ..query };
+    assert_eq!(block_on(without_dns.resolve(&delegation, NOW)).unwrap().records.len(), 1, "asked for by its type");
 }
 
 #[test]

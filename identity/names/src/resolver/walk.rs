@@ -3,8 +3,8 @@
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    DnsClient, DnsError, Freshness, Hop, MAX_DEPTH, MAX_STEPS, NothingFound, Resolution, ResolveError, Resolver,
-    Source,
+    DnsClient, DnsError, Freshness, Hop, MAX_DEPTH, MAX_DNS_SERVERS, MAX_STEPS, NothingFound, Resolution, ResolveError,
+    Resolver, Source, Whose,
     decide::{Next, decide, unbox},
     fetch::fetch,
     filter::effective,
@@ -173,8 +173,10 @@ impl<'a> Walk<'a> {
         let dns = self.dns()?;
         let name: Name = name.parse().map_err(ResolveError::BadName)?;
         let dns_name = rest.join(&name).and_then(|name| name.to_dns()).map_err(ResolveError::BadName)?;
+        let is_own = self.hops.last().is_some_and(|hop| hop.source == Source::Local);
+        let whose = if is_own { Whose::Own } else { Whose::Stranger };
         let mut addresses = Vec::new();
-        for server in servers {
+        for server in servers.iter().take(MAX_DNS_SERVERS) {
             for address in self.addresses(zone, server, dns.as_ref()).await? {
                 if !addresses.contains(&address) {
                     addresses.push(address);
@@ -184,7 +186,8 @@ impl<'a> Walk<'a> {
         if addresses.is_empty() {
             return Err(ResolveError::Dns(DnsError::NoServer));
         }
-        let mut records = dns.query(&addresses, &dns_name, wanted, self.now).await.map_err(ResolveError::Dns)?;
+        addresses.truncate(MAX_DNS_SERVERS);
+        let mut records = dns.query(&addresses, whose, &dns_name, wanted, self.now).await.map_err(ResolveError::Dns)?;
         // Servers ask for the name their certificate has, not for ours.
         records.push(Record {
             expiration: self.now.after(DNS_LIFETIME),

@@ -71,7 +71,7 @@ struct Subscription {
 
 impl Readers {
     /// Whether a neighbour may send a message of so many bytes now.
-    fn admit(&mut self, peer: PeerId, bytes: usize, now: Instant) -> bool {
+    pub(super) fn admit(&mut self, peer: PeerId, bytes: usize, now: Instant) -> bool {
         let full = Bucket { tokens: FROM_NEIGHBOUR.burst, at: now };
         self.rates.entry(peer).or_insert(full).take(FROM_NEIGHBOUR, bytes, now)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::scene;
 use crate::{
     ErrorKind, NewZone, Node, Open, Publication, RemoveRecords, ResolveName, Result, SetRecord, ZoneInfo, ZoneKind,
+    ZoneRecords,
 };
 
 fn new(name: &str) -> NewZone {
@@ -45,6 +46,14 @@ pub(super) async fn zones(node: &Node) -> ZoneInfo {
     fails(names.create_zone(NewZone { key: Some(secret.key), ..new("again") }).await, ErrorKind::Conflict);
     fails(names.create_zone(NewZone { key: Some("x".into()), ..new("bad") }).await, ErrorKind::InvalidInput);
     fails(names.export_zone("nowhere").await, ErrorKind::NotFound);
+    names.create_zone(new("brief")).await.expect("a zone");
+    names.set(SetRecord { zone: Some("brief".into()), ..record("www", "A", "192.0.2.9") }).await.expect("set");
+    fails(names.remove_zone("brief", ZoneRecords::Keep).await, ErrorKind::Conflict);
+    let removed = names.remove_zone("brief", ZoneRecords::Lose).await.expect("removed");
+    assert_eq!((removed.zone.as_str(), removed.labels, removed.published), ("brief", 1, 0));
+    fails(names.remove_zone("brief", ZoneRecords::Lose).await, ErrorKind::NotFound);
+    fails(names.export_zone("brief").await, ErrorKind::NotFound);
+    fails(names.records(Some("brief")).await, ErrorKind::NotFound);
     let me = names.whoami().await.expect("whoami");
     assert_eq!(me.peer_id, node.info().await.expect("info").peer_id);
     assert!(me.zones.contains(&made));

@@ -9,8 +9,8 @@ use p2p_identity::{ContentId, Link};
 use super::FakeNode;
 use crate::{
     ApiError, ErrorKind, NameChange, NameRecord, NamesContract, NewZone, Publication, Published, RemoveRecords,
-    ResolveName, Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneKind, ZoneRecord,
-    ZoneSecretText,
+    RemovedZone, ResolveName, Resolved, Result, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneKind,
+    ZoneRecord, ZoneRecords, ZoneSecretText,
 };
 
 /// Types that the fake knows.
@@ -96,6 +96,17 @@ impl NamesContract for FakeNode {
         zones.push(zone);
         zones.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(info)
+    }
+
+    async fn remove_zone(&self, zone: &str, records: ZoneRecords) -> Result<RemovedZone> {
+        let info = self.with_zone(Some(zone), |zone| Ok(zone.info()))?;
+        if info.labels > 0 && records == ZoneRecords::Keep {
+            let message = format!("zone {zone} has records, which would be lost with its key");
+            let hint = format!("p2p name zone rm {zone} --yes");
+            return Err(ApiError::new(ErrorKind::Conflict, message).with_hint(hint));
+        }
+        self.inner.zones.lock().unwrap_or_else(PoisonError::into_inner).retain(|zone| zone.ztld != info.ztld);
+        Ok(RemovedZone { zone: info.zone, ztld: info.ztld, labels: info.labels, published: 0, withdrawn: 0 })
     }
 
     async fn export_zone(&self, zone: &str) -> Result<ZoneSecretText> {
@@ -203,13 +214,15 @@ impl NamesContract for FakeNode {
     }
 
     async fn resolve(&self, resolve: ResolveName) -> Result<Resolved> {
+        let revoked =
+            || ApiError::new(ErrorKind::Revoked, format!("cannot resolve {}: its zone is revoked", resolve.name));
         let nothing = || ApiError::not_found(format!("cannot resolve {}", resolve.name));
         if resolve.name.is_empty() || resolve.name.contains("..") {
             return Err(ApiError::invalid(format!("{:?} is no name", resolve.name)));
         }
         let (label, zone) = resolve.name.rsplit_once('.').unwrap_or(("@", &resolve.name));
         let records =
-            self.with_zone(Some(zone), |zone| if zone.revoked { Err(nothing()) } else { Ok(zone.records.clone()) })?;
+            self.with_zone(Some(zone), |zone| if zone.revoked { Err(revoked()) } else { Ok(zone.records.clone()) })?;
         let wanted = |kind: &str| resolve.record_type.as_deref().is_none_or(|wanted| wanted == kind);
         let records: Vec<NameRecord> = records
             .into_iter()
@@ -217,6 +230,7 @@ impl NamesContract for FakeNode {
             .map(|record| NameRecord {
                 record_type: record.record_type,
                 value: record.value,
+                data: String::new(),
                 expires: u64::MAX,
                 flags: if record.private { 0x8000 } else { 0 },
             })

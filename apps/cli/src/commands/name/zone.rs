@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use p2p_api::{ApiError, ErrorKind, ImportZoneFile, NewZone, RevokeZone, Revoking, ZoneInfo, ZoneKind};
+use p2p_api::{ApiError, ErrorKind, ImportZoneFile, NewZone, RevokeZone, Revoking, ZoneInfo, ZoneKind, ZoneRecords};
 use p2p_client::Client;
 
 use crate::console::Console;
@@ -47,6 +47,16 @@ pub(crate) enum Zone {
         /// The DNS name of the zone, if the zone file does not say it.
         #[arg(long, value_name = "DOMAIN", default_value = "")]
         origin: String,
+    },
+    /// Removes a zone and its key from this node. What was published is withdrawn first, as far as other nodes are in reach.
+    /// Whoever else has the key can go on with the zone: `revoke` is what gives it up for everybody.
+    #[command(after_help = "Example: p2p name zone rm alice --yes")]
+    Rm {
+        /// The zone.
+        name: String,
+        /// Also if it has records, which are lost then.
+        #[arg(long)]
+        yes: bool,
     },
     /// Revokes a zone for good. Without FILE the proofs of work are computed first, which takes days; run it again to see
     /// how far it is, and to go on after a restart.
@@ -102,6 +112,19 @@ pub(crate) async fn run(context: &mut Context, call: Zone) -> Result<()> {
                     Ok(())
                 }
                 Zone::Import { name, file, origin } => import(console, client, name, &file, origin).await,
+                Zone::Rm { name, yes } => {
+                    let records = if yes { ZoneRecords::Lose } else { ZoneRecords::Keep };
+                    let removed = names.remove_zone(&name, records).await?;
+                    console.emit(&removed)?;
+                    let labels = count(removed.labels, "label", "labels");
+                    console.say(format!("Removed zone {} with {labels}, and its key", printable(&removed.zone)))?;
+                    let left = removed.published.saturating_sub(removed.withdrawn);
+                    if left > 0 {
+                        let left = count(left, "label lives", "labels live");
+                        console.note(format!("{left} on at other nodes until they expire: not withdrawn in time."));
+                    }
+                    Ok(())
+                }
                 Zone::Revoke { name, file, compute_only } => {
                     let message = file.as_deref().map(read_text).transpose()?;
                     let state = names.revoke_zone(&name, RevokeZone { message, compute_only }).await?;
