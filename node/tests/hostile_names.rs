@@ -15,7 +15,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm};
 use p2p_api::SetRecord;
 use p2p_names::{Block, Label, LabelKeys, Timestamp, ZoneKey, ZoneSecret};
-use p2p_transport::{DialGuard, Parts, ProvenPeers, build_swarm};
+use p2p_transport::{DialGuard, Parts, ProvenPeers, TrustedPeers, build_swarm};
 
 /// A node that answers and puts whatever it likes.
 #[derive(NetworkBehaviour)]
@@ -38,8 +38,13 @@ impl Hostile {
         let mut transport = config.transport;
         transport.mdns = false;
         transport.port_mapping = false;
-        let Parts { behaviour, relays, .. } =
-            Parts::new(&keypair, &transport, &config.network, std::iter::empty::<(StreamProtocol, usize)>());
+        let Parts { behaviour, relays, .. } = Parts::new(
+            &keypair,
+            &transport,
+            &config.network,
+            std::iter::empty::<(StreamProtocol, usize)>(),
+            &TrustedPeers::default(),
+        );
         let protocol = StreamProtocol::try_from_owned(format!("/p2pnode/{}/kad/1", config.network)).expect("a name");
         let mut kad = kad::Behaviour::with_config(me, MemoryStore::new(me), kad::Config::new(protocol));
         kad.set_mode(Some(Mode::Server));
