@@ -14,7 +14,7 @@ use p2p_api::{NewZone, RevokeZone};
 use p2p_dht::ModeSetting;
 use p2p_names::{PROOFS, Revocation, Timestamp, ZoneSecret, ZoneType};
 use p2p_node::Config;
-use p2p_transport::{DialGuard, GossipTopic, Parts, ProvenPeers, build_swarm};
+use p2p_transport::{DialGuard, GossipTopic, Parts, ProvenPeers, TrustedPeers, build_swarm};
 
 const LEARNT: &str = "p2pnode_revocations_learnt_total";
 const REFUSED: &str = "p2pnode_revocations_refused_total";
@@ -100,8 +100,13 @@ async fn announce_all(target: &Home, messages: Vec<Vec<u8>>) -> usize {
     let mut transport = config.transport;
     transport.mdns = false;
     transport.port_mapping = false;
-    let Parts { behaviour, relays, .. } =
-        Parts::new(&keypair, &transport, &config.network, std::iter::empty::<(StreamProtocol, usize)>());
+    let Parts { behaviour, relays, .. } = Parts::new(
+        &keypair,
+        &transport,
+        &config.network,
+        std::iter::empty::<(StreamProtocol, usize)>(),
+        &TrustedPeers::default(),
+    );
     let (guard, proven) = (DialGuard::default(), ProvenPeers::default());
     let address: Multiaddr = target.address().parse().expect("an address");
     guard.give(&address);
