@@ -67,9 +67,10 @@ impl Side {
 /// The name of an invite that tells nothing of its secret.
 pub type InviteId = [u8; 16];
 
-/// The secret of an invite. Wiped when dropped; prints as `InviteSecret(..)`.
+/// The secret of an invite. Wiped when dropped; prints as `InviteSecret(..)`. On the heap: a secret that is moved would
+/// leave a copy behind.
 #[derive(Clone, PartialEq, Eq)]
-pub struct InviteSecret(Zeroizing<[u8; SECRET_BYTES]>);
+pub struct InviteSecret(Box<Zeroizing<[u8; SECRET_BYTES]>>);
 
 impl InviteSecret {
     /// A fresh one.
@@ -77,14 +78,19 @@ impl InviteSecret {
     /// # Panics
     /// When the operating system has no random numbers to give.
     pub fn generate() -> Self {
-        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
-        getrandom::fill(bytes.as_mut()).expect("the operating system provides random numbers");
-        Self(bytes)
+        let mut secret = Self(Box::default());
+        getrandom::fill(secret.0.as_mut_slice()).expect("the operating system provides random numbers");
+        secret
     }
 
-    /// Of its bytes.
-    pub fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
-        Self(Zeroizing::new(bytes))
+    /// Of its bytes; `None` if they are not 16.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut secret = Self(Box::default());
+        if bytes.len() != SECRET_BYTES {
+            return None;
+        }
+        secret.0.copy_from_slice(bytes);
+        Some(secret)
     }
 
     /// The bytes, for storing it.
@@ -232,7 +238,7 @@ impl Invite {
         }
         let (purpose, flags) = (reader.byte()?, reader.byte()?);
         let identity = IdentityId::from(reader.array::<32>()?);
-        let secret = InviteSecret::from_bytes(reader.array()?);
+        let secret = InviteSecret::from_bytes(reader.raw(SECRET_BYTES)?).ok_or(InviteError::Damaged)?;
         let expires_minute = u32::from_be_bytes(reader.array()?);
         let peer = PeerId::from(reader.array::<32>()?);
         let count = reader.count("addresses", MAX_INVITE_ADDRESSES)?;
@@ -293,7 +299,7 @@ mod tests {
                     purpose: drive.map_or(Purpose::Contact, |drive| Purpose::Writer(drive.into())),
                     in_person,
                     identity: id.into(),
-                    secret: InviteSecret::from_bytes(secret),
+                    secret: InviteSecret::from_bytes(&secret).unwrap(),
                     expires_minute: minute,
                     peer,
                     addresses,
@@ -344,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_derived_differs_by_secret_side_and_hour_and_does_not_drift() {
-        let (one, other) = (InviteSecret::from_bytes([1; 16]), InviteSecret::from_bytes([2; 16]));
+        let (one, other) = (InviteSecret::from_bytes(&[1; 16]).unwrap(), InviteSecret::from_bytes(&[2; 16]).unwrap());
         assert_ne!(one.id(), other.id());
         assert_ne!(one.mac(Side::Inviter, b"x"), one.mac(Side::Accepter, b"x"));
         assert!(one.check_mac(Side::Inviter, b"x", &one.mac(Side::Inviter, b"x")));

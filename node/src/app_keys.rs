@@ -34,7 +34,9 @@ impl AppKeys {
         Hkdf::<Sha256>::new(None, &root)
             .expand(&info, seed.as_mut())
             .map_err(|error| ApiError::internal(format!("no key can be derived: {error}")))?;
-        Ok(SecretKey::from_seed(&seed))
+        let key = SecretKey::from_seed(&seed);
+        p2p_identity::scrub_stack();
+        Ok(key)
     }
 
     /// Signs as [`Sign`] says.

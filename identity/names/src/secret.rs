@@ -7,6 +7,7 @@ use curve25519_dalek::{
     scalar::{Scalar, clamp_integer},
 };
 use ed25519_dalek::{Signature, VerifyingKey, hazmat};
+use p2p_identity::scrub_stack;
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
@@ -19,8 +20,15 @@ use crate::{
 };
 
 /// The secret key of a zone. Prints as `ZoneSecret(..)`, has no `Display`, and is wiped from memory when dropped.
+///
+/// It stands on the heap: a key that is moved would leave a copy behind wherever it was.
 #[derive(Clone)]
 pub struct ZoneSecret {
+    parts: Box<Parts>,
+}
+
+#[derive(Clone)]
+struct Parts {
     /// PKEY: d, little-endian. EDKEY: the seed.
     bytes: Zeroizing<[u8; 32]>,
     /// The number that multiplies the base point, modulo the group order.
@@ -51,8 +59,8 @@ impl ZoneSecret {
 
     /// The bytes that [`ZoneSecret::from_rfc_bytes`] takes. Wiped when dropped.
     pub fn to_rfc_bytes(&self) -> Zeroizing<[u8; 32]> {
-        let mut out = self.bytes.clone();
-        if self.public.zone_type() == ZoneType::Pkey {
+        let mut out = self.parts.bytes.clone();
+        if self.parts.public.zone_type() == ZoneType::Pkey {
             out.reverse();
         }
         out
@@ -71,8 +79,8 @@ impl ZoneSecret {
     pub fn to_gnunet_bytes(&self) -> Zeroizing<[u8; ZONE_ID_BYTES]> {
         let mut out = Zeroizing::new([0; ZONE_ID_BYTES]);
         let (number, key) = out.split_at_mut(4);
-        number.copy_from_slice(&self.public.zone_type().number().to_be_bytes());
-        key.copy_from_slice(self.bytes.as_ref());
+        number.copy_from_slice(&self.parts.public.zone_type().number().to_be_bytes());
+        key.copy_from_slice(self.parts.bytes.as_ref());
         out
     }
 
@@ -89,21 +97,23 @@ impl ZoneSecret {
 
     /// The zone this key signs for.
     pub const fn public(&self) -> &ZoneKey {
-        &self.public
+        &self.parts.public
     }
 
     /// Signs with the zone's own key: revocations (section 4.2).
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        match self.public.zone_type() {
-            ZoneType::Pkey => ecdsa::sign(&self.scalar, &self.to_rfc_bytes(), message),
-            ZoneType::Edkey => raw_sign(*self.scalar, *self.prefix, self.public.zkey(), message),
-        }
+        let signature = match self.parts.public.zone_type() {
+            ZoneType::Pkey => ecdsa::sign(&self.parts.scalar, &self.to_rfc_bytes(), message),
+            ZoneType::Edkey => raw_sign(*self.parts.scalar, *self.parts.prefix, self.parts.public.zkey(), message),
+        };
+        scrub_stack();
+        signature
     }
 
     /// Signs with the key of one label: blocks.
     pub(crate) fn sign_derived(&self, blinding: &Blinding, blinded: &[u8; 32], message: &[u8]) -> [u8; 64] {
-        let derived = Zeroizing::new(blinding.scalar() * *self.scalar);
-        match self.public.zone_type() {
+        let derived = Zeroizing::new(blinding.scalar() * *self.parts.scalar);
+        let signature = match self.parts.public.zone_type() {
             ZoneType::Pkey => {
                 let mut octets = Zeroizing::new(derived.to_bytes());
                 octets.reverse();
@@ -111,15 +121,18 @@ impl ZoneSecret {
             }
             ZoneType::Edkey => {
                 // The whole 64 bytes of the derivation, not the reduced number: the RFC's vectors show it.
-                let prefix = Sha256::new().chain_update(self.prefix.as_ref()).chain_update(blinding.hash()).finalize();
+                let prefix =
+                    Sha256::new().chain_update(self.parts.prefix.as_ref()).chain_update(blinding.hash()).finalize();
                 raw_sign(*derived, prefix.into(), blinded, message)
             }
-        }
+        };
+        scrub_stack();
+        signature
     }
 
     /// The public key of one label: `h * d * G`, cheaper than blinding the public key.
     pub(crate) fn blinded_point(&self, blinding: &Blinding) -> EdwardsPoint {
-        EdwardsPoint::mul_base(&(blinding.scalar() * *self.scalar))
+        EdwardsPoint::mul_base(&(blinding.scalar() * *self.parts.scalar))
     }
 
     fn from_stored(zone_type: ZoneType, bytes: &[u8; 32]) -> Result<Self, ZoneError> {
@@ -131,12 +144,17 @@ impl ZoneSecret {
             return Err(ZoneError::BadSecret);
         }
         let public = ZoneKey::of_point(zone_type, &EdwardsPoint::mul_base(&scalar));
-        Ok(Self {
-            bytes: Zeroizing::new(*bytes),
-            scalar: Zeroizing::new(scalar),
-            prefix: Zeroizing::new(prefix),
-            public,
-        })
+        let mut secret = Self {
+            parts: Box::new(Parts {
+                bytes: Zeroizing::default(),
+                scalar: Zeroizing::new(scalar),
+                prefix: Zeroizing::new(prefix),
+                public,
+            }),
+        };
+        secret.parts.bytes.copy_from_slice(bytes);
+        scrub_stack();
+        Ok(secret)
     }
 }
 

@@ -244,8 +244,7 @@ impl Inner {
     /// The secret of an invite that is remembered.
     pub(super) fn secret(&self, id: &InviteId) -> Result<InviteSecret> {
         let bytes = self.keys.open().get_bytes(SecretKind::INVITE, id).map_err(|error| key_error(&error))?;
-        let bytes = bytes.as_ref().and_then(|bytes| <[u8; 16]>::try_from(bytes.as_slice()).ok());
-        bytes.map(InviteSecret::from_bytes).ok_or_else(|| unknown(id))
+        bytes.and_then(|bytes| InviteSecret::from_bytes(&bytes)).ok_or_else(|| unknown(id))
     }
 
     /// Our card for one side of an invite.

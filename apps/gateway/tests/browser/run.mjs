@@ -340,15 +340,15 @@ await step("an identity and an invite are shown once, with a code to scan", asyn
   await page.goto(`${task.dashboard}/names`);
   if (!(await page.locator("#zone-list .name").count())) {
     await page.fill("#zone-name", "me");
-    await page.click("text=Make the zone");
+    await page.click("button:text-is(\"Make the zone\")");
   }
   await page.goto(`${task.dashboard}/people`);
   await page.fill("#identity-name", "Alice");
-  await page.click("text=Make it");
+  await page.click("button:text-is(\"Make it\")");
   assert.equal(await page.locator("ol.words li").count(), 24);
   await shoot("people-words");
   await page.fill("#invite-name", "bob");
-  await page.click("text=Make an invite");
+  await page.click("button:text-is(\"Make an invite\")");
   const code = await page.locator("svg.qr").boundingBox();
   assert.ok(code.width >= 200 && Math.abs(code.width - code.height) < 1, "the code is large and square");
   await shoot("people-invite");
