@@ -336,6 +336,77 @@ async fn apps_ask_and_the_user_decides() {
 }
 
 #[tokio::test]
+async fn people_are_invited_verified_and_forgotten() {
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    assert_eq!(scene.p2p(&["identity", "show"]).await.status, 4);
+    scene.json(&["name", "zone", "create", "me"]).await;
+    // The first invite makes an identity as well; its words are on stderr, or a field.
+    let first = scene.p2p(&["contact", "invite", "--name", "bob", "--expires", "2h"]).await;
+    assert_eq!(first.status, 0, "{}", first.err);
+    let link = first.out.lines().next().unwrap();
+    assert!(link.starts_with("p2pn:1:") && first.out.contains("█") && first.err.contains("24 words"), "{first:?}");
+    let shown = &scene.json(&["identity", "show"]).await[0];
+    assert_eq!(shown["zone"], "me");
+    assert!(scene.p2p(&["identity", "export"]).await.out.contains("genesis"));
+    assert_eq!(scene.p2p(&["identity", "create"]).await.status, 1);
+    let invites = scene.json(&["contact", "invites"]).await;
+    assert!(invites[0].as_array().unwrap().iter().any(|invite| invite["name"] == "bob" && invite["state"] == "open"));
+    let own = scene.p2p(&["contact", "accept", link]).await;
+    assert!(own.status == 2 && own.err.contains("invite of your own"), "{}", own.err);
+    assert_eq!(scene.p2p(&["contact", "accept", "p2pn:1:xyz"]).await.status, 2);
+    assert_eq!(scene.p2p(&["contact", "revoke", "00"]).await.status, 4);
+    let contact = scene.fake.meet("carol");
+    let listed = scene.p2p(&["contact", "ls"]).await;
+    assert!(listed.out.contains("carol") && listed.out.contains("not verified"), "{}", listed.out);
+    let number = scene.p2p(&["contact", "verify", "carol"]).await;
+    assert!(number.out.contains(&contact.safety_number[..23]), "{}", number.out);
+    assert_eq!(scene.p2p(&["contact", "verify", "carol", "--number", "1"]).await.status, 5);
+    let verified = scene.json(&["contact", "verify", "carol", "--number", &contact.safety_number]).await;
+    assert_eq!(verified[0]["verified"], "number");
+    assert_eq!(scene.json(&["contact", "rename", "carol", "caro"]).await[0]["name"], "caro");
+    assert_eq!(scene.p2p(&["contact", "rename", "caro", "a.b"]).await.status, 2);
+    let site = scene.site();
+    scene.json(&["share", &site]).await;
+    let writer = scene.p2p(&["writers", "add", &site, "caro"]).await;
+    assert!(writer.status == 4 && writer.err.contains("cannot reach their node"), "{}", writer.err);
+    assert_eq!(scene.p2p(&["writers", "add", &site, "nobody"]).await.status, 4);
+    assert_eq!(scene.p2p(&["contact", "rm", "caro"]).await.status, 0);
+    assert_eq!(scene.p2p(&["contact", "rm", "caro"]).await.status, 4);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn keys_are_locked_and_unlocked_with_a_passphrase_from_a_private_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    let daemon = Daemon::start(&scene).await;
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = scene.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let (good, other, open) = (file("good", "two words\n", 0o600), file("other", "x", 0o600), file("open", "x", 0o644));
+    assert_eq!(scene.p2p(&["lock"]).await.status, 1, "there is no passphrase");
+    assert_eq!(scene.p2p(&["passphrase", "--passphrase-file", &open]).await.status, 5, "others can read it");
+    let set = scene.json(&["passphrase", "--passphrase-file", &good]).await;
+    assert_eq!((&set[0]["protected"], &set[0]["locked"]), (&true.into(), &false.into()));
+    assert_eq!(scene.json(&["lock"]).await[0]["locked"], true);
+    assert!(scene.p2pnode(&["status"]).await.out.contains("locked: p2p unlock"));
+    let refused = scene.p2p(&["--json", "contact", "invite"]).await;
+    assert!(refused.status != 0, "{refused:?}");
+    assert_eq!(scene.p2p(&["unlock", "--passphrase-file", &other]).await.status, 5);
+    assert_eq!(scene.p2p(&["unlock"]).await.status, 2, "there is no terminal to ask at");
+    assert_eq!(scene.json(&["unlock", "--passphrase-file", &good]).await[0]["locked"], false);
+    let changed = ["passphrase", "--passphrase-file", &good, "--new-passphrase-file", &other];
+    assert_eq!(scene.json(&changed).await[0]["protected"], true);
+    assert_eq!(scene.p2p(&["passphrase", "--remove", "--passphrase-file", &good]).await.status, 5);
+    assert_eq!(scene.json(&["passphrase", "--remove", "--passphrase-file", &other]).await[0]["protected"], false);
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_daemon_is_asked_how_it_is_and_stopped() {
     let scene = Scene::new();
     let daemon = Daemon::start(&scene).await;
