@@ -7,6 +7,8 @@ use p2p_node::{Config, NodeOptions, RunningNode, start};
 async fn alone(dir: &tempfile::TempDir) -> RunningNode {
     let mut config = Config::default();
     config.transport.mdns = false;
+    // All nodes of a test are one process, and each takes its memory for its own.
+    config.transport.limits.memory_mib = 4_096;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     let home = dir.path().join("home");
     start(NodeOptions {

@@ -24,6 +24,8 @@ impl Home {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.transport.mdns = false;
+        // All nodes of a test are one process, and each takes its memory for its own.
+        config.transport.limits.memory_mib = 4_096;
         config.transport.listen = listen.iter().map(|&address| address.to_owned()).collect();
         let options = NodeOptions {
             home: dir.path().join("home"),

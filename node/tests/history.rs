@@ -22,6 +22,8 @@ impl Home {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config { history_mib, ..Config::default() };
         config.transport.mdns = false;
+        // All nodes of a test are one process, and each takes its memory for its own.
+        config.transport.limits.memory_mib = 4_096;
         config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
         let (home, bootstrap) = (dir.path().join("home"), Vec::new());
         let options =

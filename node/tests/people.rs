@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
     let mut config = Config::default();
     config.transport.mdns = false;
+    // All nodes of a test are one process, and each takes its memory for its own.
+    config.transport.limits.memory_mib = 4_096;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     NodeOptions {
         home: home.join("home"),

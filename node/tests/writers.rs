@@ -103,6 +103,8 @@ impl Home {
 fn options(dir: &Path) -> NodeOptions {
     let mut config = Config::default();
     config.transport.mdns = false;
+    // All nodes of a test are one process, and each takes its memory for its own.
+    config.transport.limits.memory_mib = 4_096;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     NodeOptions {
         home: dir.join("home"),

@@ -26,8 +26,9 @@ const MAX_PASSES: u32 = 64;
 const MAX_LANES: u32 = 64;
 /// Deriving takes at least this long when a passphrase is set.
 const GOAL: Duration = Duration::from_millis(500);
-/// Beyond this much memory more passes are taken instead: unlocking must not push other programs out.
-const CALIBRATED_MEMORY_KIB: u32 = 256 * 1024;
+/// Beyond this much memory more passes are taken instead: a node that unlocks must stay below the memory at which it lets
+/// peers go, which is 256 MiB or less.
+const CALIBRATED_MEMORY_KIB: u32 = 64 * 1024;
 
 /// What guessing one passphrase costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

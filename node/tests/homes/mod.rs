@@ -13,6 +13,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
     let mut config = Config::default();
     config.transport.mdns = false;
+    // All nodes of a test are one process, and each takes its memory for its own.
+    config.transport.limits.memory_mib = 4_096;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     // Real revocations take days.
     config.names.revocation_difficulty = 3;
