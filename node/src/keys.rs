@@ -134,9 +134,7 @@ impl Keys {
         }
         let keys = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let memory = rustix::system::sysinfo();
-            let memory = u64::from(memory.totalram) * u64::from(memory.mem_unit);
-            let new = new.as_ref().map(|new| (new.as_slice(), KdfCost::calibrated(Some(memory))));
+            let new = new.as_ref().map(|new| (new.as_slice(), KdfCost::calibrated(Some(total_memory()))));
             let new = NewPassphrase::new(new).map_err(|error| key_error(&error))?;
             keys.open().set_passphrase(&new).map_err(|error| key_error(&error))
         });
@@ -207,6 +205,13 @@ impl Keys {
         }
         Ok(text)
     }
+}
+
+/// Memory of the computer, in bytes.
+#[allow(clippy::useless_conversion, reason = "on 32 bits the system counts in u32")]
+fn total_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit))
 }
 
 /// What went wrong with the keystore.

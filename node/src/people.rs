@@ -146,7 +146,7 @@ impl Inner {
             let known = rows.contacts().values().filter(|row| row.changed.is_none());
             known.filter_map(|row| Some((row.peer()?, (row.name.clone(), row.ztld.clone())))).unzip()
         };
-        self.network.trust(peers);
+        self.network.trust(&peers);
         self.names.set_contacts(zones);
     }
 }
@@ -161,7 +161,7 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| ApiError::internal(format!("a job failed: {error}")))?
 }
 
-fn ledger_error(error: LedgerError) -> ApiError {
+fn ledger_error(error: &LedgerError) -> ApiError {
     ApiError::new(ErrorKind::Io, format!("the ledger failed: {error}"))
 }
 

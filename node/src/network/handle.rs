@@ -157,7 +157,7 @@ impl Network {
     }
 
     /// The nodes of contacts: most limits do not hold for them.
-    pub(crate) fn trust(&self, contacts: Vec<PeerId>) {
+    pub(crate) fn trust(&self, contacts: &[PeerId]) {
         self.trusted.set_contacts(contacts.iter().filter_map(libp2p_peer_id));
     }
 

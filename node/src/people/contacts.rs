@@ -40,7 +40,8 @@ impl People {
             }
             let row = rows.contacts().get(&id).cloned().ok_or_else(|| unknown(&name))?;
             let changed = ContactRow { name, ..row };
-            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() }).map_err(ledger_error)
+            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() })
+                .map_err(|error| ledger_error(&error))
         })
         .await?;
         self.inner.tell_contacts();
@@ -69,7 +70,8 @@ impl People {
             let mut rows = inner.rows();
             let row = rows.contacts().get(&id).cloned().ok_or_else(|| unknown(""))?;
             let changed = ContactRow { verified: Verified::Number, changed: None, ..row };
-            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() }).map_err(ledger_error)
+            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() })
+                .map_err(|error| ledger_error(&error))
         })
         .await?;
         self.inner.tell_contacts();
@@ -82,7 +84,10 @@ impl People {
         blocking(&self.inner, move |inner| {
             let removed = inner.keys.open().remove(SecretKind::CONTACT, id.as_bytes());
             removed.map_err(|error| key_error(&error))?;
-            inner.rows().apply(Changes { contacts: vec![(id, None)], ..Changes::default() }).map_err(ledger_error)
+            inner
+                .rows()
+                .apply(Changes { contacts: vec![(id, None)], ..Changes::default() })
+                .map_err(|error| ledger_error(&error))
         })
         .await?;
         self.inner.tell_contacts();
@@ -176,7 +181,7 @@ impl Inner {
             invites: vec![(invite_id, Some(row))],
             ..Changes::default()
         };
-        rows.apply(changes).map_err(ledger_error)?;
+        rows.apply(changes).map_err(|error| ledger_error(&error))?;
         drop(rows);
         self.tell_contacts();
         self.events.push("contacts", "contact.added", serde_json::json!({ "identity": id }));

@@ -61,7 +61,8 @@ impl People {
             if rows.identity().is_some() {
                 return Err(ApiError::new(ErrorKind::Conflict, "this node has an identity already"));
             }
-            rows.apply(Changes { identity: Some(row.clone()), ..Changes::default() }).map_err(ledger_error)?;
+            rows.apply(Changes { identity: Some(row.clone()), ..Changes::default() })
+                .map_err(|error| ledger_error(&error))?;
             Ok((words.text(), genesis, certificate, row))
         })
         .await?;
@@ -122,7 +123,10 @@ impl Inner {
             let time = now_s().max(certificate.time.saturating_add(1));
             let certificate = TransportCertificate::sign(genesis.id(), &device.signing, inner.me, time);
             let row = IdentityRow { certificate: certificate.as_bytes().to_vec(), ..row };
-            inner.rows().apply(Changes { identity: Some(row), ..Changes::default() }).map_err(ledger_error)
+            inner
+                .rows()
+                .apply(Changes { identity: Some(row), ..Changes::default() })
+                .map_err(|error| ledger_error(&error))
         });
         match certified.await {
             Ok(()) => self.publish_identity().await,

@@ -32,7 +32,7 @@ const TOLERANCE_S: u64 = 120;
 /// What came of a card that an accepter showed.
 pub(super) enum Taken {
     /// Done; this is our card for them.
-    Done(Card),
+    Done(Box<Card>),
     /// The user has to confirm them.
     Wait,
     Refused(Reason),
@@ -220,11 +220,15 @@ impl Inner {
         }
         let stored = self.keys.open().insert_bytes(SecretKind::INVITE, &id, secret.as_bytes());
         stored.map_err(|error| key_error(&error))?;
-        self.rows().apply(Changes { invites: vec![(id, Some(row))], ..Changes::default() }).map_err(ledger_error)
+        self.rows()
+            .apply(Changes { invites: vec![(id, Some(row))], ..Changes::default() })
+            .map_err(|error| ledger_error(&error))
     }
 
     fn forget_invite(&self, id: &InviteId) -> Result<()> {
-        self.rows().apply(Changes { invites: vec![(*id, None)], ..Changes::default() }).map_err(ledger_error)?;
+        self.rows()
+            .apply(Changes { invites: vec![(*id, None)], ..Changes::default() })
+            .map_err(|error| ledger_error(&error))?;
         self.left().remove(id);
         self.keys.open().remove(SecretKind::INVITE, id).map(drop).map_err(|error| key_error(&error))
     }
@@ -267,7 +271,9 @@ impl Inner {
             return Ok(Taken::Refused(Reason::Bad));
         }
         match &row.stage {
-            Stage::Used { identity } if *identity == who => return self.card(id, Side::Inviter).map(Taken::Done),
+            Stage::Used { identity } if *identity == who => {
+                return self.card(id, Side::Inviter).map(|card| Taken::Done(Box::new(card)));
+            }
             Stage::Used { .. } => return Ok(Taken::Refused(Reason::Used)),
             _ if now_s() > row.expires + TOLERANCE_S => return Ok(Taken::Refused(Reason::Expired)),
             Stage::Waiting { card: waiting } => {
@@ -280,7 +286,7 @@ impl Inner {
         if row.in_person {
             let waiting = InviteRow { stage: Stage::Waiting { card: card.as_bytes().to_vec() }, ..row };
             let changes = Changes { invites: vec![(*id, Some(waiting))], ..Changes::default() };
-            self.rows().apply(changes).map_err(ledger_error)?;
+            self.rows().apply(changes).map_err(|error| ledger_error(&error))?;
             let told = serde_json::json!({ "invite": HEXLOWER.encode(id), "identity": who, "name": card.name });
             self.events.push("contacts", "invite.waiting", told);
             self.changed.notify_waiters();
@@ -291,7 +297,7 @@ impl Inner {
         let used = InviteRow { stage: Stage::Used { identity: who }, ..row };
         self.add_contact(&card, (*id, used), Vec::new())?;
         self.changed.notify_waiters();
-        Ok(Taken::Done(own))
+        Ok(Taken::Done(Box::new(own)))
     }
 
     /// The inviter answered with this card. Blocks on the disk.
@@ -318,7 +324,7 @@ impl Inner {
         }
         let failed = InviteRow { stage: Stage::Failed { reason: reason.to_owned() }, ..row };
         let changes = Changes { invites: vec![(*id, Some(failed))], ..Changes::default() };
-        self.rows().apply(changes).map_err(ledger_error)?;
+        self.rows().apply(changes).map_err(|error| ledger_error(&error))?;
         self.changed.notify_waiters();
         Ok(())
     }

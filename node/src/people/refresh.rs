@@ -42,7 +42,8 @@ pub(super) async fn refresh(inner: &Arc<Inner>) {
             }
             let changed = now != row;
             if changed {
-                rows.apply(Changes { contacts: vec![(id, Some(now))], ..Changes::default() }).map_err(ledger_error)?;
+                rows.apply(Changes { contacts: vec![(id, Some(now))], ..Changes::default() })
+                    .map_err(|error| ledger_error(&error))?;
             }
             Ok(changed)
         });

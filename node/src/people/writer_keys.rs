@@ -48,7 +48,8 @@ impl Inner {
             writers.retain(|(of, _)| *of != drive);
             writers.push((drive, writer));
             let changed = ContactRow { writers, ..row };
-            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() }).map_err(ledger_error)
+            rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() })
+                .map_err(|error| ledger_error(&error))
         })
         .await?;
         Ok(writer)
@@ -80,7 +81,8 @@ pub(super) async fn let_in(inner: Arc<Inner>) {
                 let Some(row) = rows.contacts().get(&id).cloned() else { return Ok(()) };
                 let mut changed = row;
                 changed.wanted.retain(|(of, _)| *of != drive);
-                rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() }).map_err(ledger_error)
+                rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() })
+                    .map_err(|error| ledger_error(&error))
             })
             .await
         };
