@@ -53,6 +53,8 @@ pub(crate) struct People {
 struct Inner {
     me: PeerId,
     rows: Mutex<Rows>,
+    /// Held while it is decided what becomes of an invite: it works once, also when two come at the same moment.
+    deciding: Mutex<()>,
     keys: Keys,
     names: Names,
     network: Network,
@@ -79,6 +81,7 @@ impl People {
         let inner = Arc::new(Inner {
             me,
             rows,
+            deciding: Mutex::default(),
             keys,
             names,
             network,
@@ -126,6 +129,10 @@ impl Inner {
         let (signing, agreement) =
             both.ok_or_else(|| ApiError::new(ErrorKind::Corrupt, "the keys of this device are not in the keystore"))?;
         Ok(Device { signing: SecretKey::from_seed(signing), agreement: AgreementKey::from_bytes(agreement) })
+    }
+
+    fn deciding(&self) -> MutexGuard<'_, ()> {
+        self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left(&self) -> MutexGuard<'_, BTreeMap<InviteId, u32>> {

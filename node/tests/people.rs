@@ -169,6 +169,28 @@ async fn one_invite_makes_two_people_know_each_other_and_works_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_accept_one_invite_at_the_same_moment_one_gets_in() {
+    let alice = Home::of("Alice", &[]).await;
+    let (bob, eve) = (Home::of("Bob", &[]).await, Home::of("Eve", &[]).await);
+    for _ in 0..10 {
+        let invite = alice.invite(NewInvite::default()).await;
+        let (bobs, eves) = (bob.node().people(), eve.node().people());
+        let (one, other) =
+            tokio::join!(bobs.accept(accept(&invite.link, 10.0)), eves.accept(accept(&invite.link, 10.0)));
+        let met =
+            |accepted: p2p_api::Result<p2p_api::Accepted>| accepted.is_ok_and(|accepted| accepted.contact.is_some());
+        let (one, other) = (met(one), met(other));
+        assert!(one != other, "bob {one}, eve {other}");
+        let names: Vec<String> =
+            alice.node().people().contacts().await.expect("contacts").into_iter().map(|contact| contact.name).collect();
+        assert_eq!(names, [if one { "bob" } else { "eve" }]);
+        for (home, name) in [(&alice, names[0].as_str()), (if one { &bob } else { &eve }, "alice")] {
+            home.node().people().remove(name).await.expect("removed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invites_that_expired_were_taken_back_or_are_damaged_are_refused() {
     let alice = Home::of("Alice", &[]).await;
     let bob = Home::of("Bob", &[]).await;

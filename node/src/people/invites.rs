@@ -105,6 +105,7 @@ impl People {
     pub(crate) async fn confirm(&self, invite: &str) -> Result<ContactInfo> {
         let id = invite_id(invite)?;
         let added = blocking(&self.inner, move |inner| {
+            let _deciding = inner.deciding();
             let row = inner.rows().invites().get(&id).cloned().ok_or_else(|| unknown(&id))?;
             let card = match &row.stage {
                 Stage::Waiting { card } => card.clone(),
@@ -127,6 +128,7 @@ impl People {
     pub(crate) async fn revoke_invite(&self, invite: &str) -> Result<()> {
         let id = invite_id(invite)?;
         blocking(&self.inner, move |inner| {
+            let _deciding = inner.deciding();
             if !inner.rows().invites().contains_key(&id) {
                 return Err(unknown(&id));
             }
@@ -207,7 +209,8 @@ impl Inner {
 
     /// Secret first, row second: a row without its secret could do nothing. Blocks on the disk.
     fn store_invite(&self, id: InviteId, row: InviteRow, secret: &InviteSecret) -> Result<()> {
-        self.sweep()?;
+        let _deciding = self.deciding();
+        self.sweep_now()?;
         let alike = |other: &&InviteRow| {
             other.is_ours == row.is_ours
                 && matches!(other.stage, Stage::Open | Stage::Waiting { .. } | Stage::Accepting)
@@ -235,6 +238,11 @@ impl Inner {
 
     /// Forgets what expired long ago. Blocks on the disk.
     pub(super) fn sweep(&self) -> Result<()> {
+        let _deciding = self.deciding();
+        self.sweep_now()
+    }
+
+    fn sweep_now(&self) -> Result<()> {
         let now = now_s();
         let is_old = |row: &InviteRow| {
             let is_open = matches!(row.stage, Stage::Open | Stage::Waiting { .. } | Stage::Accepting);
@@ -262,6 +270,7 @@ impl Inner {
 
     /// An accepter showed their card and proved that they know the invite. Blocks on the disk.
     pub(super) fn take_card(&self, id: &InviteId, card: &[u8]) -> Result<Taken> {
+        let _deciding = self.deciding();
         let Some(row) = self.rows().invites().get(id).cloned().filter(|row| row.is_ours) else {
             return Ok(Taken::Refused(Reason::Unknown));
         };
@@ -302,6 +311,7 @@ impl Inner {
 
     /// The inviter answered with this card. Blocks on the disk.
     pub(super) fn take_answer(&self, id: &InviteId, card: &[u8]) -> Result<()> {
+        let _deciding = self.deciding();
         let Some(row) = self.rows().invites().get(id).cloned() else { return Ok(()) };
         let (Stage::Accepting, Some((inviter, _))) = (&row.stage, row.inviter) else { return Ok(()) };
         let card = Card::read(card, id, Side::Inviter)
@@ -318,6 +328,7 @@ impl Inner {
 
     /// It will never come to anything. Blocks on the disk.
     pub(super) fn give_up(&self, id: &InviteId, reason: &str) -> Result<()> {
+        let _deciding = self.deciding();
         let Some(row) = self.rows().invites().get(id).cloned() else { return Ok(()) };
         if row.stage != Stage::Accepting {
             return Ok(());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p2p_api::{ErrorKind, Result};
-use p2p_identity::{InviteId, Side};
+use p2p_identity::{InviteId, PeerId, Side};
 use p2p_transport::{IncomingStream, our_peer_id};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -30,6 +30,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(600);
 const AT_ONCE: usize = 8;
 /// Conversations with peers at once.
 const CONVERSATIONS: usize = 16;
+/// Conversations with one peer at once: no stranger keeps others from being met.
+const CONVERSATIONS_OF_ONE: usize = 2;
 /// How often contacts are looked at again, and what is old is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 /// How soon after the start.
@@ -77,6 +79,7 @@ impl Keeper {
             }
         };
         let (mut looks, mut talks, mut chores) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let mut talking: HashMap<PeerId, usize> = HashMap::new();
         let mut housekeeping = Instant::now() + FIRST_HOUSEKEEPING;
         let mut locked = self.inner.keys.locked();
         chores.spawn(start(self.inner.clone()));
@@ -101,12 +104,26 @@ impl Keeper {
                         self.on_looked(id, looked);
                     }
                 }
-                Some(_) = talks.join_next(), if !talks.is_empty() => {}
+                Some(ended) = talks.join_next(), if !talks.is_empty() => {
+                    if let Ok(peer) = ended {
+                        talking.entry(peer).and_modify(|count| *count = count.saturating_sub(1));
+                        talking.retain(|_, count| *count > 0);
+                    }
+                }
                 Some(_) = chores.join_next(), if !chores.is_empty() => {}
                 next = incoming.recv(), if talks.len() < CONVERSATIONS && !incoming.is_closed() => {
                     let Some(IncomingStream { peer, stream, .. }) = next else { continue };
                     let Some(peer) = our_peer_id(&peer) else { continue };
-                    talks.spawn(meet::serve(self.inner.clone(), peer, Box::new(stream.compat())));
+                    let count = talking.entry(peer).or_insert(0);
+                    if *count >= CONVERSATIONS_OF_ONE {
+                        continue;
+                    }
+                    *count += 1;
+                    let inner = self.inner.clone();
+                    talks.spawn(async move {
+                        meet::serve(inner, peer, Box::new(stream.compat())).await;
+                        peer
+                    });
                 }
             }
             if Instant::now() >= housekeeping {
