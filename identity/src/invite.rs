@@ -114,10 +114,14 @@ impl InviteSecret {
         blake3::Hash::from_bytes(self.mac(side, message)) == *mac
     }
 
-    /// The key with which `side` signs what it leaves for the other one in this hour since 1970.
-    pub fn meeting_key(&self, side: Side, hour: u64) -> SecretKey {
+    /// The key with which `side` signs what it leaves for the other one in this hour since 1970. Each accepter has an answer
+    /// of its own: `accepter` is theirs where the inviter leaves something.
+    pub fn meeting_key(&self, side: Side, hour: u64, accepter: Option<&IdentityId>) -> SecretKey {
         let mut hasher = blake3::Hasher::new_derive_key(MEETING_CONTEXT);
         hasher.update(self.0.as_slice()).update(&[side.byte()]).update(&hour.to_be_bytes());
+        if let Some(accepter) = accepter {
+            hasher.update(accepter.as_bytes());
+        }
         SecretKey::from_seed(&Zeroizing::new(*hasher.finalize().as_bytes()))
     }
 
@@ -355,9 +359,11 @@ mod tests {
         assert_ne!(one.mac(Side::Inviter, b"x"), one.mac(Side::Accepter, b"x"));
         assert!(one.check_mac(Side::Inviter, b"x", &one.mac(Side::Inviter, b"x")));
         assert!(!one.check_mac(Side::Inviter, b"y", &one.mac(Side::Inviter, b"x")));
-        let key = |secret: &InviteSecret, side, hour| secret.meeting_key(side, hour).public();
+        let key = |secret: &InviteSecret, side, hour| secret.meeting_key(side, hour, None).public();
         assert_ne!(key(&one, Side::Inviter, 1), key(&one, Side::Accepter, 1));
         assert_ne!(key(&one, Side::Inviter, 1), key(&one, Side::Inviter, 2));
+        let answer = one.meeting_key(Side::Inviter, 1, Some(&IdentityId::from([7; 32]))).public();
+        assert_ne!(answer, key(&one, Side::Inviter, 1));
         let sealed = one.seal(Side::Inviter, b"a card");
         assert_eq!(one.open(Side::Inviter, &sealed).as_deref(), Some(&b"a card"[..]));
         assert!(one.open(Side::Accepter, &sealed).is_none() && other.open(Side::Inviter, &sealed).is_none());

@@ -112,7 +112,7 @@ impl Keys {
             return Err(key_error(&KeystoreError::NoPassphrase));
         }
         let text = self.read(passphrase)?;
-        self.check(text, true).await?;
+        self.check(&mut *self.inner.tries.lock().await, text, true).await?;
         self.inner.locked.send_replace(false);
         self.touch();
         tracing::info!("the keys are unlocked");
@@ -125,12 +125,14 @@ impl Keys {
             return Err(ApiError::locked());
         }
         let new = set.new.as_ref().map(|new| self.read(new)).transpose()?;
+        // Held to the end: of two who set the first passphrase at once, the second has to know that of the first.
+        let mut tries = self.inner.tries.lock().await;
         if self.info().protected {
             let current = set.current.as_ref().ok_or_else(|| {
                 ApiError::new(ErrorKind::NotAllowed, "the passphrase there is has to be told to change it")
             })?;
             let current = self.read(current)?;
-            self.check(current, false).await?;
+            self.check(&mut tries, current, false).await?;
         }
         let keys = self.clone();
         let done = tokio::task::spawn_blocking(move || {
@@ -165,8 +167,7 @@ impl Keys {
     }
 
     /// Tries a passphrase; the right one may open the keystore.
-    async fn check(&self, passphrase: Zeroizing<Vec<u8>>, unlock: bool) -> Result<()> {
-        let mut tries = self.inner.tries.lock().await;
+    async fn check(&self, tries: &mut Tries, passphrase: Zeroizing<Vec<u8>>, unlock: bool) -> Result<()> {
         tries.admit(Instant::now())?;
         let keys = self.clone();
         let tried = tokio::task::spawn_blocking(move || {

@@ -94,7 +94,7 @@ impl Away {
 }
 
 fn accept(link: &str, wait_s: f64) -> AcceptInvite {
-    AcceptInvite { link: link.into(), name: None, wait_s: Some(wait_s) }
+    AcceptInvite { link: link.into(), name: None, in_person: true, wait_s: Some(wait_s) }
 }
 
 /// Waits until a node has somebody in its DHT.
@@ -163,6 +163,8 @@ async fn one_invite_makes_two_people_know_each_other_and_works_once() {
     let bob = bob.leaves().await.back(&[]).await;
     assert_eq!(bob.contact("ally").await.verified, Verified::Number);
     bob.node().people().remove("ally").await.expect("removed");
+    let error = bob.node().people().accept(accept(&invite.link, 1.0)).await.expect_err("used before");
+    assert!(error.message.contains("was used before"), "{error}");
     assert!(txt(&bob.node(), "door.ally").await.is_err());
     let bob = bob.leaves().await.back(&[]).await;
     assert!(bob.node().people().contacts().await.expect("contacts").is_empty());
@@ -275,6 +277,39 @@ async fn two_who_are_never_online_together_meet_through_the_dht() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_left_their_cards_only_the_one_that_was_taken_believes_it() {
+    let middle = Home::new(&[]).await;
+    let at = [middle.address()];
+    let alice = Home::of("Alice", &at).await;
+    let invite = alice.invite(NewInvite::default()).await;
+    let alice = alice.leaves().await;
+    let mut away = Vec::new();
+    for name in ["Bob", "Carol"] {
+        let home = Home::of(name, &at).await;
+        connected(&home.node()).await;
+        home.node().people().accept(accept(&invite.link, 0.5)).await.expect("goes on");
+        left(&home).await;
+        away.push(home.leaves().await);
+    }
+    let alice = alice.back(&at).await;
+    let deadline = Instant::now() + PATIENCE;
+    while alice.node().people().contacts().await.expect("contacts").is_empty() {
+        assert!(Instant::now() < deadline, "nobody was found");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    left(&alice).await;
+    let taken = alice.node().people().contacts().await.expect("contacts")[0].name.clone();
+    let _alice = alice.leaves().await;
+    let (bob, carol) = (away.remove(0), away.remove(0));
+    let (winner, loser) = if taken == "bob" { (bob, carol) } else { (carol, bob) };
+    let loser = loser.back(&at).await;
+    connected(&loser.node()).await;
+    winner.back(&at).await.contact("alice").await;
+    // By now the other one has looked as well.
+    assert!(loser.node().people().contacts().await.expect("contacts").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_accepter_who_waits_is_found_when_the_inviter_comes_back() {
     let middle = Home::new(&[]).await;
     let at = [middle.address()];
@@ -350,7 +385,12 @@ async fn locked_keys_sign_nothing_and_what_is_public_goes_on() {
     let drive = drive(&alice).await;
     let keystore = node.keystore();
     assert_eq!(keystore.lock().await.expect_err("no passphrase").kind, ErrorKind::Conflict);
-    keystore.set_passphrase(None, Some("first")).await.expect("set");
+    // Of two who set the first passphrase at once, the second is asked for that of the first.
+    let other = keystore.clone();
+    let (one, two) =
+        tokio::join!(keystore.set_passphrase(None, Some("first")), other.set_passphrase(None, Some("other")));
+    one.expect("set");
+    assert_eq!(two.expect_err("there is one").kind, ErrorKind::NotAllowed);
     assert_eq!(keystore.set_passphrase(None, Some("x")).await.expect_err("not told").kind, ErrorKind::NotAllowed);
     assert_eq!(keystore.set_passphrase(Some("no"), Some("x")).await.expect_err("wrong").kind, ErrorKind::NotAllowed);
     assert_eq!(keystore.set_passphrase(Some("first"), Some("x")).await.expect_err("too soon").kind, ErrorKind::Busy);
@@ -383,7 +423,7 @@ async fn locked_keys_sign_nothing_and_what_is_public_goes_on() {
         SetRecord { label: "x".into(), record_type: "TXT".into(), value: "new".into(), ..SetRecord::default() };
     node.names().set(record).await.expect("kept");
     // It is locked after a start as well. (A handle that is kept would keep the ledger open.)
-    drop((keystore, node));
+    drop((keystore, other, node));
     let alice = alice.leaves().await.back(&[]).await;
     let node = alice.node();
     assert!(node.info().await.expect("info").locked);

@@ -192,6 +192,9 @@ pub struct AcceptInvite {
     /// What the user will call them; what they call themselves without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// They stand before the user: with an invite that is shown in person, they are verified.
+    #[serde(default)]
+    pub in_person: bool,
     /// Seconds to wait for the other side; it goes on afterwards, also over a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_s: Option<f64>,

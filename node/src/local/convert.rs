@@ -62,6 +62,9 @@ pub(super) fn parse_link(text: &str) -> Result<Link, ApiError> {
 /// What went wrong, with its causes in one sentence, and what to do next.
 #[allow(clippy::needless_pass_by_value, reason = "a shape for map_err")]
 pub(super) fn api_error(error: DriveError) -> ApiError {
+    if error.is_locked() {
+        return ApiError::locked();
+    }
     let full = error.is_storage_full();
     let message = with_causes(&error);
     if full {
@@ -98,7 +101,6 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
             ErrorKind::NotAllowed,
             "the owner of the drive lets it in: p2p writers add DRIVE WRITER_KEY; until then edits stay in this folder",
         ),
-        DriveError::Keystore(p2p_identity::KeystoreError::Locked) => (ErrorKind::Locked, "unlock the keys: p2p unlock"),
         DriveError::Busy => (ErrorKind::Conflict, "wait until the other command is done"),
         DriveError::Corrupt(_) => (ErrorKind::Corrupt, ""),
         DriveError::Unsupported(_) => (ErrorKind::Unsupported, ""),

@@ -16,6 +16,12 @@ impl NamesContract for LocalNode {
     }
 
     async fn create_zone(&self, new: NewZone) -> Result<ZoneInfo> {
+        if self.people.has_contact(&new.name) {
+            let message = format!("a contact is called {}, and names of theirs end in it", new.name);
+            return Err(
+                ApiError::new(ErrorKind::Conflict, message).with_hint("choose another name, or p2p contact rename")
+            );
+        }
         self.names.create_zone(new).await
     }
 

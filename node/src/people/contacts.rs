@@ -12,8 +12,10 @@ use crate::keys::key_error;
 
 /// Most contacts.
 const MAX_CONTACTS: usize = 4_096;
-/// Longest name that is made of what somebody calls themselves, in characters.
-const MAX_PETNAME_CHARS: usize = 32;
+/// Longest name of a contact, in bytes: one label of DNS as well.
+const MAX_PETNAME_BYTES: usize = 63;
+/// Longest name that is made of what somebody calls themselves, in bytes: a number may follow.
+const MADE_PETNAME_BYTES: usize = 48;
 
 impl People {
     /// Everybody, by name.
@@ -24,6 +26,11 @@ impl People {
         };
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
+    }
+
+    /// Whether the user calls somebody so.
+    pub(crate) fn has_contact(&self, name: &str) -> bool {
+        self.inner.rows().contacts().values().any(|row| row.name == name)
     }
 
     /// Another name.
@@ -164,7 +171,7 @@ impl Inner {
             own_name: card.name.clone(),
             ztld: zone.to_string(),
             verified: known.as_ref().map_or(Verified::No, |known| known.verified),
-            changed: None,
+            changed: known.as_ref().and_then(|known| known.changed),
             added: known.as_ref().map_or_else(now_ms, |known| known.added),
             writers: known.as_ref().map(|known| known.writers.clone()).unwrap_or_default(),
             wanted: known.map(|known| known.wanted).unwrap_or_default(),
@@ -194,15 +201,16 @@ fn unknown(contact: &str) -> ApiError {
 }
 
 /// A name that can be part of names: one label.
-fn petname(text: &str) -> Result<String> {
-    let is_plain = !text.is_empty() && text != "@" && text != "+" && !text.contains('.');
-    let is_zone = text.parse::<ZoneKey>().is_ok();
+pub(super) fn petname(text: &str) -> Result<String> {
+    let text = text.trim();
+    let is_word = text.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
+    let is_plain = is_word && text.starts_with(char::is_alphanumeric) && text.len() <= MAX_PETNAME_BYTES;
+    let is_taken =
+        matches!(text, "alt" | "gns") || text.parse::<ZoneKey>().is_ok() || text.parse::<IdentityId>().is_ok();
     match text.parse::<Label>() {
-        Ok(label) if is_plain && !is_zone && !text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
-            Ok(label.to_string())
-        }
+        Ok(label) if is_plain && !is_taken => Ok(label.to_string()),
         _ => Err(ApiError::invalid(format!("{text:?} cannot be the name of a contact"))
-            .with_hint("one word without dots, such as bob")),
+            .with_hint("one word of letters, digits, - and _, such as bob, of at most 63 bytes")),
     }
 }
 
@@ -210,7 +218,8 @@ fn petname(text: &str) -> Result<String> {
 fn free_petname(own_name: &str, taken: &BTreeSet<&str>) -> String {
     let words: Vec<String> =
         own_name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
-    let text: String = words.join("-").chars().take(MAX_PETNAME_CHARS).collect();
+    let mut text = words.join("-");
+    text.truncate(text.floor_char_boundary(MADE_PETNAME_BYTES));
     let base = petname(text.trim_matches('-')).unwrap_or_else(|_| "friend".to_owned());
     if !taken.contains(base.as_str()) {
         return base;
@@ -231,7 +240,7 @@ mod tests {
         {
             assert_eq!(free_petname(own_name, &taken), name, "{own_name:?}");
         }
-        for bad in ["", "a.b", "@", "+", "a b", "x\u{7}"] {
+        for bad in ["", "a.b", "@", "+", "a b", "x\u{7}", "\u{202e}x", "x\u{200b}", "*", "-x", "alt"] {
             assert!(petname(bad).is_err(), "{bad:?}");
         }
     }

@@ -6,9 +6,10 @@ use data_encoding::HEXLOWER;
 use p2p_api::{
     AcceptInvite, Accepted, ApiError, ContactInfo, CreatedInvite, ErrorKind, InviteInfo, InviteState, NewInvite, Result,
 };
-use p2p_drives::{Dialer, Role};
+use p2p_drives::{Dialer, PathKey, Role};
 use p2p_identity::{Card, IdentityId, Invite, InviteId, InviteSecret, MAX_INVITE_ADDRESSES, Purpose, SecretKind, Side};
 
+use super::contacts::petname;
 use super::rows::{Changes, InviteRow, Stage};
 use super::wire::Reason;
 use super::{Inner, People, blocking, ledger_error, now_s};
@@ -26,6 +27,8 @@ const MAX_LIFE_S: u64 = 14 * 24 * 3600;
 const REMEMBER_S: u64 = 24 * 3600;
 /// How long accepting waits for the other side unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest path below which an invited writer may write, in bytes.
+const MAX_PREFIX_BYTES: usize = 255;
 /// A clock may be wrong by this much.
 const TOLERANCE_S: u64 = 120;
 
@@ -53,6 +56,11 @@ impl People {
                     .with_hint("only who shares a folder lets others write to it: p2p shares"));
             }
         }
+        let name = new.name.as_deref().map(petname).transpose()?;
+        let prefix = new.prefix.trim_matches('/');
+        if !prefix.is_empty() && (prefix.len() > MAX_PREFIX_BYTES || PathKey::from_path(prefix).is_err()) {
+            return Err(ApiError::invalid("the path below which they may write is no path of a drive, or too long"));
+        }
         let own = self.inner.network.own_addresses();
         let mut addresses: Vec<_> = own.into_iter().filter(|address| !address.ip.is_loopback()).collect();
         if addresses.is_empty() {
@@ -73,10 +81,10 @@ impl People {
             is_ours: true,
             in_person: new.in_person,
             created: now_s(),
-            expires: u64::from(invite.expires_minute) * 60,
+            expires,
             drive: new.drive,
-            prefix: new.prefix,
-            name: new.name,
+            prefix: prefix.to_owned(),
+            name,
             stage: Stage::Open,
             inviter: None,
             addresses: Vec::new(),
@@ -150,6 +158,12 @@ impl People {
             return Err(ApiError::invalid("this is an invite of your own").with_hint("give it to somebody else"));
         }
         let known = self.inner.rows().invites().get(&id).cloned();
+        let is_another = |row: &InviteRow| row.is_ours || row.inviter != Some((invite.identity, invite.peer));
+        if known.as_ref().is_some_and(is_another) {
+            return Err(ApiError::invalid("this invite has the secret of another one: somebody put it together")
+                .with_hint("ask whoever is to invite you for it once more, by another way"));
+        }
+        let name = accept.name.as_deref().map(petname).transpose()?;
         let expires = u64::from(invite.expires_minute) * 60;
         let is_done = known.as_ref().is_some_and(|row| matches!(row.stage, Stage::Used { .. }));
         if now_s() > expires + TOLERANCE_S && !is_done {
@@ -159,12 +173,12 @@ impl People {
         if !is_done {
             let row = InviteRow {
                 is_ours: false,
-                in_person: invite.in_person,
+                in_person: invite.in_person && accept.in_person,
                 created: now_s(),
                 expires,
                 drive,
                 prefix: String::new(),
-                name: accept.name,
+                name,
                 stage: Stage::Accepting,
                 inviter: Some((invite.identity, invite.peer)),
                 addresses: invite.addresses.iter().map(ToString::to_string).collect(),
@@ -180,7 +194,9 @@ impl People {
         let _ = tokio::time::timeout(wait.unwrap_or(PATIENCE), self.inner.met(&id)).await;
         let row = self.inner.rows().invites().get(&id).cloned().ok_or_else(|| unknown(&id))?;
         let contact = match &row.stage {
-            Stage::Used { identity } => Some(self.inner.contact(identity)?),
+            Stage::Used { identity } => Some(self.inner.contact(identity).map_err(|_| {
+                ApiError::new(ErrorKind::NotAllowed, "this invite was used before").with_hint("ask for a new invite")
+            })?),
             Stage::Failed { reason } => {
                 return Err(ApiError::new(ErrorKind::NotAllowed, reason.clone()).with_hint("ask for a new invite"));
             }
@@ -229,11 +245,12 @@ impl Inner {
     }
 
     fn forget_invite(&self, id: &InviteId) -> Result<()> {
-        self.rows()
-            .apply(Changes { invites: vec![(*id, None)], ..Changes::default() })
-            .map_err(|error| ledger_error(&error))?;
+        // The secret first: while the keys are locked, nothing is done by halves.
+        let removed = self.keys.open().remove(SecretKind::INVITE, id);
+        removed.map_err(|error| key_error(&error))?;
         self.left().remove(id);
-        self.keys.open().remove(SecretKind::INVITE, id).map(drop).map_err(|error| key_error(&error))
+        let changes = Changes { invites: vec![(*id, None)], ..Changes::default() };
+        self.rows().apply(changes).map_err(|error| ledger_error(&error))
     }
 
     /// Forgets what expired long ago. Blocks on the disk.
@@ -284,7 +301,7 @@ impl Inner {
                 return self.card(id, Side::Inviter).map(|card| Taken::Done(Box::new(card)));
             }
             Stage::Used { .. } => return Ok(Taken::Refused(Reason::Used)),
-            _ if now_s() > row.expires + TOLERANCE_S => return Ok(Taken::Refused(Reason::Expired)),
+            _ if now_s() > row.expires => return Ok(Taken::Refused(Reason::Expired)),
             Stage::Waiting { card: waiting } => {
                 let same = Card::read(waiting, id, Side::Accepter).is_ok_and(|waiting| waiting.identity() == who);
                 return Ok(if same { Taken::Wait } else { Taken::Refused(Reason::Used) });
@@ -354,6 +371,7 @@ fn info(id: &InviteId, row: &InviteRow, contact: Option<String>, left_on: u32) -
     InviteInfo {
         invite: HEXLOWER.encode(id),
         state: match &row.stage {
+            Stage::Open | Stage::Waiting { .. } if now_s() > row.expires => InviteState::Failed,
             Stage::Open => InviteState::Open,
             Stage::Waiting { .. } => InviteState::Waiting,
             Stage::Accepting => InviteState::Accepting,
@@ -368,6 +386,7 @@ fn info(id: &InviteId, row: &InviteRow, contact: Option<String>, left_on: u32) -
         name: contact.or_else(|| card.map(|card| card.name)).or_else(|| row.name.clone()),
         reason: match &row.stage {
             Stage::Failed { reason } => Some(reason.clone()),
+            Stage::Open | Stage::Waiting { .. } if now_s() > row.expires => Some("it has expired".to_owned()),
             _ => None,
         },
     }

@@ -79,6 +79,8 @@ impl Keeper {
             }
         };
         let (mut looks, mut talks, mut chores) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        // When invited writers are asked for their keys again, and the pause until then.
+        let mut letting = (Instant::now() + SOON, SOON);
         let mut talking: HashMap<PeerId, usize> = HashMap::new();
         let mut housekeeping = Instant::now() + FIRST_HOUSEKEEPING;
         let mut locked = self.inner.keys.locked();
@@ -88,11 +90,19 @@ impl Keeper {
             let changed = inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let next = self.begin(&mut looks).min(housekeeping);
+            let mut next = self.begin(&mut looks).min(housekeeping);
+            if self.inner.rows().contacts().values().any(|row| !row.wanted.is_empty()) && chores.is_empty() {
+                if letting.0 <= Instant::now() {
+                    chores.spawn(writer_keys::let_in(self.inner.clone()));
+                    let pause = (letting.1 + letting.1 / 2).min(MAX_PAUSE);
+                    letting = (Instant::now() + pause, pause);
+                }
+                next = next.min(letting.0);
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => {}
-                () = changed => chores_for_contacts(&self.inner, &mut chores),
+                () = changed => letting = (Instant::now() + SOON, SOON),
                 Ok(()) = locked.changed() => {
                     self.rounds.values_mut().for_each(|round| round.due = Instant::now());
                     if !*locked.borrow_and_update() {
@@ -238,7 +248,8 @@ async fn look(
         if left != Some(hour) {
             let card = blocking(inner, move |inner| inner.card(&id, Side::Accepter)).await?;
             let reply = Reply::Yes(card.as_bytes().to_vec());
-            left = (meeting::leave(inner, &secret, Side::Accepter, &reply, row.expires).await > 0).then_some(hour);
+            left =
+                (meeting::leave(inner, &secret, (Side::Accepter, None), &reply, row.expires).await > 0).then_some(hour);
         }
         if let Some(reason) = meeting::look_for_inviter(inner, id, since).await?
             && !reason.may_pass()
@@ -287,19 +298,11 @@ async fn start(inner: Arc<Inner>) {
     inner.certify_again().await;
 }
 
-fn chores_for_contacts(inner: &Arc<Inner>, chores: &mut JoinSet<()>) {
-    let wanted = inner.rows().contacts().values().any(|row| !row.wanted.is_empty());
-    if wanted && chores.is_empty() {
-        chores.spawn(writer_keys::let_in(inner.clone()));
-    }
-}
-
 async fn keep_house(inner: Arc<Inner>) {
     if let Err(error) = blocking(&inner, Inner::sweep).await
         && error.kind != ErrorKind::Locked
     {
         tracing::warn!(%error, "old invites were not forgotten");
     }
-    writer_keys::let_in(inner.clone()).await;
     refresh::refresh(&inner).await;
 }

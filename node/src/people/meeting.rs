@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use p2p_api::{MAX_VALUE_SECONDS, Result};
-use p2p_identity::{InviteId, InviteSecret, Side};
+use p2p_identity::{Card, IdentityId, InviteId, InviteSecret, Side};
 
 use super::invites::Taken;
 use super::rows::InviteRow;
@@ -22,9 +22,18 @@ pub(super) fn this_hour() -> u64 {
     now_s() / 3600
 }
 
+/// Where something is left: by which side, and for whom where the inviter leaves it.
+type Spot<'a> = (Side, Option<&'a IdentityId>);
+
 /// Leaves something for the other side in this hour; how many other nodes have it.
-pub(super) async fn leave(inner: &Inner, secret: &InviteSecret, side: Side, reply: &Reply, expires: u64) -> usize {
-    let key = secret.meeting_key(side, this_hour());
+pub(super) async fn leave(
+    inner: &Inner,
+    secret: &InviteSecret,
+    (side, accepter): Spot<'_>,
+    reply: &Reply,
+    expires: u64,
+) -> usize {
+    let key = secret.meeting_key(side, this_hour(), accepter);
     let at = values::key_of(&key.public(), "");
     let now = u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros());
     let now = now.unwrap_or(u64::MAX);
@@ -36,8 +45,8 @@ pub(super) async fn leave(inner: &Inner, secret: &InviteSecret, side: Side, repl
 }
 
 /// What the other side has left in an hour, newest first.
-async fn find(inner: &Inner, secret: &InviteSecret, side: Side, hour: u64) -> Vec<Reply> {
-    let at = values::key_of(&secret.meeting_key(side, hour).public(), "");
+async fn find(inner: &Inner, secret: &InviteSecret, (side, accepter): Spot<'_>, hour: u64) -> Vec<Reply> {
+    let at = values::key_of(&secret.meeting_key(side, hour, accepter).public(), "");
     let Ok(mut found) = inner.network.get_values(at.to_vec()).await else { return Vec::new() };
     let mut values = Vec::new();
     let deadline = tokio::time::Instant::now() + LOOKUP;
@@ -63,15 +72,17 @@ pub(super) async fn look_for_accepter(
     let secret = inner.secret(&id)?;
     let first = since.max(this_hour().saturating_sub(MAX_HOURS));
     for hour in (first..=this_hour()).rev() {
-        for reply in find(inner, &secret, Side::Accepter, hour).await {
+        for reply in find(inner, &secret, (Side::Accepter, None), hour).await {
             let Reply::Yes(card) = reply else { continue };
+            let Ok(theirs) = Card::read(&card, &id, Side::Accepter) else { continue };
+            let who = theirs.identity();
             let answer = match blocking(inner, move |inner| inner.take_card(&id, &card)).await? {
                 Taken::Done(card) => Reply::Yes(card.as_bytes().to_vec()),
                 Taken::Wait => Reply::Wait,
                 Taken::Refused(Reason::Bad) => continue,
                 Taken::Refused(reason) => Reply::Refused(reason),
             };
-            leave(inner, &secret, Side::Inviter, &answer, row.expires).await;
+            leave(inner, &secret, (Side::Inviter, Some(&who)), &answer, row.expires).await;
             return Ok(Some(answer));
         }
     }
@@ -81,9 +92,10 @@ pub(super) async fn look_for_accepter(
 /// The accepter looks for the inviter's answer; `since` is the first hour to look at.
 pub(super) async fn look_for_inviter(inner: &Arc<Inner>, id: InviteId, since: u64) -> Result<Option<Reason>> {
     let secret = inner.secret(&id)?;
+    let own = inner.own()?.0.id();
     let first = since.max(this_hour().saturating_sub(MAX_HOURS));
     for hour in (first..=this_hour()).rev() {
-        for reply in find(inner, &secret, Side::Inviter, hour).await {
+        for reply in find(inner, &secret, (Side::Inviter, Some(&own)), hour).await {
             match reply {
                 Reply::Yes(card) => {
                     // Only who has the secret can have left it; whether it is the inviter, the card shows.

@@ -61,6 +61,9 @@ enum Command {
         /// What you will call them; what they call themselves without it.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// They stand before you, and showed you the code themselves: then they are verified.
+        #[arg(long)]
+        in_person: bool,
     },
     /// Lists your contacts.
     #[command(after_help = "Example: p2p contact ls")]
@@ -138,10 +141,10 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                     }
                     Ok(())
                 }
-                Command::Accept { link, name } => {
+                Command::Accept { link, name, in_person } => {
                     identity::ensure(console, client).await?;
                     let wait_s = Some(timeout.unwrap_or(DEFAULT_TIMEOUT).as_secs_f64());
-                    let accepted = people.accept(AcceptInvite { link, name, wait_s }).await?;
+                    let accepted = people.accept(AcceptInvite { link, name, in_person, wait_s }).await?;
                     console.emit(&accepted)?;
                     match &accepted.contact {
                         Some(contact) => say_contact(console, contact),
@@ -250,6 +253,12 @@ async fn wait_for_scan(console: &mut Console, client: &Client, invite: &CreatedI
                 return say_contact(console, &contact);
             }
             InviteState::Used => return Ok(()),
+            InviteState::Failed => {
+                return Err(Failure::new(
+                    ErrorKind::TimedOut,
+                    "nobody scanned the code in time: the invite has expired",
+                ));
+            }
             _ => tokio::time::sleep(LOOK).await,
         }
     }

@@ -51,7 +51,12 @@ pub(crate) async fn invite(State(desk): State<Desk>, form: Fields) -> Response {
 
 pub(crate) async fn accept(State(desk): State<Desk>, form: Fields) -> Response {
     let name = Some(form.get("name").trim().to_owned()).filter(|name| !name.is_empty());
-    let accept = AcceptInvite { link: form.get("link").trim().to_owned(), name, wait_s: Some(ACCEPT_TIME_S) };
+    let accept = AcceptInvite {
+        link: form.get("link").trim().to_owned(),
+        name,
+        in_person: !form.get("in_person").is_empty(),
+        wait_s: Some(ACCEPT_TIME_S),
+    };
     done(&desk, &form, desk.node.people().accept(accept).await.map(drop)).await
 }
 
@@ -315,6 +320,7 @@ fn accept_form(session: &Session) -> Markup {
                 label for="accept-name" { "What you call them " span.note { "(may be empty)" } }
                 input #accept-name name="name" maxlength="63" autocomplete="off" spellcheck="false" autocapitalize="none"
                     placeholder="alice";
+                label.check { input type="checkbox" name="in_person" value="1"; " They stand before me and showed it" }
                 button type="submit" { "Accept" }
             }
         }

@@ -45,7 +45,7 @@ pub(super) async fn invites(node: &Node) {
     for life_s in [Some(0), Some(15 * 86_400)] {
         fails(people.invite(NewInvite { life_s, ..NewInvite::default() }).await, ErrorKind::InvalidInput);
     }
-    let accept = |link: &str| AcceptInvite { link: link.into(), name: None, wait_s: Some(0.1) };
+    let accept = |link: &str| AcceptInvite { link: link.into(), name: None, in_person: false, wait_s: Some(0.1) };
     fails(people.accept(accept(&made.link)).await, ErrorKind::InvalidInput);
     fails(people.accept(accept("hello")).await, ErrorKind::InvalidInput);
     fails(people.confirm(&made.info.invite).await, ErrorKind::Conflict);
