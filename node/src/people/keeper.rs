@@ -200,7 +200,11 @@ impl Keeper {
                 round.answer = looked.answer;
                 round.since = meeting::this_hour().saturating_sub(1);
             }
-            Err(error) => tracing::debug!(%error, "an invite was not looked at"),
+            Err(error) => {
+                tracing::debug!(%error, "an invite was not looked at");
+                // Looked at again when it is due, not at once.
+                round.answer = None;
+            }
         }
         let pause = if round.begun.elapsed() < FRESH {
             SOON
