@@ -1,6 +1,7 @@
 //! Two people on real nodes over loopback: who they are, how they come to know each other, what knowing each other is for.
 
-use std::path::Path;
+mod homes;
+
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
@@ -8,61 +9,16 @@ use p2p_api::{
     AcceptInvite, AskWriterKey, Change, ContactInfo, CreatedInvite, DriveId, ErrorKind, Import, InviteState, NewDrive,
     NewIdentity, NewInvite, NewWriter, NewZone, Node, RenameContact, ResolveName, SetRecord, Verified, VerifyContact,
 };
-use p2p_node::{Config, NodeOptions, RunningNode, start};
 
-/// How long two nodes may take to find each other.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
-    let mut config = Config::default();
-    config.transport.mdns = false;
-    // All nodes of a test are one process, and each takes its memory for its own.
-    config.transport.limits.memory_mib = 4_096;
-    config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
-    NodeOptions {
-        home: home.join("home"),
-        api: None,
-        config,
-        apps: Vec::new(),
-        bootstrap: bootstrap.to_vec(),
-        notices: Vec::new(),
-        gateway: None,
-    }
-}
-
-struct Home {
-    dir: tempfile::TempDir,
-    running: RunningNode,
-}
-
-/// A home whose node does not run.
-struct Away(tempfile::TempDir);
+use homes::{Home, PATIENCE, connected};
 
 impl Home {
-    async fn new(bootstrap: &[String]) -> Self {
-        Away(tempfile::tempdir().expect("a directory")).back(bootstrap).await
-    }
-
     /// With an identity of this name.
     async fn of(name: &str, bootstrap: &[String]) -> Self {
         let home = Self::new(bootstrap).await;
         let new = NewIdentity { name: name.into(), zone: None };
         home.node().people().create_identity(new).await.expect("an identity");
         home
-    }
-
-    fn node(&self) -> Node {
-        self.running.node()
-    }
-
-    fn address(&self) -> String {
-        let listen = self.running.listen().into_iter().next().expect("listens");
-        format!("{listen}/p2p/{}", self.running.peer_id())
-    }
-
-    async fn leaves(self) -> Away {
-        self.running.shutdown().await;
-        Away(self.dir)
     }
 
     async fn contact(&self, name: &str) -> ContactInfo {
@@ -86,24 +42,8 @@ impl Home {
     }
 }
 
-impl Away {
-    async fn back(self, bootstrap: &[String]) -> Home {
-        let running = start(options(self.0.path(), bootstrap)).await.expect("starts");
-        Home { dir: self.0, running }
-    }
-}
-
 fn accept(link: &str, wait_s: f64) -> AcceptInvite {
     AcceptInvite { link: link.into(), name: None, in_person: true, wait_s: Some(wait_s) }
-}
-
-/// Waits until a node has somebody in its DHT.
-async fn connected(node: &Node) {
-    let deadline = Instant::now() + PATIENCE;
-    while node.info().await.expect("info").dht_peers == 0 {
-        assert!(Instant::now() < deadline, "nobody came");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn txt(node: &Node, name: &str) -> p2p_api::Result<String> {
@@ -160,13 +100,13 @@ async fn one_invite_makes_two_people_know_each_other_and_works_once() {
     assert_eq!(right.verified, Verified::Number);
 
     // All of it is there after a restart; what is removed is not.
-    let bob = bob.leaves().await.back(&[]).await;
+    let bob = bob.stop().await.start(&[]).await;
     assert_eq!(bob.contact("ally").await.verified, Verified::Number);
     bob.node().people().remove("ally").await.expect("removed");
     let error = bob.node().people().accept(accept(&invite.link, 1.0)).await.expect_err("used before");
     assert!(error.message.contains("was used before"), "{error}");
     assert!(txt(&bob.node(), "door.ally").await.is_err());
-    let bob = bob.leaves().await.back(&[]).await;
+    let bob = bob.stop().await.start(&[]).await;
     assert!(bob.node().people().contacts().await.expect("contacts").is_empty());
 }
 
@@ -257,20 +197,20 @@ async fn two_who_are_never_online_together_meet_through_the_dht() {
     let bob = Home::of("Bob", &at).await;
     connected(&alice.node()).await;
     let invite = alice.invite(NewInvite::default()).await;
-    let alice = alice.leaves().await;
+    let alice = alice.stop().await;
     connected(&bob.node()).await;
     // Alice is away: Bob leaves his card, and goes.
     let pending = bob.node().people().accept(accept(&invite.link, 1.0)).await.expect("goes on");
     assert!(pending.contact.is_none() && pending.invite.state == InviteState::Accepting);
     left(&bob).await;
-    let bob = bob.leaves().await;
+    let bob = bob.stop().await;
     // Alice comes, finds him, and goes.
-    let alice = alice.back(&at).await;
+    let alice = alice.start(&at).await;
     alice.contact("bob").await;
     left(&alice).await;
-    let alice = alice.leaves().await;
+    let alice = alice.stop().await;
     // Bob comes again and finds her answer.
-    let bob = bob.back(&at).await;
+    let bob = bob.start(&at).await;
     let found = bob.contact("alice").await;
     assert!(!found.connected);
     drop(alice);
@@ -282,16 +222,16 @@ async fn of_two_who_left_their_cards_only_the_one_that_was_taken_believes_it() {
     let at = [middle.address()];
     let alice = Home::of("Alice", &at).await;
     let invite = alice.invite(NewInvite::default()).await;
-    let alice = alice.leaves().await;
+    let alice = alice.stop().await;
     let mut away = Vec::new();
     for name in ["Bob", "Carol"] {
         let home = Home::of(name, &at).await;
         connected(&home.node()).await;
         home.node().people().accept(accept(&invite.link, 0.5)).await.expect("goes on");
         left(&home).await;
-        away.push(home.leaves().await);
+        away.push(home.stop().await);
     }
-    let alice = alice.back(&at).await;
+    let alice = alice.start(&at).await;
     let deadline = Instant::now() + PATIENCE;
     while alice.node().people().contacts().await.expect("contacts").is_empty() {
         assert!(Instant::now() < deadline, "nobody was found");
@@ -299,12 +239,12 @@ async fn of_two_who_left_their_cards_only_the_one_that_was_taken_believes_it() {
     }
     left(&alice).await;
     let taken = alice.node().people().contacts().await.expect("contacts")[0].name.clone();
-    let _alice = alice.leaves().await;
+    let _alice = alice.stop().await;
     let (bob, carol) = (away.remove(0), away.remove(0));
     let (winner, loser) = if taken == "bob" { (bob, carol) } else { (carol, bob) };
-    let loser = loser.back(&at).await;
+    let loser = loser.start(&at).await;
     connected(&loser.node()).await;
-    winner.back(&at).await.contact("alice").await;
+    winner.start(&at).await.contact("alice").await;
     // By now the other one has looked as well.
     assert!(loser.node().people().contacts().await.expect("contacts").is_empty());
 }
@@ -316,10 +256,10 @@ async fn an_accepter_who_waits_is_found_when_the_inviter_comes_back() {
     let alice = Home::of("Alice", &at).await;
     let bob = Home::of("Bob", &at).await;
     let invite = alice.invite(NewInvite::default()).await;
-    let alice = alice.leaves().await;
+    let alice = alice.stop().await;
     connected(&bob.node()).await;
     bob.node().people().accept(accept(&invite.link, 0.5)).await.expect("goes on");
-    let alice = alice.back(&at).await;
+    let alice = alice.start(&at).await;
     alice.contact("bob").await;
     bob.contact("alice").await;
 }
@@ -424,7 +364,7 @@ async fn locked_keys_sign_nothing_and_what_is_public_goes_on() {
     node.names().set(record).await.expect("kept");
     // It is locked after a start as well. (A handle that is kept would keep the ledger open.)
     drop((keystore, other, node));
-    let alice = alice.leaves().await.back(&[]).await;
+    let alice = alice.stop().await.start(&[]).await;
     let node = alice.node();
     assert!(node.info().await.expect("info").locked);
     assert_eq!(node.keystore().unlock("first").await.expect_err("an old one").kind, ErrorKind::NotAllowed);
