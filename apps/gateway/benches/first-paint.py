@@ -12,6 +12,7 @@ import base64, http.client, json, os, pathlib, shutil, signal, socket, subproces
 
 DELAY = 0.05
 BYTES_PER_SECOND = 20e6 / 8
+PACKET = 1_448
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 bin_dir = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "target/release").resolve()
 work = pathlib.Path(tempfile.mkdtemp())
@@ -30,10 +31,13 @@ def forward(source, target):
                 data = source.recv(65536)
             except OSError:
                 data = b""
-            now = time.monotonic()
-            free_at = max(free_at, now) + len(data) / BYTES_PER_SECOND
+            free_at = max(free_at, time.monotonic())
+            # In packets, as a line carries them: the first is there before the last has left.
+            packets = [data[at : at + PACKET] for at in range(0, len(data), PACKET)] or [b""]
             with ready:
-                waiting.append((free_at + DELAY, data))
+                for packet in packets:
+                    free_at += len(packet) / BYTES_PER_SECOND
+                    waiting.append((free_at + DELAY, packet))
                 ready.notify()
             if not data:
                 return

@@ -17,6 +17,7 @@ use crate::DriveError;
 use crate::ahead::{AheadFiles, LOOK_AHEAD_FROM_BYTES, look_ahead};
 use crate::blob::{Decoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, SizeProof, Step};
 use crate::browsed::{Piece, SMALL_BLOB_BYTES};
+use crate::bulk::fetch_rest;
 use crate::content::{ContentError, cut, read_here};
 use crate::engine::{DriveStatus, Drives, Shared, drive_of};
 use crate::entry::{Entry, Kind, Version};
@@ -244,6 +245,26 @@ impl View {
         .await?
     }
 
+    /// Bytes of all files of the version.
+    pub(crate) fn root_bytes(&self) -> u64 {
+        self.at.bytes
+    }
+
+    /// So many bytes were fetched because somebody reads. Where that makes much of the drive, the rest follows.
+    fn on_touched(&self, bytes: u64) {
+        if let Some(viewer) = self.there.as_ref().filter(|_| !self.is_past)
+            && viewer.touched.add(bytes, self.at.bytes)
+        {
+            tokio::spawn(fetch_rest(self.clone(), viewer.clone()));
+        }
+    }
+
+    /// The reader of the file that an entry shows.
+    pub(crate) fn reader(self, entry: &Entry) -> Arc<Reader> {
+        let (path, version) = (entry.key().to_path(), entry.shown().clone());
+        Arc::new(Reader { view: self, path, version })
+    }
+
     async fn list_checked(self, listing: Listing) -> Result<BoxStream<'static, Result<Entry, DriveError>>, DriveError> {
         if let Some(prefix) = &listing.prefix {
             let entry = self.lookup(prefix).await?;
@@ -286,15 +307,14 @@ impl View {
     /// Bytes `start..end` of the file that an entry shows.
     pub(crate) fn content(self, entry: &Entry, start: u64, end: u64) -> BoxStream<'static, Result<Bytes, DriveError>> {
         let budget = self.shared.read_ahead.clone();
-        let (path, version) = (entry.key().to_path(), entry.shown().clone());
-        let reader = Arc::new(Reader { view: self, path, version });
+        let reader = self.reader(entry);
         // Where many readers have used up the budget, each waits for its own pieces, or a thousand would hold 300 MiB.
         let has_room = budget.available_permits() > 0;
         let ahead = if reader.view.there.is_some() && has_room { PIECES_AHEAD } else { 1 };
         let of = reader.clone();
         let pieces = stream::iter(pieces(start, end, budget)).map(move |(piece, place)| {
             let reader = of.clone();
-            async move { reader.read(piece).await.map(|bytes| held(bytes, place)) }
+            async move { reader.read_for_user(piece).await.map(|bytes| held(bytes, place)) }
         });
         let bytes = pieces.buffered(ahead).boxed();
         if reader.view.there.is_some() && end - start >= LOOK_AHEAD_FROM_BYTES {
@@ -444,23 +464,37 @@ impl Reader {
         &self.view.shared.ahead
     }
 
+    /// Bytes that somebody waits for: what of them had to travel counts as read of the drive.
+    async fn read_for_user(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
+        let (bytes, is_from_peer) = self.clone().find(piece).await?;
+        if is_from_peer {
+            self.view.on_touched(bytes.len() as u64);
+        }
+        Ok(bytes)
+    }
+
     /// Bytes of the file, from wherever they are.
     pub(crate) async fn read(self: Arc<Self>, piece: Range<u64>) -> Result<Bytes, DriveError> {
+        Ok(self.find(piece).await?.0)
+    }
+
+    /// Bytes of the file, and whether a peer sent them for this call.
+    async fn find(self: Arc<Self>, piece: Range<u64>) -> Result<(Bytes, bool), DriveError> {
         if let Some(inline) = &self.version.inline {
             let inline = Bytes::copy_from_slice(inline.as_bytes());
-            return Ok(inline.slice(piece.start as usize..piece.end as usize));
+            return Ok((inline.slice(piece.start as usize..piece.end as usize), false));
         }
-        let Some(viewer) = &self.view.there else { return self.read_here(piece).await };
+        let Some(viewer) = &self.view.there else { return Ok((self.read_here(piece).await?, false)) };
         if self.view.is_past
             && let Ok(bytes) = self.clone().read_here(piece.clone()).await
         {
-            return Ok(bytes);
+            return Ok((bytes, false));
         }
-        if let Some(bytes) = viewer.along(&self.version.hash) {
-            return Ok(bytes.slice(piece.start as usize..piece.end as usize));
+        if let Some(bytes) = viewer.along(&self.version.hash).await {
+            return Ok((bytes.slice(piece.start as usize..piece.end as usize), false));
         }
         if let Some(bytes) = self.clone().read_kept(piece.clone()).await? {
-            return Ok(bytes);
+            return Ok((bytes, false));
         }
         let (this, wanted) = (self.clone(), piece.clone());
         let fetch = move |session: Arc<Session>| {
@@ -473,11 +507,11 @@ impl Reader {
                 Ok(Err(DriveError::Stalled(_))) if self.view.is_past => {
                     return Err(DriveError::ContentNotKept(self.path.clone()));
                 }
-                Ok(answer) => return answer,
+                Ok(answer) => return Ok((answer?, true)),
                 // Another reader, or who looks ahead, may have had more luck with it.
                 Err(_) => {
                     if let Some(bytes) = self.clone().read_kept(piece.clone()).await? {
-                        return Ok(bytes);
+                        return Ok((bytes, false));
                     }
                 }
             }

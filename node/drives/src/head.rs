@@ -1,5 +1,6 @@
 //! Heads: signed versions of a drive (specs/drives.md, 5.1).
 
+use bytes::Bytes;
 use p2p_identity::{ByteReader, ByteWriter, ContentId, DriveId, WriterKey};
 
 use crate::{
@@ -206,6 +207,22 @@ impl Body for Head {
 }
 
 impl Head {
+    /// Number in [`Ext`] under which a head says how many of its entries are files (u64, big-endian): `files` counts
+    /// folders and links as well, as it must match the sums of the tree.
+    const EXT_PLAIN_FILES: u32 = 32;
+
+    /// The `ext` of a head with so many files, folders not counted.
+    pub(crate) fn ext_of_files(files: u64) -> Ext {
+        let count = Bytes::copy_from_slice(&files.to_be_bytes());
+        Ext::new(vec![(Self::EXT_PLAIN_FILES, count)]).unwrap_or_default()
+    }
+
+    /// How many of the entries are files; the writer's word. All entries where it says nothing, or more than there are.
+    pub fn plain_files(&self) -> u64 {
+        let said = self.ext.value(Self::EXT_PLAIN_FILES).and_then(|bytes| bytes.as_ref().try_into().ok());
+        said.map(u64::from_be_bytes).filter(|files| *files <= self.files).unwrap_or(self.files)
+    }
+
     /// Whether the owner made it.
     pub fn is_by_owner(&self) -> bool {
         self.writer.as_bytes() == self.drive.as_bytes()

@@ -48,6 +48,11 @@ impl Snapshot {
         Expected::root_with_sums(self.root, self.entries, self.bytes)
     }
 
+    /// How many files it has, folders not counted: the owner's word where only the owner's head counts, else the entries.
+    pub(crate) fn files(&self) -> u64 {
+        if self.root == self.head.body().root { self.head.body().plain_files() } else { self.entries }
+    }
+
     /// The owner's first.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &HeadEnvelope> {
         std::iter::once(&self.head).chain(&self.others)

@@ -6,6 +6,7 @@ mod ahead;
 mod blob;
 mod browse;
 mod browsed;
+mod bulk;
 mod content;
 mod engine;
 mod entry;
@@ -20,6 +21,7 @@ mod history;
 #[cfg(test)]
 mod hostile_tests;
 mod index;
+mod items;
 mod kept;
 mod key;
 mod loopback;

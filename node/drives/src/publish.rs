@@ -19,7 +19,7 @@ use crate::head::{Head, HeadEnvelope, MAX_PREV, VersionVector};
 use crate::heads::Snapshot;
 use crate::key::PathKey;
 use crate::nodes::NodeStore;
-use crate::signed::{Ext, Signed};
+use crate::signed::Signed;
 use crate::store::{Batch, Cache, CacheTable};
 use crate::tree::{BuildError, BuiltNode, Expected, Node, NodeId, Root, TreeBuilder};
 use crate::{DriveError, MAX_MESSAGE_BYTES};
@@ -164,7 +164,7 @@ impl Import {
         if self.old.as_ref().is_some_and(|at| at.root == root.id) {
             return Ok(Built { head: None, files, bytes: root.bytes, left_out });
         }
-        let head = self.head(&root)?;
+        let head = self.head(&root, files)?;
         self.nodes.sync()?;
         Ok(Built { head: Some(head), files, bytes: root.bytes, left_out })
     }
@@ -174,8 +174,8 @@ impl Import {
         self.author.prefix.is_some() || !self.absent.is_empty()
     }
 
-    /// A head of the author with this tree, made from the old state.
-    fn head(&self, root: &Root) -> Result<HeadEnvelope, DriveError> {
+    /// A head of the author with this tree, which has so many files, made from the old state.
+    fn head(&self, root: &Root, files: u64) -> Result<HeadEnvelope, DriveError> {
         let (writer, counter, hlc) = next_of(self.old.as_ref(), self.author.writer);
         let set = self.old.as_ref().and_then(|at| at.set.as_ref());
         let corrupt = |error: crate::SignedError| DriveError::Corrupt(error.to_string());
@@ -202,7 +202,7 @@ impl Import {
             change_list: None,
             hlc,
             message,
-            ext: Ext::default(),
+            ext: Head::ext_of_files(files),
         };
         HeadEnvelope::sign(&head, &self.author.key).map_err(corrupt)
     }

@@ -7,19 +7,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use p2p_identity::{ContentId, DriveId, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::codec::decode_node_len;
 use crate::frame::{FrameError, read_message, write_message};
 use crate::head::HeadEnvelope;
+use crate::items::{Got, ItemReader, read_heads};
 use crate::network::{Dialer, PeerStream};
 use crate::sources::Wanted;
 use crate::topic::{Proof, ReadKey, Session as ProofSession, Side, Topic};
-use crate::tree::{MAX_LEVELS, NodeId};
+use crate::tree::NodeId;
 use crate::wire::{
-    ByeReason, Control, FIRST_BYTE_TIMEOUT, Hello, Item, MAX_ENVELOPE_BYTES, MAX_NODE_BYTES, MAX_NODES_PER_REQUEST,
-    MAX_PREFETCH_BYTES, MAX_WRITERS, NONCE_BYTES, Nodes, Open, Prove, Request, RequestFrame, Status, Summary,
+    ByeReason, Control, FIRST_BYTE_TIMEOUT, FileRef, GetMany, Hello, MAX_NODES_PER_REQUEST, MAX_PREFETCH_BYTES,
+    NONCE_BYTES, Nodes, Open, Presence, Prove, Request, RequestFrame, Status, Summary,
 };
 
 /// A body that stands still for this long has stalled. The specification's 2 s are less than a busy disk's pause.
@@ -27,11 +28,8 @@ pub(crate) const BODY_IDLE: Duration = Duration::from_secs(10);
 /// Least bytes that must come in [`BODY_IDLE`], or all that are due: less is a peer that drips to keep us waiting. Low
 /// enough for 24 streams that share 10 KiB/s.
 const MIN_BODY_BYTES: usize = 4 * 1024;
-/// Most items an `Open` may answer with; beyond that somebody plays.
-const MAX_ITEMS: usize = 1_024;
-/// Most bytes of all these items: a head of every writer, a node of every level, and the prefetched content.
-const MAX_ITEM_BYTES: usize =
-    MAX_WRITERS * MAX_ENVELOPE_BYTES + MAX_LEVELS as usize * MAX_NODE_BYTES + MAX_PREFETCH_BYTES as usize;
+/// Items that wait to be taken in while more of an answer comes.
+const ITEMS_WAITING: usize = 8;
 
 /// Why a request to a peer failed.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +92,10 @@ pub(crate) struct Opened {
     pub(crate) session: Arc<Session>,
     pub(crate) heads: Vec<HeadEnvelope>,
     pub(crate) nodes: Vec<(NodeId, Bytes)>,
-    /// Small content that came along, checked against its hash.
-    pub(crate) blobs: Vec<(ContentId, Bytes)>,
+    /// The first small content that came along: what is wanted soonest.
+    pub(crate) blob: Option<(ContentId, Bytes)>,
+    /// What comes behind it, while it comes; nothing where no content came along. An error ends it.
+    pub(crate) more: Option<mpsc::Receiver<Result<Got, FetchError>>>,
 }
 
 /// A proven session with a peer for one drive.
@@ -198,10 +198,26 @@ impl Session {
             _ => return Err(FetchError::Lied("no Accept after Prove".into())),
         };
         status(&mut stream).await?;
-        let Items { heads, nodes, blobs } = read_items(&mut stream).await?;
+        let (mut items, mut heads, mut nodes) = (ItemReader::default(), Vec::new(), Vec::new());
+        let blob = loop {
+            match items.next(&mut stream).await? {
+                Got::Head(head) => heads.push(head),
+                Got::Node(id, bytes) => nodes.push((id, bytes)),
+                // The page is shown while what else it needs is still on its way.
+                Got::Blob(hash, bytes) => break Some((hash, bytes)),
+                Got::End => break None,
+            }
+        };
+        let (rest, more) = match &blob {
+            Some(_) => {
+                let (tx, rx) = mpsc::channel(ITEMS_WAITING);
+                (Some((items, tx)), Some(rx))
+            }
+            None => (None, None),
+        };
         let ended = Arc::new(AtomicBool::new(false));
         let token = CancellationToken::new();
-        tokio::spawn(keep_control(stream, peer, announced, ended.clone(), token.clone()));
+        tokio::spawn(keep_control(stream, rest, peer, announced, ended.clone(), token.clone()));
         let session = Self {
             peer,
             number: accept.session,
@@ -210,7 +226,7 @@ impl Session {
             received: AtomicU64::new(0),
             _control: token.drop_guard(),
         };
-        Ok(Opened { session: Arc::new(session), heads, nodes, blobs })
+        Ok(Opened { session: Arc::new(session), heads, nodes, blob, more })
     }
 
     /// Whether the session is over, by the peer's word or by ours.
@@ -256,17 +272,34 @@ impl Session {
         Ok(nodes)
     }
 
+    /// Fetches small files by hash: which of them the peer has, and those one after the other, not yet checked. At most
+    /// 512 files of 1 MiB together.
+    pub(crate) async fn many(&self, files: Vec<FileRef>) -> Result<(Presence, Vec<u8>), FetchError> {
+        let sizes: Vec<u64> = files.iter().map(|file| file.size).collect();
+        let files = files.try_into().map_err(|_| FetchError::Broken("too many files asked for".into()))?;
+        let mut stream = self.request(Request::GetMany(GetMany { files })).await?;
+        let mut bitmap = vec![0; Presence::encoded_len(sizes.len())];
+        read_exact(&mut stream, &mut bitmap).await?;
+        let present = Presence::decode(sizes.len(), &bitmap).map_err(|error| FetchError::Lied(error.to_string()))?;
+        // The sizes are ours, from the signed index, and at most 1 MiB together: the peer cannot choose this length.
+        let len: u64 = sizes.iter().zip(present.iter()).filter(|(_, present)| *present).map(|(size, _)| size).sum();
+        let mut body = vec![0; len as usize];
+        read_exact(&mut stream, &mut body).await?;
+        self.received.fetch_add(len, Ordering::Relaxed);
+        Ok((present, body))
+    }
+
     /// Heads of earlier versions that the peer keeps, newest first.
     pub(crate) async fn log(&self, log: crate::wire::Log) -> Result<Vec<HeadEnvelope>, FetchError> {
         let mut stream = self.request(Request::Log(log)).await?;
-        Ok(read_items(&mut stream).await?.heads)
+        read_heads(&mut stream).await
     }
 
     /// The newest heads the peer has.
     pub(crate) async fn heads(&self) -> Result<Vec<HeadEnvelope>, FetchError> {
         let after = crate::wire::VectorList::default();
         let mut stream = self.request(Request::Heads(crate::wire::Heads { after })).await?;
-        Ok(read_items(&mut stream).await?.heads)
+        read_heads(&mut stream).await
     }
 }
 
@@ -275,14 +308,25 @@ fn nothing() -> Summary {
     Summary { root: ContentId::from([0; 32]), vector: crate::wire::VectorList::default(), complete: false }
 }
 
-/// Keeps the control stream until the session is dropped or the peer ends it.
+/// Reads what is still to come of the first answer, then keeps the control stream until the session is dropped or the
+/// peer ends it.
 async fn keep_control(
     mut stream: PeerStream,
+    rest: Option<(ItemReader, mpsc::Sender<Result<Got, FetchError>>)>,
     peer: PeerId,
     announced: Announced,
     ended: Arc<AtomicBool>,
     token: CancellationToken,
 ) {
+    if let Some((mut items, more)) = rest {
+        let is_whole = tokio::select! {
+            () = token.cancelled() => return,
+            is_whole = hand_on(&mut stream, &mut items, more) => is_whole,
+        };
+        if !is_whole {
+            return ended.store(true, Ordering::Relaxed);
+        }
+    }
     loop {
         tokio::select! {
             () = token.cancelled() => {
@@ -307,6 +351,22 @@ async fn keep_control(
     ended.store(true, Ordering::Relaxed);
 }
 
+/// Hands on the rest of an answer; false if it broke off.
+async fn hand_on(stream: &mut PeerStream, items: &mut ItemReader, more: mpsc::Sender<Result<Got, FetchError>>) -> bool {
+    loop {
+        let item = match items.next(stream).await {
+            Ok(Got::End) => return true,
+            item => item,
+        };
+        let is_broken = item.is_err();
+        // Nobody may be waiting for it any more; the stream is read on, for the words behind it.
+        let _ = more.send(item).await;
+        if is_broken {
+            return false;
+        }
+    }
+}
+
 async fn control(stream: &mut PeerStream) -> Result<Control, FetchError> {
     match tokio::time::timeout(FIRST_BYTE_TIMEOUT, read_message::<Control>(stream)).await {
         Ok(message) => Ok(message?),
@@ -327,49 +387,6 @@ async fn status(stream: &mut PeerStream) -> Result<(), FetchError> {
         Status::Refused => Err(FetchError::Refused),
         Status::BadRequest | Status::TooLarge => Err(FetchError::Broken("the peer does not understand".into())),
     }
-}
-
-/// What an answer of items held.
-#[derive(Default)]
-struct Items {
-    heads: Vec<HeadEnvelope>,
-    nodes: Vec<(NodeId, Bytes)>,
-    blobs: Vec<(ContentId, Bytes)>,
-}
-
-async fn read_items(stream: &mut PeerStream) -> Result<Items, FetchError> {
-    let mut items = Items::default();
-    let mut left = MAX_ITEM_BYTES;
-    let mut take = |bytes: usize| {
-        left = left.checked_sub(bytes).ok_or_else(|| FetchError::Lied("an endless answer".into()))?;
-        Ok::<_, FetchError>(bytes)
-    };
-    for _ in 0..MAX_ITEMS {
-        let item = tokio::time::timeout(BODY_IDLE, read_message::<Item>(stream)).await;
-        match item.map_err(|_| FetchError::Stalled)?? {
-            Item::End => return Ok(items),
-            Item::Head(envelope) => {
-                take(envelope.len())?;
-                let head = HeadEnvelope::decode(envelope.into_vec().into());
-                items.heads.push(head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?);
-            }
-            Item::Node { len } => {
-                let mut bytes = vec![0; take(len as usize)?];
-                read_exact(stream, &mut bytes).await?;
-                items.nodes.push((NodeId::of(&bytes), bytes.into()));
-            }
-            Item::Blob { hash, size } => {
-                let mut bytes = vec![0; take(size as usize)?];
-                read_exact(stream, &mut bytes).await?;
-                if ContentId::of(&bytes) != hash {
-                    return Err(FetchError::Lied(format!("content {} with another hash", hash.fmt_short())));
-                }
-                items.blobs.push((hash, bytes.into()));
-            }
-            Item::Change(_) => {}
-        }
-    }
-    Err(FetchError::Lied("an endless answer".into()))
 }
 
 /// Fills a buffer; stalls when fewer than [`MIN_BODY_BYTES`] come in [`BODY_IDLE`] and more are due.

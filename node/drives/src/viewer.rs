@@ -11,11 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::DriveError;
+use crate::bulk::Touched;
 use crate::engine::{DriveEvent, Shared};
 use crate::gather::gather;
 use crate::head::HeadEnvelope;
 use crate::heads::Snapshot;
 use crate::index::Keep;
+use crate::items::Got;
 use crate::mirror::newest_of;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
@@ -33,6 +35,8 @@ const ASK_PAUSE: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(200);
 /// How long peers are waited for before a version that was seen earlier is good enough.
 const PEERS_FIRST: Duration = Duration::from_secs(3);
+/// How long something is waited for that may come along before it is asked for.
+const ALONG_PATIENCE: Duration = Duration::from_secs(2);
 /// Most bytes of content of one drive that came along unasked.
 const MAX_ALONG_BYTES: usize = 4 * 1024 * 1024;
 
@@ -46,6 +50,7 @@ pub(crate) struct Viewer {
     at: Mutex<Option<Snapshot>>,
     used: Mutex<Instant>,
     along: Mutex<Along>,
+    pub(crate) touched: Touched,
 }
 
 /// Small content that came with the answers to `Open`, the oldest leaving first. Its hashes were checked.
@@ -54,6 +59,8 @@ struct Along {
     blobs: HashMap<ContentId, Bytes>,
     order: VecDeque<ContentId>,
     bytes: usize,
+    /// Answers that are still coming in.
+    coming: usize,
 }
 
 impl Along {
@@ -90,6 +97,7 @@ impl Viewer {
             at: Mutex::default(),
             used: Mutex::new(Instant::now()),
             along: Mutex::default(),
+            touched: Touched::default(),
         });
         viewers.insert(drive.id, viewer.clone());
         drop(viewers);
@@ -147,12 +155,28 @@ impl Viewer {
 
     /// Forgets content that came along, so that it is fetched, and kept on disk, again.
     pub(crate) fn forget_along(&self) {
-        *lock(&self.along) = Along::default();
+        let mut along = lock(&self.along);
+        *along = Along { coming: along.coming, ..Along::default() };
     }
 
-    /// Content that came along, if it did.
-    pub(crate) fn along(&self, hash: &ContentId) -> Option<Bytes> {
-        lock(&self.along).blobs.get(hash).cloned()
+    /// Content that came along, if it did. While an answer comes in that may hold it, that is waited for: asking would
+    /// take another round trip.
+    pub(crate) async fn along(&self, hash: &ContentId) -> Option<Bytes> {
+        let deadline = Instant::now() + ALONG_PATIENCE;
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            {
+                let along = lock(&self.along);
+                if let Some(bytes) = along.blobs.get(hash) {
+                    return Some(bytes.clone());
+                }
+                if along.coming == 0 {
+                    return None;
+                }
+            }
+            tokio::time::timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+        }
     }
 
     /// Asks one peer after the other until one answers well.
@@ -268,21 +292,53 @@ impl Viewer {
     }
 
     async fn on_opened(self: &Arc<Self>, shared: &Arc<Shared>, opened: Opened) {
-        let Opened { session, heads, nodes, blobs } = opened;
+        let Opened { session, heads, nodes, blob, more } = opened;
         let newest = newest_of(&self.drive, &heads);
         // It may be behind what others have shown; one that shows nothing at all is of no use.
         if newest.is_none() && lock(&self.at).is_none() {
             return self.sources.ban(session.peer);
         }
         // The version last: whoever waits for it finds here what came with it.
-        for (hash, bytes) in blobs {
-            shared.browsed.keep_blob(&self.drive.id, hash, bytes.clone());
-            lock(&self.along).insert(hash, bytes);
+        if let Some((hash, bytes)) = blob {
+            self.keep_along(shared, hash, bytes);
         }
         let nodes = nodes.into_iter().map(|(id, bytes)| (ContentId::from(*id.as_bytes()), bytes));
         shared.browsed.keep_small(&self.drive.id, nodes.collect());
+        if let Some(more) = more {
+            lock(&self.along).coming += 1;
+            tokio::spawn(self.clone().take_more(shared.clone(), session.clone(), more));
+        }
         lock(&self.sessions).push(session.clone());
         self.on_heads(shared, session, heads).await;
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn keep_along(&self, shared: &Shared, hash: ContentId, bytes: Bytes) {
+        shared.browsed.keep_blob(&self.drive.id, hash, bytes.clone());
+        lock(&self.along).insert(hash, bytes);
+    }
+
+    /// Takes in the rest of an answer as it comes.
+    async fn take_more(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        session: Arc<Session>,
+        mut more: mpsc::Receiver<Result<Got, FetchError>>,
+    ) {
+        while let Some(item) = more.recv().await {
+            match item {
+                Ok(Got::Blob(hash, bytes)) => self.keep_along(&shared, hash, bytes),
+                Ok(Got::Node(id, bytes)) => shared.nodes.browse(id, bytes),
+                Ok(Got::Head(head)) => self.on_heads(&shared, session.clone(), vec![head]).await,
+                Ok(Got::End) => {}
+                Err(error) => {
+                    tracing::debug!(peer = %session.peer, %error, "an answer broke off");
+                    self.end(&session, error.is_fault());
+                }
+            }
+            self.changes.send_modify(|count| *count += 1);
+        }
+        lock(&self.along).coming -= 1;
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -337,7 +393,7 @@ impl Viewer {
         }
         shared.browsed.keep_head(&at.head);
         let mut row = self.drive.state().row;
-        row.files = at.entries;
+        row.files = at.files();
         row.active = true;
         if let Err(error) = shared.registry.store(&self.drive, row, Some(at)) {
             tracing::warn!(drive = %self.drive.id, %error, "a version that is looked at cannot be kept");

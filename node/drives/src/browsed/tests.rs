@@ -212,6 +212,47 @@ async fn while_a_reader_takes_nothing_what_comes_next_is_fetched_but_not_more() 
 }
 
 #[tokio::test]
+async fn once_much_of_a_drive_was_read_the_rest_comes_too() {
+    const FILES: usize = 40;
+    const LEN: usize = 20_000;
+    let net = Arc::new(Net::default());
+    let owner = Owner::start(&net).await;
+    net.show(owner.node.peer);
+    let folder = owner.node.home.path().join("album");
+    std::fs::create_dir_all(&folder).unwrap();
+    let names: Vec<String> = (0..FILES).map(|n| format!("{n:02}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        std::fs::write(folder.join(name), vec![n as u8; LEN]).unwrap();
+    }
+    let id = owner.node.drives.create(Some(&folder), "album").unwrap().id;
+    let paths = names.iter().map(|name| Ok(LocalPath { key: PathKey::from_path(name).unwrap(), at: None }));
+    let paths = stream::iter(paths.collect::<Vec<_>>()).boxed();
+    owner.node.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+
+    let reader = Reader::start(&net, BrowseQuota::Auto);
+    reader.open(id).await;
+    for name in names.iter().take(FILES * 3 / 10) {
+        reader.read(id, name, 0, None).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(reader.usage().await.used_bytes < (FILES * LEN / 2) as u64, "a third is not yet much");
+    let asked = owner.node.drives.counters().requests.load(Relaxed);
+    reader.read(id, &names[FILES - 1], 0, None).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while reader.usage().await.used_bytes < (FILES * LEN) as u64 {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", reader.usage().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(owner.node.drives.counters().requests.load(Relaxed), asked + 2, "one file, then all others at once");
+    owner.node.drives.stop();
+    let reader = reader.restart(&Arc::new(Net::default())).await;
+    reader.open(id).await;
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(reader.read(id, name, 0, None).await, vec![n as u8; LEN]);
+    }
+}
+
+#[tokio::test]
 async fn the_drive_that_was_not_looked_at_for_longest_makes_room_and_copies_stay() {
     let net = Arc::new(Net::default());
     let owner = Owner::start(&net).await;

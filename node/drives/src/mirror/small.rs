@@ -9,8 +9,8 @@ use super::{Job, Work};
 use crate::DriveError;
 use crate::entry::Kind;
 use crate::folder::{Meta, temporary_name};
-use crate::session::{FetchError, Session, read_exact};
-use crate::wire::{FileRef, GetMany, Presence, Request};
+use crate::session::{FetchError, Session};
+use crate::wire::FileRef;
 
 /// A file to fetch whole.
 #[derive(Clone, Debug)]
@@ -29,14 +29,14 @@ pub(super) async fn fetch(
     session: &Session,
     files: Vec<SmallFile>,
 ) -> Result<Vec<SmallFile>, (Work, FetchError)> {
-    match receive(session, &files).await {
+    let asked: Vec<FileRef> = files.iter().map(|file| FileRef { hash: file.hash, size: file.size }).collect();
+    match session.many(asked).await {
         Err(error) => Err((Work::Small(files), error)),
         Ok((present, body)) => {
             let (placed, missing): (Vec<_>, Vec<_>) =
                 files.into_iter().zip(present.iter()).partition(|(_, is_present)| *is_present);
             let missing: Vec<SmallFile> = missing.into_iter().map(|(file, _)| file).collect();
             let placed: Vec<SmallFile> = placed.into_iter().map(|(file, _)| file).collect();
-            session.received.fetch_add(body.len() as u64, Ordering::Relaxed);
             job.progress.fetched.fetch_add(body.len() as u64, Ordering::Relaxed);
             let (left, error) = place(job, placed, body).await;
             let left: Vec<SmallFile> = left.into_iter().chain(missing).collect();
@@ -47,20 +47,6 @@ pub(super) async fn fetch(
             }
         }
     }
-}
-
-async fn receive(session: &Session, files: &[SmallFile]) -> Result<(Presence, Vec<u8>), FetchError> {
-    let asked: Vec<FileRef> = files.iter().map(|file| FileRef { hash: file.hash, size: file.size }).collect();
-    let asked = asked.try_into().map_err(|_| FetchError::Broken("too many files asked for".into()))?;
-    let mut stream = session.request(Request::GetMany(GetMany { files: asked })).await?;
-    let mut bitmap = vec![0; Presence::encoded_len(files.len())];
-    read_exact(&mut stream, &mut bitmap).await?;
-    let present = Presence::decode(files.len(), &bitmap).map_err(|error| FetchError::Lied(error.to_string()))?;
-    // The sizes are ours, from the signed index, and at most 1 MiB together: the peer cannot choose this length.
-    let len: u64 = files.iter().zip(present.iter()).filter(|(_, present)| *present).map(|(file, _)| file.size).sum();
-    let mut body = vec![0; len as usize];
-    read_exact(&mut stream, &mut body).await?;
-    Ok((present, body))
 }
 
 /// Checks and places; returns what is left to do, and why.

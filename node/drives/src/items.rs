@@ -1,0 +1,90 @@
+//! Answers made of items: heads, index nodes and small content, one after the other (specs/drives.md, section 16.3).
+
+use bytes::Bytes;
+use p2p_identity::ContentId;
+
+use crate::frame::read_message;
+use crate::head::HeadEnvelope;
+use crate::network::PeerStream;
+use crate::session::{BODY_IDLE, FetchError, read_exact};
+use crate::tree::{MAX_LEVELS, NodeId};
+use crate::wire::{Item, MAX_ENVELOPE_BYTES, MAX_NODE_BYTES, MAX_PREFETCH_BYTES, MAX_WRITERS};
+
+/// Most items an answer may hold; beyond that somebody plays.
+const MAX_ITEMS: usize = 1_024;
+/// Most bytes of all these items: a head of every writer, a node of every level, and the prefetched content.
+const MAX_ITEM_BYTES: usize =
+    MAX_WRITERS * MAX_ENVELOPE_BYTES + MAX_LEVELS as usize * MAX_NODE_BYTES + MAX_PREFETCH_BYTES as usize;
+
+/// One item, checked as far as it can be by itself.
+pub(crate) enum Got {
+    /// A signed head.
+    Head(HeadEnvelope),
+    /// An index node; its id is the hash of the bytes.
+    Node(NodeId, Bytes),
+    /// Content; the bytes have that hash.
+    Blob(ContentId, Bytes),
+    /// Nothing more comes.
+    End,
+}
+
+/// Reads an answer item by item, and no more of it than an honest peer sends.
+pub(crate) struct ItemReader {
+    items: usize,
+    bytes: usize,
+}
+
+impl Default for ItemReader {
+    fn default() -> Self {
+        Self { items: MAX_ITEMS, bytes: MAX_ITEM_BYTES }
+    }
+}
+
+impl ItemReader {
+    /// The next item. Not cancel safe.
+    pub(crate) async fn next(&mut self, stream: &mut PeerStream) -> Result<Got, FetchError> {
+        loop {
+            let endless = || FetchError::Lied("an endless answer".into());
+            self.items = self.items.checked_sub(1).ok_or_else(endless)?;
+            let item = tokio::time::timeout(BODY_IDLE, read_message::<Item>(stream)).await;
+            let mut take = |bytes: usize| {
+                self.bytes = self.bytes.checked_sub(bytes).ok_or_else(endless)?;
+                Ok::<_, FetchError>(bytes)
+            };
+            match item.map_err(|_| FetchError::Stalled)?? {
+                Item::End => return Ok(Got::End),
+                Item::Head(envelope) => {
+                    take(envelope.len())?;
+                    let head = HeadEnvelope::decode(envelope.into_vec().into());
+                    return Ok(Got::Head(head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?));
+                }
+                Item::Node { len } => {
+                    let mut bytes = vec![0; take(len as usize)?];
+                    read_exact(stream, &mut bytes).await?;
+                    return Ok(Got::Node(NodeId::of(&bytes), bytes.into()));
+                }
+                Item::Blob { hash, size } => {
+                    let mut bytes = vec![0; take(size as usize)?];
+                    read_exact(stream, &mut bytes).await?;
+                    if ContentId::of(&bytes) != hash {
+                        return Err(FetchError::Lied(format!("content {} with another hash", hash.fmt_short())));
+                    }
+                    return Ok(Got::Blob(hash, bytes.into()));
+                }
+                Item::Change(_) => {}
+            }
+        }
+    }
+}
+
+/// The heads of an answer, to its end.
+pub(crate) async fn read_heads(stream: &mut PeerStream) -> Result<Vec<HeadEnvelope>, FetchError> {
+    let (mut items, mut heads) = (ItemReader::default(), Vec::new());
+    loop {
+        match items.next(stream).await? {
+            Got::End => return Ok(heads),
+            Got::Head(head) => heads.push(head),
+            Got::Node(..) | Got::Blob(..) => {}
+        }
+    }
+}
