@@ -43,8 +43,9 @@ pub(crate) use flood::Flood;
 pub(crate) use kinds::record_kinds;
 pub(crate) use publisher::Publisher;
 
-/// How long a record set is believed without asking again: a change by its owner is to be seen within two seconds.
-const MAX_CACHE_AGE: Duration = Duration::from_secs(1);
+/// A record set is believed until it expires. Who uses one older than this has it looked up again in the background: a change
+/// by its owner is to be seen within two seconds, also where the new block does not come by.
+const REFRESH_AFTER: Duration = Duration::from_secs(1);
 /// Notes to the publisher that wait.
 const NOTES: usize = 256;
 
@@ -56,6 +57,13 @@ pub(crate) struct NamesParts {
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) keys: Keys,
     pub(crate) network: Network,
+    /// The one that [`record_kinds`] tells.
+    pub(crate) cache: Arc<RecordCache>,
+}
+
+/// Record sets that were resolved.
+pub(crate) fn record_cache() -> Arc<RecordCache> {
+    Arc::new(RecordCache::new(DEFAULT_CACHE_BYTES).with_refresh_after(REFRESH_AFTER))
 }
 
 /// The handle. Cheap to clone.
@@ -85,7 +93,7 @@ struct Inner {
 impl Names {
     /// Reads what the ledger has. The two tasks have to be run.
     pub(crate) fn open(parts: NamesParts) -> Result<(Self, Publisher, Flood), String> {
-        let NamesParts { config, network_name, ledger, keys, network } = parts;
+        let NamesParts { config, network_name, ledger, keys, network, cache } = parts;
         let rows = NameRows::open(ledger).map_err(|error| error.to_string())?;
         let revocations = rows.all(Row::Revocation).map_err(|error| error.to_string())?;
         let mut state = LocalState::new(rows);
@@ -99,9 +107,8 @@ impl Names {
         let state = Arc::new(Mutex::new(state));
         let blocks = Arc::new(DhtBlocks::new(network.clone()));
         let local: Arc<dyn LocalZones> = state.clone();
-        let cache = RecordCache::new(DEFAULT_CACHE_BYTES).with_max_age(MAX_CACHE_AGE);
         let dns = config.dns_client()?.map(|client| Arc::new(client) as Arc<dyn DnsClient>);
-        let resolver = Resolver::new(blocks.clone(), local, dns).with_cache(Arc::new(cache));
+        let resolver = Resolver::new(blocks.clone(), local, dns).with_cache(cache);
         let (notes, received) = mpsc::channel(NOTES);
         let inner = Arc::new(Inner {
             state,

@@ -25,7 +25,7 @@ use crate::events::EventLog;
 use crate::home::{Home, HomeError};
 use crate::keys::Keys;
 use crate::local::LocalNode;
-use crate::names::{Names, NamesParts, record_kinds};
+use crate::names::{Names, NamesParts, record_cache, record_kinds};
 use crate::network::{self, Network, NetworkConfig, peer_stream};
 use crate::people::{People, PeopleParts};
 use crate::streams::AppStreams;
@@ -116,11 +116,15 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
     let events = EventLog::new(stop.clone());
     let keypair = p2p_transport::keypair(&transport_key).map_err(|e| key_error(&e))?;
+    let record_cache = record_cache();
     let network = NetworkConfig {
         keypair,
         config: options.config.clone(),
         bootstrap: options.bootstrap,
-        kinds: record_kinds().into_iter().chain([Box::new(Values) as Box<dyn RecordKind>]).collect(),
+        kinds: record_kinds(record_cache.clone())
+            .into_iter()
+            .chain([Box::new(Values) as Box<dyn RecordKind>])
+            .collect(),
         cache: cache.clone(),
         events: events.clone(),
         stop: stop_network.clone(),
@@ -137,6 +141,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         ledger: ledger.clone(),
         keys: keys.clone(),
         network: network.clone(),
+        cache: record_cache,
     })
     .map_err(StartError::Store)?;
     let (access_ledger, people_ledger) = (ledger.clone(), ledger.clone());

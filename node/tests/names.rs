@@ -44,6 +44,9 @@ async fn a_stranger_resolves_a_name_and_clones_what_it_stands_for() {
     let events: Vec<_> = stranger.node().drives().follow(follow).await.expect("followed").collect().await;
     assert!(matches!(events.last(), Some(Ok(TransferEvent::Done { files: 1, .. }))), "{events:?}");
     assert_eq!(std::fs::read_to_string(stranger.dir.path().join("copy/a.txt")).expect("read"), "hello");
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let again = resolve(&stranger.node(), &format!("www.{}", alice.ztld), false).await.expect("found");
+    assert_eq!(again.source, "cache", "it is believed until it expires");
     let nothing = resolve(&stranger.node(), &format!("nothing.{}", alice.ztld), false).await.expect_err("not there");
     assert_eq!(nothing.kind, ErrorKind::NotFound, "{nothing}");
 

@@ -26,7 +26,7 @@ impl Node {
     fn new(store: &Arc<MemoryBlockStore>) -> Self {
         let state = Arc::new(Mutex::new(LocalState::new(MemoryNamestore::new())));
         let resolver = Resolver::new(store.clone(), state.clone(), None)
-            .with_cache(Arc::new(RecordCache::new(1 << 20).with_max_age(Duration::from_secs(60))));
+            .with_cache(Arc::new(RecordCache::new(1 << 20).with_refresh_after(Duration::from_secs(60))));
         Self { state, resolver, queue: PublishQueue::new() }
     }
 
@@ -108,14 +108,17 @@ fn a_zone_lives_from_its_owner_to_a_stranger() {
     assert_eq!(owner.values("diary.home", NOW), ["dear diary"]);
     assert_eq!(owner.resolve("www.home", NOW).unwrap().source, Source::Local);
 
-    // The owner changes and deletes; the stranger's cache learns it after its age.
+    // The owner changes and deletes; the stranger believes what it knows, and is told to ask again.
     let later = NOW.after(Duration::from_secs(61));
     owner.set(&secret, "www", RecordType::A, "192.0.2.8", Flags::NONE, later);
     assert_eq!(owner.publish_due(&[&secret], &store, later), 1);
+    let fresh = Query { freshness: Freshness::Fresh, ..Query::any(www.parse().unwrap()) };
+    let known = stranger.resolve(&www, later).unwrap();
+    assert!(known.refresh_due && known.records[0].value() == "192.0.2.7");
+    block_on(stranger.resolver.resolve(&fresh, later)).unwrap();
     assert_eq!(stranger.values(&www, later), ["192.0.2.8"]);
     owner.remove(&secret, "www", later);
     assert_eq!(owner.publish_due(&[&secret], &store, later), 1);
-    let fresh = Query { freshness: Freshness::Fresh, ..Query::any(www.parse().unwrap()) };
     assert!(block_on(stranger.resolver.resolve(&fresh, later)).is_err());
     assert_eq!(owner.publish_due(&[&secret], &store, later.after(DAY / 4)), 0);
 

@@ -1,19 +1,22 @@
 //! Which values of the name system the DHT stores (specs/names.md, 12.2): blocks under their storage key, and
 //! revocations under the zone.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use p2p_dht::{Checked, RecordKind, Reject};
-use p2p_names::{Block, BlockError, Revocation, StorageKey, StoreRefusal, Timestamp, ZoneKey, check_store};
+use p2p_names::{
+    Block, BlockError, RecordCache, Revocation, StorageKey, StoreRefusal, Timestamp, ZoneKey, check_store,
+};
 
 /// What every key of a revocation begins with; the zone's 36 bytes follow.
 const REVOCATION_PREFIX: &[u8; 4] = b"grv1";
 /// A revocation may be dated this far ahead (specs/names.md, 11.3).
 const MAX_FUTURE: Duration = Duration::from_secs(86_400);
 
-/// The kinds of the name system.
-pub(crate) fn record_kinds() -> Vec<Box<dyn RecordKind>> {
-    vec![Box::new(Blocks), Box::new(ZoneRevocations)]
+/// The kinds of the name system. The cache hears of every good block that comes by.
+pub(crate) fn record_kinds(cache: Arc<RecordCache>) -> Vec<Box<dyn RecordKind>> {
+    vec![Box::new(Blocks { cache }), Box::new(ZoneRevocations)]
 }
 
 /// Where the revocation of a zone lies.
@@ -31,7 +34,9 @@ fn system_time(at: Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(at.as_micros())
 }
 
-struct Blocks;
+struct Blocks {
+    cache: Arc<RecordCache>,
+}
 
 impl RecordKind for Blocks {
     fn name(&self) -> &'static str {
@@ -44,13 +49,15 @@ impl RecordKind for Blocks {
 
     fn check(&self, key: &[u8], value: &[u8], stored: Option<&[u8]>, now: SystemTime) -> Result<Checked, Reject> {
         let key = <[u8; 64]>::try_from(key).map_err(|_| Reject::UnknownKind)?;
-        check_store(&StorageKey::from(key), value, stored, timestamp(now)).map_err(|refusal| match refusal {
+        let key = StorageKey::from(key);
+        check_store(&key, value, stored, timestamp(now)).map_err(|refusal| match refusal {
             StoreRefusal::Block(BlockError::BadSignature) => Reject::BadSignature,
             StoreRefusal::Block(BlockError::Expired(_)) => Reject::Expired,
             StoreRefusal::Older { .. } | StoreRefusal::SameExpiration => Reject::Older,
             _ => Reject::Malformed,
         })?;
         let expiration = Block::parse(value).map_err(|_| Reject::Malformed)?.expiration();
+        self.cache.on_block(&key, expiration);
         Ok(Checked { expires: system_time(expiration), order: expiration.as_micros() })
     }
 }
@@ -95,6 +102,11 @@ mod tests {
     use p2p_names::{Label, ZoneSecret, ZoneType};
 
     use super::*;
+    use crate::names::record_cache;
+
+    fn blocks() -> Blocks {
+        Blocks { cache: record_cache() }
+    }
 
     fn block(expires_s: u64, rdata: &[u8]) -> Block {
         let secret = ZoneSecret::from_random(ZoneType::Edkey, &[1; 32]);
@@ -107,7 +119,7 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1_000);
         let (old, new) = (block(2_000, b"old"), block(3_000, b"new"));
         let key: Vec<u8> = new.storage_key().as_bytes().to_vec();
-        let check = |value: &[u8], stored: Option<&[u8]>| Blocks.check(&key, value, stored, now);
+        let check = |value: &[u8], stored: Option<&[u8]>| blocks().check(&key, value, stored, now);
         assert_eq!(check(new.as_bytes(), Some(old.as_bytes())).expect("newer").order, 3_000_000_000);
         assert_eq!(check(old.as_bytes(), Some(new.as_bytes())), Err(Reject::Older));
         assert_eq!(check(block(3_000, b"xyz").as_bytes(), Some(new.as_bytes())), Err(Reject::Older));
@@ -115,7 +127,7 @@ mod tests {
         let mut forged = new.as_bytes().to_vec();
         forged[115] ^= 1;
         assert_eq!(check(&forged, None), Err(Reject::BadSignature));
-        assert_eq!(Blocks.check(&[7; 64], new.as_bytes(), None, now), Err(Reject::Malformed));
+        assert_eq!(blocks().check(&[7; 64], new.as_bytes(), None, now), Err(Reject::Malformed));
         assert_eq!(check(b"junk", None), Err(Reject::Malformed));
     }
 
@@ -123,10 +135,15 @@ mod tests {
     async fn the_nodes_own_client_gets_no_negative_block_into_the_store() {
         let me = libp2p::PeerId::random();
         let (config, persist) = (p2p_dht::Config::default(), Box::<p2p_dht::MemoryPersist>::default());
-        let mut dht =
-            p2p_dht::Dht::new(me, "main", &config, std::sync::Arc::new(|_| false), record_kinds(), persist, |_, _| {
-                true
-            });
+        let mut dht = p2p_dht::Dht::new(
+            me,
+            "main",
+            &config,
+            Arc::new(|_| false),
+            record_kinds(record_cache()),
+            persist,
+            |_, _| true,
+        );
         let until = timestamp(SystemTime::now()).as_micros() / 1_000_000 + 1_000;
         let held = block(until, b"held");
         let key = held.storage_key();
@@ -160,7 +177,7 @@ mod tests {
         let proofs = std::array::from_fn(|at| at as u64);
         let revocation = Revocation::sign(&secret, Timestamp::from_secs(50_000), 1 << 50, proofs);
         let key = revocation_key(secret.public());
-        assert!(ZoneRevocations.matches(&key) && !Blocks.matches(&key));
+        assert!(ZoneRevocations.matches(&key) && !blocks().matches(&key));
         assert!(ZoneRevocations.check(&key, &revocation.to_bytes(), None, now).is_ok());
         let mut forged = revocation.clone();
         forged.signature[3] ^= 1;

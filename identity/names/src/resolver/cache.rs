@@ -1,18 +1,21 @@
 //! Verified and decrypted record sets by zone and label: a name found here costs no key derivation (specs/names.md, 12.6).
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use hashlink::LinkedHashMap;
 
-use crate::{Label, Record, Timestamp, ZoneKey};
+use crate::{Label, Record, StorageKey, Timestamp, ZoneKey};
 
 /// How long "nothing there" is remembered.
 const NOT_FOUND_LIFETIME: Duration = Duration::from_secs(30);
-/// Counted for each entry beside its data: key, list, allocations.
-const ENTRY_OVERHEAD_BYTES: usize = 256;
+/// How soon a refresh that was asked for is asked for again.
+const REFRESH_AGAIN: Duration = Duration::from_secs(30);
+/// Counted for each entry beside its data: both keys, list, allocations.
+const ENTRY_OVERHEAD_BYTES: usize = 480;
 /// Counted for each record beside its data.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -20,19 +23,24 @@ const RECORD_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct RecordCache {
     max_bytes: usize,
-    max_age: Option<Duration>,
+    refresh_after: Option<Duration>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: LinkedHashMap<(ZoneKey, Label), Entry>,
+    /// Where the set of a block lies.
+    places: HashMap<StorageKey, (ZoneKey, Label)>,
     bytes: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
     set: CachedSet,
+    key: StorageKey,
+    /// When somebody who used it was last told to refresh it; at first when it came.
+    checked: Timestamp,
     bytes: usize,
 }
 
@@ -62,11 +70,6 @@ impl CachedSet {
         self
     }
 
-    /// Whether more than half of its life is over.
-    pub(super) fn is_past_half(&self, now: Timestamp) -> bool {
-        now.since(self.fetched) > self.until.since(self.fetched) / 2
-    }
-
     fn bytes(&self) -> usize {
         let records = self.records.iter().flat_map(|records| records.iter());
         ENTRY_OVERHEAD_BYTES + records.map(|record| RECORD_OVERHEAD_BYTES + record.data.len()).sum::<usize>()
@@ -76,21 +79,33 @@ impl CachedSet {
 impl RecordCache {
     /// Holds about `max_bytes` of record sets.
     pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, max_age: None, inner: Mutex::default() }
+        Self { max_bytes, refresh_after: None, inner: Mutex::default() }
     }
 
-    /// Believes no record set for longer than this, even if its block lives on: a change by the owner is then seen at
-    /// the latest after `max_age`, for the price of more lookups. Without it a set is believed until its block expires.
+    /// Who uses a set older than this is told to refresh it in the background, once in so long; it is believed until its
+    /// block expires all the same. That nothing is there is believed no longer than this. Without it a set is refreshed
+    /// when half of its life is over.
     #[must_use]
-    pub fn with_max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
+    pub fn with_refresh_after(mut self, after: Duration) -> Self {
+        self.refresh_after = Some(after);
         self
+    }
+
+    /// A good block was seen that lives until `expiration`: what is known from an older one is forgotten.
+    pub fn on_block(&self, key: &StorageKey, expiration: Timestamp) {
+        let mut inner = self.lock();
+        let Some(place) = inner.places.get(key).cloned() else { return };
+        let is_older = |entry: &Entry| entry.set.records.is_none() || entry.set.until < expiration;
+        if inner.entries.get(&place).is_some_and(is_older) {
+            inner.remove(&place);
+        }
     }
 
     /// Forgets everything about a zone: it was revoked, or its records were changed here.
     pub fn forget_zone(&self, zone: &ZoneKey) {
         let mut inner = self.lock();
         inner.entries.retain(|(other, _), _| other != zone);
+        inner.places.retain(|_, (other, _)| other != zone);
         inner.bytes = inner.entries.values().map(|entry| entry.bytes).sum();
     }
 
@@ -99,7 +114,8 @@ impl RecordCache {
         self.lock().bytes
     }
 
-    pub(super) fn get(&self, zone: &ZoneKey, label: &Label, now: Timestamp) -> Option<CachedSet> {
+    /// What is known, and whether whoever uses it is to refresh it.
+    pub(super) fn get(&self, zone: &ZoneKey, label: &Label, now: Timestamp) -> Option<(CachedSet, bool)> {
         let key = (*zone, label.clone());
         let mut inner = self.lock();
         let entry = inner.entries.get(&key)?;
@@ -108,26 +124,37 @@ impl RecordCache {
             inner.remove(&key);
             return None;
         }
-        inner.entries.to_back(&key).map(|entry| entry.set.clone())
+        let entry = inner.entries.to_back(&key)?;
+        let half = entry.set.until.since(entry.set.fetched) / 2;
+        let after = self.refresh_after.map_or(half, |after| after.min(half));
+        // Once in so long, however often it is used.
+        let is_due = now.since(entry.set.fetched) >= after && now.since(entry.checked) >= after.min(REFRESH_AGAIN);
+        if is_due {
+            entry.checked = now;
+        }
+        Some((entry.set.clone(), is_due))
     }
 
-    pub(super) fn put(&self, zone: &ZoneKey, label: &Label, mut set: CachedSet) {
-        if let Some(max_age) = self.max_age {
-            set.until = set.until.min(set.fetched.after(max_age));
+    pub(super) fn put(&self, zone: &ZoneKey, label: &Label, key: StorageKey, mut set: CachedSet) {
+        if let (Some(after), None) = (self.refresh_after, &set.records) {
+            set.until = set.until.min(set.fetched.after(after));
         }
-        let key = (*zone, label.clone());
+        let place = (*zone, label.clone());
         let bytes = set.bytes() + label.as_bytes().len();
         let mut inner = self.lock();
-        inner.remove(&key);
+        inner.remove(&place);
         if bytes > self.max_bytes {
             return;
         }
         inner.bytes += bytes;
-        inner.entries.insert(key, Entry { set, bytes });
+        inner.places.insert(key, place.clone());
+        let checked = set.fetched;
+        inner.entries.insert(place, Entry { set, key, checked, bytes });
         while inner.bytes > self.max_bytes {
             let Some((_, oldest)) = inner.entries.pop_front() else {
                 break;
             };
+            inner.places.remove(&oldest.key);
             inner.bytes -= oldest.bytes;
         }
     }
@@ -141,6 +168,7 @@ impl RecordCache {
 impl Inner {
     fn remove(&mut self, key: &(ZoneKey, Label)) {
         if let Some(entry) = self.entries.remove(key) {
+            self.places.remove(&entry.key);
             self.bytes -= entry.bytes;
         }
     }
@@ -163,41 +191,63 @@ mod tests {
         }
     }
 
+    fn key(name: &str) -> StorageKey {
+        let mut key = [0; 64];
+        key[..name.len()].copy_from_slice(name.as_bytes());
+        key.into()
+    }
+
     #[test]
     fn the_least_recently_used_entries_go_first() {
         let zone = *ZoneSecret::from_random(ZoneType::Edkey, &[1; 32]).public();
         let label = |text: &str| text.parse::<Label>().unwrap();
         let cache = RecordCache::new(3 * (ENTRY_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + 101));
+        let put = |name: &str, bytes| cache.put(&zone, &label(name), key(name), set(bytes));
         for name in ["a", "b", "c"] {
-            cache.put(&zone, &label(name), set(100));
+            put(name, 100);
         }
         assert!(cache.get(&zone, &label("a"), NOW).is_some());
-        cache.put(&zone, &label("d"), set(100));
+        put("d", 100);
         assert!(cache.get(&zone, &label("a"), NOW).is_some());
         assert!(cache.get(&zone, &label("b"), NOW).is_none());
-        cache.put(&zone, &label("e"), set(1_000_000));
+        put("e", 1_000_000);
         assert!(cache.get(&zone, &label("e"), NOW).is_none() && cache.get(&zone, &label("d"), NOW).is_some());
+        cache.on_block(&key("d"), Timestamp::from_secs(200));
+        assert!(cache.get(&zone, &label("d"), NOW).is_some(), "the same block again");
+        cache.on_block(&key("d"), Timestamp::from_secs(201));
+        assert!(cache.get(&zone, &label("d"), NOW).is_none() && cache.get(&zone, &label("a"), NOW).is_some());
+        cache.on_block(&key("b"), Timestamp::from_secs(201));
+        let lens = |inner: &Inner| (inner.places.len(), inner.entries.len());
+        assert_eq!(lens(&cache.lock()), (2, 2));
         cache.forget_zone(&zone);
-        assert_eq!(cache.bytes(), 0);
+        assert_eq!((cache.bytes(), lens(&cache.lock())), (0, (0, 0)));
+    }
+
+    #[test]
+    fn who_uses_an_old_entry_is_told_to_refresh_it_but_not_again_and_again() {
+        let zone = *ZoneSecret::from_random(ZoneType::Edkey, &[1; 32]).public();
+        let cache = RecordCache::new(1_000_000).with_refresh_after(Duration::from_secs(5));
+        cache.put(&zone, &Label::apex(), key("@"), set(1));
+        let due: Vec<bool> = [100, 104, 105, 106, 109, 110, 199]
+            .map(|at| cache.get(&zone, &Label::apex(), Timestamp::from_secs(at)).is_some_and(|(_, due)| due))
+            .into();
+        assert_eq!(due, [false, false, true, false, false, true, true]);
+        let nothing = CachedSet::not_found(NOW);
+        cache.put(&zone, &Label::apex(), key("@"), nothing);
+        assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(104)).is_some());
+        assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(105)).is_none(), "it may be there by now");
     }
 
     #[test]
     fn entries_end_with_their_block_and_when_the_clock_goes_back() {
         let zone = *ZoneSecret::from_random(ZoneType::Edkey, &[1; 32]).public();
         let cache = RecordCache::new(1_000_000);
-        cache.put(&zone, &Label::apex(), set(1));
-        assert!(
-            cache
-                .get(&zone, &Label::apex(), Timestamp::from_secs(199))
-                .is_some_and(|set| set.is_past_half(Timestamp::from_secs(199)))
-        );
+        cache.put(&zone, &Label::apex(), key("@"), set(1));
+        assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(149)).is_some_and(|(_, due)| !due));
+        assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(199)).is_some_and(|(_, due)| due));
         assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(200)).is_none());
         assert_eq!(cache.bytes(), 0);
-        cache.put(&zone, &Label::apex(), set(1));
+        cache.put(&zone, &Label::apex(), key("@"), set(1));
         assert!(cache.get(&zone, &Label::apex(), Timestamp::from_secs(99)).is_none());
-        let short = RecordCache::new(1_000_000).with_max_age(Duration::from_secs(5));
-        short.put(&zone, &Label::apex(), set(1));
-        assert!(short.get(&zone, &Label::apex(), Timestamp::from_secs(104)).is_some());
-        assert!(short.get(&zone, &Label::apex(), Timestamp::from_secs(105)).is_none());
     }
 }

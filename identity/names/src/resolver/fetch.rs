@@ -30,11 +30,11 @@ pub(super) async fn fetch(
         return Ok(found(records.into(), Source::Local, Duration::ZERO, false));
     }
     if freshness == Freshness::Cached
-        && let Some(set) = resolver.cache.get(zone, label, now)
+        && let Some((set, refresh_due)) = resolver.cache.get(zone, label, now)
     {
         let records = set.records.clone().ok_or_else(|| nothing(NothingFound::NoBlock))?;
         let source = Source::Cache { origin: set.origin.to_string() };
-        return Ok(found(records, source, now.since(set.fetched), set.is_past_half(now)));
+        return Ok(found(records, source, now.since(set.fetched), refresh_due));
     }
     let keys = LabelKeys::of(zone, label);
     let candidates = resolver.store.get(&keys.storage_key()).await.map_err(ResolveError::Store)?;
@@ -47,11 +47,11 @@ pub(super) async fn fetch(
                 until: block.expiration(),
                 origin: candidate.source.as_str().into(),
             };
-            resolver.cache.put(zone, label, set.shortened_if_empty(now));
+            resolver.cache.put(zone, label, keys.storage_key(), set.shortened_if_empty(now));
             Ok(found(records, Source::Store { origin: candidate.source.clone() }, candidate.age, false))
         }
         None if candidates.is_empty() => {
-            resolver.cache.put(zone, label, CachedSet::not_found(now));
+            resolver.cache.put(zone, label, keys.storage_key(), CachedSet::not_found(now));
             Err(nothing(NothingFound::NoBlock))
         }
         // Not remembered: a good block may still be on its way, and a forger must not hide it for half a minute.
