@@ -18,6 +18,19 @@ pub enum RelayMode {
     Public,
 }
 
+/// For how many this node is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// `server` while the node is reached at a global address of its own interface, else `home`.
+    #[default]
+    Auto,
+    /// For its owner: the limits as they stand.
+    Home,
+    /// For many: four times as many connections, new ones, and hosts dialled.
+    Server,
+}
+
 /// Settings of the transport part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,10 +76,13 @@ impl Config {
     }
 }
 
-/// Limits of connections (overlay.md, section 7, home profile). Rules about addresses count global addresses only.
+/// Limits of connections (overlay.md, section 7, home profile; see [`Profile`]). Rules about addresses count global addresses only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
+    /// `auto`, `home`, or `server`, which has four times as many connections, new ones and hosts dialled. `auto` is
+    /// `server` while the node is reached at a global address of its own. Memory and what one address may do stay as they are.
+    pub profile: Profile,
     /// Established inbound connections.
     pub established_in: u32,
     /// Established outbound connections.
@@ -112,6 +128,7 @@ impl LimitsConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
+            profile: Profile::Auto,
             established_in: 256,
             established_out: 256,
             established: 384,

@@ -40,6 +40,7 @@ pub struct DialGuard(Arc<Inner>);
 struct Inner {
     given: Mutex<HashMap<Host, Instant>>,
     wanted: Mutex<HashMap<PeerId, Instant>>,
+    needed: Mutex<HashMap<PeerId, Instant>>,
     trusted: TrustedPeers,
     subnets: Mutex<Option<(Instant, Vec<Subnet>)>>,
     pace: Mutex<DialPace>,
@@ -99,6 +100,7 @@ impl DialGuard {
         Self(Arc::new(Inner {
             given: Mutex::default(),
             wanted: Mutex::default(),
+            needed: Mutex::default(),
             trusted,
             subnets: Mutex::default(),
             pace: Mutex::new(DialPace::new(limits.new_hosts_per_second)),
@@ -110,14 +112,24 @@ impl DialGuard {
     /// The user asked for this peer: for half a minute its addresses are dialled without waiting for a turn. Which of them
     /// may be dialled at all stays as it is.
     pub fn want(&self, peer: PeerId) {
-        let mut wanted = lock(&self.0.wanted);
-        if wanted.len() >= MAX_WANTED
-            && !wanted.contains_key(&peer)
-            && let Some(first) = wanted.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer)
-        {
-            wanted.remove(&first);
-        }
-        wanted.insert(peer, Instant::now());
+        note(&self.0.wanted, peer);
+    }
+
+    /// A drive or an app opens a stream to this peer: it may be dialled also where memory is short. Its turn it waits for,
+    /// as it may be a stranger that the DHT named.
+    pub fn need(&self, peer: PeerId) {
+        note(&self.0.needed, peer);
+    }
+
+    /// Whether the user asked for this peer lately.
+    fn is_wanted(&self, peer: &PeerId, now: Instant) -> bool {
+        lock(&self.0.wanted).get(peer).is_some_and(|at| now.duration_since(*at) < WANTED_FOR)
+    }
+
+    /// Whether the user, a drive or an app asked for this peer lately.
+    pub(crate) fn is_needed(&self, peer: &PeerId, now: Instant) -> bool {
+        self.is_wanted(peer, now)
+            || lock(&self.0.needed).get(peer).is_some_and(|at| now.duration_since(*at) < WANTED_FOR)
     }
 
     /// The user gave this address (a flag, the configuration, `p2p dial`, a link), or it came from the local link itself:
@@ -132,6 +144,16 @@ impl DialGuard {
             given.remove(&first);
         }
         given.insert(host, Instant::now());
+    }
+
+    /// Changes how many new hosts are dialled a second; 0 is no limit.
+    pub(crate) fn set_new_hosts_per_second(&self, number: u32) {
+        lock(&self.0.pace).set_per_second(number);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new_hosts_per_second(&self) -> usize {
+        lock(&self.0.pace).per_second()
     }
 
     /// Dials to local addresses refused so far.
@@ -157,10 +179,7 @@ impl DialGuard {
     pub(crate) fn host_with_a_turn(&self, address: &Multiaddr, now: Instant) -> Option<IpAddr> {
         let Some(Host::Ip(ip)) = Host::of(address) else { return None };
         let is_given = || lock(&self.0.given).get(&Host::Ip(ip)).is_some_and(|at| now.duration_since(*at) < GIVEN_FOR);
-        let is_wanted = |peer: &PeerId| {
-            self.0.trusted.contains(peer)
-                || lock(&self.0.wanted).get(peer).is_some_and(|at| now.duration_since(*at) < WANTED_FOR)
-        };
+        let is_wanted = |peer: &PeerId| self.0.trusted.contains(peer) || self.is_wanted(peer, now);
         let is_free = scope(address) != AddressScope::Global
             || matches!(address.iter().last(), Some(Protocol::P2p(peer)) if is_wanted(&peer))
             || is_given();
@@ -207,6 +226,18 @@ fn own_subnets() -> Vec<Subnet> {
         if_addrs::IfAddr::V6(v6) => Subnet { ip: v6.ip.into(), prefix: v6.prefixlen },
     };
     interfaces.unwrap_or_default().into_iter().map(subnet).collect()
+}
+
+/// Remembers a peer; the one noted first leaves for a new one.
+fn note(peers: &Mutex<HashMap<PeerId, Instant>>, peer: PeerId) {
+    let mut peers = lock(peers);
+    if peers.len() >= MAX_WANTED
+        && !peers.contains_key(&peer)
+        && let Some(first) = peers.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer)
+    {
+        peers.remove(&first);
+    }
+    peers.insert(peer, Instant::now());
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

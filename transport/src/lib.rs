@@ -23,7 +23,7 @@ pub use address::{
 pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
-pub use config::{Config, LimitsConfig, RelayMode};
+pub use config::{Config, LimitsConfig, Profile, RelayMode};
 pub use gossip::GossipTopic;
 pub use guard::DialGuard;
 pub use limits::{Limits, Refusal, Refusals};

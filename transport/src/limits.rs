@@ -17,9 +17,9 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId};
 
-use crate::TrustedPeers;
 use crate::address::{ip_of, path_kind, scope};
-use crate::{AddressScope, LimitsConfig, PathKind};
+use crate::{AddressScope, LimitsConfig, PathKind, Profile};
+use crate::{DialGuard, TrustedPeers};
 
 /// A burst of the whole node, in seconds of its rate.
 const NODE_BURST_SECONDS: f64 = 5.0;
@@ -27,6 +27,8 @@ const NODE_BURST_SECONDS: f64 = 5.0;
 const GROUP_BURST_SECONDS: f64 = 8.0;
 /// Most address groups whose rate is remembered; when full, all full buckets are dropped.
 const MAX_GROUPS: usize = 4_096;
+/// How many times as much the profile `server` allows.
+const SERVER_FACTOR: u32 = 4;
 /// How long a reading of the resident memory is used.
 const MEMORY_READING_AGE: Duration = Duration::from_millis(100);
 /// Connections from one address group that are let in beyond its limit until it is known who comes: it may be a trusted
@@ -164,6 +166,10 @@ pub struct Limits {
     trusted_hosts: HashSet<IpAddr>,
     memory_limit: u64,
     memory: (Instant, u64),
+    /// Knows which peers the user asked for.
+    guard: Option<DialGuard>,
+    /// Times as many as configured.
+    factor: u32,
 }
 
 impl Limits {
@@ -186,8 +192,45 @@ impl Limits {
             trusted_hosts: HashSet::new(),
             memory_limit,
             memory: (now, resident_bytes()),
+            guard: None,
+            factor: if config.profile == Profile::Server { SERVER_FACTOR } else { 1 },
             config,
         }
+    }
+
+    /// Peers that this guard was told the user, a drive or an app asked for are dialled also where memory is short.
+    pub fn heed(&mut self, guard: DialGuard) {
+        self.guard = Some(guard);
+        self.pass_on_pace();
+    }
+
+    /// Whether others reach this node at a global address of its own; decides what the profile `auto` is.
+    pub fn on_public(&mut self, is_public: bool) {
+        let is_server = match self.config.profile {
+            Profile::Auto => is_public,
+            Profile::Home => false,
+            Profile::Server => true,
+        };
+        let factor = if is_server { SERVER_FACTOR } else { 1 };
+        if std::mem::replace(&mut self.factor, factor) != factor {
+            tracing::info!(
+                is_server,
+                "the limits of connections are those of a {}",
+                if is_server { "server" } else { "home" }
+            );
+            self.pass_on_pace();
+        }
+    }
+
+    fn pass_on_pace(&self) {
+        if let Some(guard) = &self.guard {
+            guard.set_new_hosts_per_second(self.scaled(self.config.new_hosts_per_second) as u32);
+        }
+    }
+
+    /// A configured number under the profile.
+    fn scaled(&self, number: u32) -> usize {
+        number.saturating_mul(self.factor) as usize
     }
 
     /// The counters.
@@ -212,7 +255,7 @@ impl Limits {
     }
 
     fn check_pending_inbound(&mut self, remote: &Multiaddr, now: Instant) -> Result<(), Refusal> {
-        if self.pending_in.len() >= self.config.pending_in as usize {
+        if self.pending_in.len() >= self.scaled(self.config.pending_in) {
             return Err(Refusal::Total);
         }
         // Below that line it depends on who comes.
@@ -241,7 +284,7 @@ impl Limits {
                 return Err(Refusal::Rate);
             }
         }
-        if self.node_rate.take(f64::from(self.config.new_per_second), NODE_BURST_SECONDS, now) {
+        if self.node_rate.take(self.scaled(self.config.new_per_second) as f64, NODE_BURST_SECONDS, now) {
             Ok(())
         } else {
             Err(Refusal::Rate)
@@ -256,11 +299,11 @@ impl Limits {
         }
         let trusted = self.trusted.contains(peer);
         // A quarter of the slots is kept for trusted peers.
-        let total = if trusted { config.established } else { config.established / 4 * 3 } as usize;
+        let total = self.scaled(if trusted { config.established } else { config.established / 4 * 3 });
         if self.established.len() >= total {
             return Err(Refusal::Total);
         }
-        let limit = if inbound { config.established_in } else { config.established_out } as usize;
+        let limit = self.scaled(if inbound { config.established_in } else { config.established_out });
         let same_way = self.established.values().filter(|c| c.inbound == inbound).count();
         if !trusted && same_way >= limit {
             return Err(Refusal::Total);
@@ -277,6 +320,10 @@ impl Limits {
             return Err(Refusal::PerAddress);
         }
         Ok(())
+    }
+
+    fn is_asked_for(&self, peer: &PeerId) -> bool {
+        self.trusted.contains(peer) || self.guard.as_ref().is_some_and(|guard| guard.is_needed(peer, Instant::now()))
     }
 
     fn remember_trusted(&mut self, peer: &PeerId, address: &Multiaddr) {
@@ -400,11 +447,15 @@ impl NetworkBehaviour for Limits {
     fn handle_pending_outbound_connection(
         &mut self,
         id: ConnectionId,
-        _: Option<PeerId>,
+        peer: Option<PeerId>,
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        if self.pending_out.len() >= self.config.pending_out as usize {
+        // Without a peer it is an address that the user gave. What nobody asked for are mostly lookups.
+        if peer.is_some_and(|peer| !self.is_asked_for(&peer)) && self.resident(Instant::now()) > self.memory_limit {
+            return Err(self.refusals.count(Refusal::Memory));
+        }
+        if self.pending_out.len() >= self.scaled(self.config.pending_out) {
             return Err(self.refusals.count(Refusal::Total));
         }
         self.pending_out.insert(id);
@@ -557,6 +608,52 @@ mod tests {
         assert!(!at(91, friend, 3), "else nothing would be left to shed");
         assert_eq!(refused(&limits, "memory"), 2);
         assert!(limits.is_short_of_memory(Instant::now()));
+    }
+
+    #[test]
+    fn with_little_memory_left_only_peers_are_dialled_that_somebody_asked_for() {
+        let (friend, wanted, stranger) = (PeerId::random(), PeerId::random(), PeerId::random());
+        let trusted = TrustedPeers::new([friend]);
+        let config = LimitsConfig { memory_mib: 80, ..LimitsConfig::default() };
+        let guard = DialGuard::new(&config, trusted.clone());
+        guard.want(wanted);
+        let opened = PeerId::random();
+        guard.need(opened);
+        let mut limits = Limits::new(config, trusted);
+        limits.heed(guard);
+        let later = Instant::now() + Duration::from_secs(3_600);
+        let mut dials = |mib_used: u64, peer: Option<PeerId>, n: usize| {
+            limits.memory = (later, mib_used * 1024 * 1024);
+            let id = ConnectionId::new_unchecked(n);
+            limits.handle_pending_outbound_connection(id, peer, &[], Endpoint::Dialer).is_ok()
+        };
+        assert!(dials(79, Some(stranger), 0));
+        assert!(!dials(85, Some(stranger), 1));
+        assert!(
+            dials(85, Some(friend), 2)
+                && dials(85, Some(wanted), 3)
+                && dials(85, Some(opened), 4)
+                && dials(85, None, 5)
+        );
+        assert_eq!(refused(&limits, "memory"), 1);
+    }
+
+    #[test]
+    fn a_node_at_a_public_address_serves_four_times_as_many() {
+        let count = |profile, is_public| {
+            let config = LimitsConfig { profile, established_in: 5, ..LimitsConfig::default() };
+            let guard = DialGuard::new(&config, TrustedPeers::default());
+            let mut limits = Limits::new(config, TrustedPeers::default());
+            limits.heed(guard.clone());
+            limits.on_public(is_public);
+            let from = address("/ip4/127.0.0.1/tcp/4001");
+            let held = (0..40).filter(|n| inbound(&mut limits, *n, PeerId::random(), &from)).count();
+            (held, guard.new_hosts_per_second())
+        };
+        assert_eq!(count(Profile::Auto, false), (5, 8));
+        assert_eq!(count(Profile::Auto, true), (20, 32));
+        assert_eq!(count(Profile::Home, true), (5, 8));
+        assert_eq!(count(Profile::Server, false), (20, 32));
     }
 
     #[test]

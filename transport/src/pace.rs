@@ -52,6 +52,19 @@ impl DialPace {
         Self { per_second: per_second as usize, turns: VecDeque::new(), known: HashMap::new() }
     }
 
+    /// Changes the limit; turns that were given stay.
+    pub(crate) fn set_per_second(&mut self, per_second: u32) {
+        self.per_second = per_second as usize;
+        while self.turns.len() > self.per_second {
+            self.turns.pop_front();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn per_second(&self) -> usize {
+        self.per_second
+    }
+
     /// The turn of a host, which is taken with this call.
     pub(crate) fn turn(&mut self, now: Instant, host: IpAddr) -> Turn {
         if self.per_second == 0 {

@@ -129,6 +129,12 @@ fn transport(page: &mut Page, config: &p2p_transport::Config) {
         "transport.limits",
         "Bounds of what strangers can make grow. Rules by address count global addresses only.",
     );
+    page.value(
+        "profile",
+        &limits.profile,
+        "home, server (four times as many connections, new ones and hosts dialled), or auto: server while this node is \
+         reached at a global address of its own.",
+    );
     page.value("established_in", &limits.established_in, "Established inbound connections.");
     page.value("established_out", &limits.established_out, "Established outbound connections.");
     page.value("established", &limits.established, "Established connections in all.");

@@ -213,6 +213,7 @@ impl Network {
         let unknown = |what: &str| OpenError::Unreachable(format!("{what} is not what it should be"));
         let peer = libp2p_peer_id(&peer).ok_or_else(|| unknown("the peer id"))?;
         let protocol = StreamProtocol::try_from_owned(protocol.to_owned()).map_err(|_| unknown("the protocol"))?;
+        self.guard.need(peer);
         let opened = self.streams.open(peer, protocol, Preference::Any, timeout).await?;
         Ok((crate::local::path_kind(opened.path), Box::new(opened.stream.compat())))
     }
@@ -296,6 +297,7 @@ impl Dialer for Network {
     async fn open(&self, peer: PeerId) -> Result<PeerStream, DialError> {
         let peer = libp2p_peer_id(&peer).ok_or_else(|| DialError("not a peer id".into()))?;
         let protocol = StreamProtocol::new(p2p_drives::wire::PROTOCOL);
+        self.guard.need(peer);
         let opened = self.streams.open(peer, protocol, Preference::Bulk, OPEN_TIMEOUT).await;
         opened.map(|opened| peer_stream(opened.stream)).map_err(|error| DialError(error.to_string()))
     }

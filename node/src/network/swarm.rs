@@ -112,7 +112,8 @@ pub(crate) async fn spawn(
     let dht = Dht::new(me, &config.network, &config.dht, is_trusted, kinds, Box::new(rows), dialable_from);
     let guard = DialGuard::new(&config.transport.limits, trusted.clone());
     let proven = ProvenPeers::new(trusted.clone());
-    let behaviour = Behaviour { transport, dht };
+    let mut behaviour = Behaviour { transport, dht };
+    behaviour.transport.limits.heed(guard.clone());
     let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, relays, behaviour)
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
@@ -320,6 +321,7 @@ impl Actor {
             DialTarget::Address(address) => {
                 self.guard.give(&address);
                 if let Some(Protocol::P2p(peer)) = address.iter().last() {
+                    self.guard.want(peer);
                     self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
                 }
                 address.into()
@@ -481,7 +483,12 @@ impl Actor {
     fn refresh(&mut self) {
         let listen: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        // Of its own interface: behind a router that maps a port this is still somebody's home.
+        let is_public = listen.iter().any(|own| {
+            scope(own) == AddressScope::Global && path_kind(own) == PathKind::Direct && external.contains(own)
+        });
         let behaviour = self.swarm.behaviour_mut();
+        behaviour.transport.limits.on_public(is_public);
         let dht_peers = behaviour.dht.table_size();
         let mut counters: Vec<(String, u64)> = behaviour
             .transport

@@ -1,4 +1,7 @@
 //! Which connections are closed when memory runs short (overlay.md, section 7, "shedding order").
+//!
+//! Apps over their quota need no place in the order: what an app may hold is refused before it is held (64 streams with
+//! two buffers of 64 KiB each, a token bucket for what they carry), so there is none.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
