@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::page::Page;
 use crate::wire::{ErrorLine, JSON, MAX_BODY_BYTES, NDJSON, PROBLEM_JSON};
 use crate::{ApiError, Node, Problem, Result};
 
@@ -63,15 +64,27 @@ pub struct AppResponse {
     pub status: u16,
     /// Media type of the body.
     pub content_type: &'static str,
+    /// Where the next page of a list begins; see [`crate::page`].
+    pub next: Option<String>,
     /// The body.
     pub body: AppBody,
 }
 
 impl AppResponse {
+    /// A list, or the part of it that was asked for.
+    pub fn page<T: Serialize>(page: Page<'_, T>) -> Self {
+        Self { next: page.next, ..Self::json(&page.items) }
+    }
+
     /// One JSON value.
     pub fn json<T: Serialize>(value: &T) -> Self {
         match serde_json::to_vec(value) {
-            Ok(bytes) => Self { status: 200, content_type: JSON, body: stream::iter([Ok(Bytes::from(bytes))]).boxed() },
+            Ok(bytes) => Self {
+                status: 200,
+                content_type: JSON,
+                next: None,
+                body: stream::iter([Ok(Bytes::from(bytes))]).boxed(),
+            },
             Err(error) => Self::problem(ApiError::internal(format!("cannot encode the answer: {error}"))),
         }
     }
@@ -87,7 +100,7 @@ impl AppResponse {
             line.push(b'\n');
             Ok(Bytes::from(line))
         });
-        Self { status: 200, content_type: NDJSON, body: body.boxed() }
+        Self { status: 200, content_type: NDJSON, next: None, body: body.boxed() }
     }
 
     /// An error.
@@ -95,6 +108,6 @@ impl AppResponse {
         let problem = Problem::from(error);
         let status = problem.status;
         let bytes = serde_json::to_vec(&problem).unwrap_or_default();
-        Self { status, content_type: PROBLEM_JSON, body: stream::iter([Ok(Bytes::from(bytes))]).boxed() }
+        Self { status, content_type: PROBLEM_JSON, next: None, body: stream::iter([Ok(Bytes::from(bytes))]).boxed() }
     }
 }

@@ -24,6 +24,10 @@ pub struct ShareRequest {
     /// Whether to publish one version only and not to look for changes later.
     #[serde(default)]
     pub once: bool,
+    /// Whether to write first, into the folder's `.p2p/site.json`, which files its entry page needs: they then come to
+    /// whoever opens the site together with the page.
+    #[serde(default)]
+    pub profile: bool,
 }
 
 /// What sharing reports.
@@ -37,6 +41,13 @@ pub enum ShareEvent {
         /// The drive's id.
         #[schema(value_type = String)]
         drive: DriveId,
+    },
+    /// The list of what the entry page needs was written.
+    Profiled {
+        /// Paths in the site, in the order of the list.
+        files: Vec<String>,
+        /// Bytes of these and of the page.
+        bytes: u64,
     },
     /// Work goes on.
     Progress(Progress),

@@ -3,6 +3,7 @@
 
 mod app;
 mod apps;
+pub mod doctor;
 mod drives;
 mod error;
 mod events;
@@ -15,6 +16,7 @@ mod names;
 mod network;
 mod node;
 mod openapi;
+pub mod page;
 mod people;
 pub mod routes;
 pub mod socket;

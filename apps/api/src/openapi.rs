@@ -486,7 +486,7 @@ fn names_operations() -> Vec<Operation> {
 
 fn app_operations() -> Vec<Operation> {
     vec![
-        Operation::get(routes::SHARES, "What this node shares and follows.").answers(200, list::<DriveInfo>()),
+        Operation::get(routes::SHARES, "What this node shares and follows.").pages::<DriveInfo>(),
         Operation::new(
             HttpMethod::Post,
             routes::SHARES,

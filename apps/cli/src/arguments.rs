@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use p2p_api::socket::{self, SocketPath};
 
 use crate::commands::{
-    api, app, cat, clone, completions, conflicts, contact, dht, dial, diff, gc, identity, info, keystore, log, ls, man,
-    name, open, ping, restore, share, sync, tag, unshare, writers,
+    api, app, cat, clone, completions, conflicts, contact, dht, dial, diff, doctor, gc, identity, info, keystore, log,
+    ls, man, name, open, ping, restore, share, sync, tag, unshare, writers,
 };
 use crate::environment::Verbosity;
 use crate::failure::{Failure, Result};
@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Peers,
     Dial(dial::Arguments),
     Ping(ping::Arguments),
+    Doctor(doctor::Arguments),
     Dht(dht::Arguments),
     App(app::Arguments),
     Name(name::Arguments),

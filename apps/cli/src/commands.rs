@@ -10,6 +10,7 @@ pub(crate) mod contact;
 pub(crate) mod dht;
 pub(crate) mod dial;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod gc;
 pub(crate) mod identity;

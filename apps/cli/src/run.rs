@@ -61,6 +61,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Open(arguments) => commands::open::run(context, arguments).await,
         Command::Peers => commands::peers::run(context).await,
         Command::Dial(arguments) => commands::dial::run(context, arguments).await,
+        Command::Doctor(arguments) => commands::doctor::run(context, arguments).await,
         Command::Ping(arguments) => commands::ping::run(context, arguments).await,
         Command::App(arguments) => commands::app::run(context, arguments).await,
         Command::Dht(arguments) => commands::dht::run(context, arguments).await,

@@ -284,6 +284,14 @@ async fn network_commands_tell_what_the_node_says() {
     let peers = scene.json(&["peers"]).await;
     assert_eq!(peers[0][0]["kind"], "direct");
     assert_eq!(scene.json(&["ping", &id]).await[0]["rtt_ms"], 1.5);
+    let findings = scene.json(&["doctor"]).await[0].as_array().unwrap().clone();
+    let all: Vec<_> = findings.iter().map(|finding| finding["title"].as_str().unwrap()).collect();
+    assert!(all.contains(&"Other nodes") && all.contains(&"From the Internet") && all.contains(&"Clock"), "{all:?}");
+    let lan = scene.json(&["doctor", "lan"]).await[0].as_array().unwrap().clone();
+    assert!(lan.len() == 1 && lan[0]["area"] == "lan", "{lan:?}");
+    let said = scene.p2p(&["doctor", "nat"]).await.out;
+    assert!(said.contains("From the Internet (") && said.contains("transport.listen"), "{said}");
+    assert_eq!(scene.p2p(&["doctor", "teeth"]).await.status, 2);
     assert_eq!(scene.json(&["dial", &id]).await[0]["peer"], id);
     assert_eq!(scene.p2p(&["dial", "nonsense"]).await.status, 2);
 

@@ -29,7 +29,10 @@ async fn main() -> anyhow::Result<()> {
     let request = match (command.to_str(), rest.as_slice()) {
         (Some("share"), [dir]) => {
             let path = std::path::absolute(dir).context("the folder's path")?;
-            post("shares", serde_json::to_vec(&ShareRequest { path, title: String::new(), once: true })?)
+            post(
+                "shares",
+                serde_json::to_vec(&ShareRequest { path, title: String::new(), once: true, profile: false })?,
+            )
         }
         (Some("clone"), [link, dir]) => {
             let link = link.to_str().context("the link is not text")?.to_owned();

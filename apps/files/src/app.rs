@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Method;
+use p2p_api::page::{Page, PageQuery};
 use p2p_api::{ApiError, App, AppRequest, AppResponse, Node, Result};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -54,7 +55,10 @@ impl Files {
                 let events = share::share(node, &self.turns, &self.keeper, body(request)?).await?;
                 Ok(AppResponse::lines(events))
             }
-            ("shares", &Method::GET) => Ok(AppResponse::json(&shares::list(node).await?)),
+            ("shares", &Method::GET) => {
+                let (asked, all) = (PageQuery::from_query(&request.query)?, shares::list(node).await?);
+                Ok(AppResponse::page(Page::of(&all, &asked, |drive| drive.drive.to_string())?))
+            }
             ("shares", &Method::DELETE) => {
                 let which = parameter(request, "which")?;
                 let removed = shares::remove(node, &which).await?;

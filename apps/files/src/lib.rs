@@ -4,6 +4,7 @@
 mod app;
 mod copy;
 mod keep;
+mod profile;
 mod scan;
 mod share;
 mod shares;

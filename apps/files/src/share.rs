@@ -11,6 +11,7 @@ use p2p_api::{ApiError, DriveInfo, ErrorKind, Import, ImportEvent, NewDrive, Nod
 use tracing::{debug, info};
 
 use crate::keep::Keeper;
+use crate::profile::{self, Profile};
 use crate::scan::{Report, Scan};
 use crate::turns::Turns;
 
@@ -28,6 +29,13 @@ pub(crate) async fn share(
     let started = Instant::now();
     let path = check_folder(&request.path).await?;
     let title = title(request.title, &path)?;
+    let profiled = if request.profile {
+        let folder = path.clone();
+        let written = tokio::task::spawn_blocking(move || profile::write(&folder)).await;
+        Some(written.map_err(|error| ApiError::internal(error.to_string()))??)
+    } else {
+        None
+    };
     let drive = node.drives().create(NewDrive { path: Some(path.clone()), title }).await?;
     let link = ShareEvent::Link { link: drive.link.clone(), drive: drive.drive };
     let (node, turns) = (node.clone(), turns.clone());
@@ -48,7 +56,8 @@ pub(crate) async fn share(
         Ok::<_, ApiError>(told)
     })
     .try_flatten();
-    Ok(stream::once(future::ready(Ok(link))).chain(rest).boxed())
+    let profiled = profiled.map(|Profile { files, bytes }| Ok(ShareEvent::Profiled { files, bytes }));
+    Ok(stream::once(future::ready(Ok(link))).chain(stream::iter(profiled)).chain(rest).boxed())
 }
 
 /// Publishes what changed in a shared folder.

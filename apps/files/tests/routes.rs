@@ -68,6 +68,32 @@ async fn the_link_comes_before_the_folder_is_read() {
 }
 
 #[tokio::test]
+async fn many_shares_come_in_pages() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    for n in 0..5 {
+        let folder = root.path().join(n.to_string());
+        fs::create_dir(&folder).unwrap();
+        lines(share(&fake, &folder).await).await;
+    }
+    let (mut drives, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = ask(&fake, Method::GET, "shares", &format!("limit=2{cursor}"), &Value::Null).await;
+        let next = page.next.clone();
+        let items = lines(page).await.remove(0);
+        drives.extend(items.as_array().unwrap().iter().map(|drive| drive["drive"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = next else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!((pages, drives.len()), (3, 5));
+    let whole = ask(&fake, Method::GET, "shares", "", &Value::Null).await;
+    assert_eq!((lines(whole).await[0].as_array().unwrap().len()), 5);
+    let nonsense = ask(&fake, Method::GET, "shares", "limit=0", &Value::Null).await;
+    assert_eq!(nonsense.status, 400);
+}
+
+#[tokio::test]
 async fn a_folder_reached_by_two_ways_is_one_drive_with_its_own_name() {
     let root = tempfile::tempdir().unwrap();
     let site = root.path().join("site");

@@ -76,7 +76,12 @@ impl RemoteFiles {
                 Some(PROBLEM_JSON) => PROBLEM_JSON,
                 _ => JSON,
             };
-        Ok(AppResponse { status: StatusCode::as_u16(&status), content_type, body: response.into_stream().boxed() })
+        Ok(AppResponse {
+            status: StatusCode::as_u16(&status),
+            content_type,
+            next: None,
+            body: response.into_stream().boxed(),
+        })
     }
 }
 

@@ -65,6 +65,7 @@ async fn a_browser_shows_sites_and_the_dashboard() {
     }
     names(&scene).await;
     scene.node.seem_busy();
+    scene.node.seem_old();
     let slow = other.path().join("slow");
     std::fs::create_dir(&slow).unwrap();
     let empty = Scene::with(&[]).await;

@@ -1,4 +1,4 @@
-//! The log on stderr: `P2PNODE_LOG` wins over `-v` and `-q`.
+//! The log on stderr: `P2PNODE_LOG` wins over `-v` and `-q`; `P2PNODE_LOG_FORMAT=json` makes a JSON object of each line.
 
 mod repeats;
 
@@ -14,6 +14,9 @@ use self::repeats::Repeats;
 
 /// The variable with a filter of `tracing`, e.g. `info,p2p_dht=debug`.
 const VARIABLE: &str = "P2PNODE_LOG";
+
+/// The variable with the form of lines: `text`, or `json` for programs.
+const FORMAT_VARIABLE: &str = "P2PNODE_LOG_FORMAT";
 
 /// How much to log without `-v` and `-q`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +37,16 @@ pub fn init_log(verbosity: Verbosity, more: i8) -> Result<(), LogError> {
         _ => EnvFilter::builder().parse(filter(verbosity, more))?,
     };
     // It fails only if a log is set up already, and that one is as good.
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .with_filter(Repeats::default());
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let format = env::var(FORMAT_VARIABLE).unwrap_or_default();
+    let lines = match format.as_str() {
+        "json" => lines.json().flatten_event(true).with_filter(Repeats::default()).boxed(),
+        _ => lines.with_ansi(io::stderr().is_terminal()).with_target(false).with_filter(Repeats::default()).boxed(),
+    };
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if !matches!(format.as_str(), "" | "text" | "json") {
+        tracing::warn!("{FORMAT_VARIABLE}={format:?} is neither text nor json; lines are text");
+    }
     Ok(())
 }
 

@@ -113,7 +113,7 @@ async fn after_locking_no_key_is_left_in_the_memory_of_the_daemon() {
     node.dht().put(put).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "content").unwrap();
-    let share = ShareRequest { path: folder.path().to_owned(), title: String::new(), once: false };
+    let share = ShareRequest { path: folder.path().to_owned(), title: String::new(), once: false, profile: false };
     client.post(routes::SHARES, &share).await.unwrap().bytes().await.unwrap();
     node.keystore().set_passphrase(None, Some(PASSPHRASE)).await.unwrap();
     // Once round, so that the passphrase was typed in both ways.

@@ -50,6 +50,24 @@ fn a_daemon_tells_when_it_is_ready_and_ends_well_by_either_signal() {
 }
 
 #[test]
+fn the_log_is_lines_of_json_for_who_asks() {
+    let home = tempfile::tempdir().unwrap();
+    let args = ["start", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "off"];
+    let child =
+        p2pnode(home.path(), &args).env("P2PNODE_LOG_FORMAT", "json").env("P2PNODE_LOG", "info").spawn().unwrap();
+    let ready = || home.path().join("api.sock").exists();
+    let begun = std::time::Instant::now();
+    while !ready() && begun.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let ended = stop(child, Signal::TERM);
+    let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(lines.iter().all(|line| line["level"].is_string() && line["timestamp"].is_string()), "{log}");
+    assert!(lines.iter().any(|line| line["message"] == "node started" && line["peer"].is_string()), "{log}");
+}
+
+#[test]
 fn a_second_daemon_in_one_home_fails_and_says_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     let (first, _) = start(home.path());

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use p2p_api::wire::{JSON, MAX_BODY_BYTES, parse_line};
-use p2p_api::{ApiError, AppResponse, DEFAULT_TIMEOUT, Result};
+use p2p_api::{ApiError, AppResponse, DEFAULT_TIMEOUT, Result, routes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,9 @@ pub(super) fn app_response(answer: AppResponse) -> Response {
     let mut response = Response::new(Body::from_stream(answer.body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(next) = answer.next.and_then(|next| HeaderValue::try_from(next).ok()) {
+        response.headers_mut().insert(routes::NEXT_CURSOR, next);
+    }
     response
 }
 

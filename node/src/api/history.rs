@@ -3,11 +3,12 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri};
+use p2p_api::page::{Cursor, PageQuery};
 use p2p_api::{DEFAULT_LOG, LogQuery, MAX_LOG, NewTag, Restore};
 use serde::Deserialize;
 
 use super::body::{At, JsonBody, id, json, json_lines, query};
-use super::page::{Cursor, Page, page};
+use super::page::{page, put_next};
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -21,7 +22,7 @@ pub(super) struct OfVersion {
 
 pub(super) async fn log(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
     let asked: LogQuery = query(&uri)?;
-    let Page { cursor, .. } = query(&uri)?;
+    let PageQuery { cursor, .. } = query(&uri)?;
     let count = asked.limit.unwrap_or(DEFAULT_LOG).min(MAX_LOG) as usize;
     let drive = id(&drive)?;
     let mut versions = match &cursor {
@@ -40,7 +41,7 @@ pub(super) async fn log(State(server): State<Server>, At(drive): At<String>, uri
     if let Some(last) = versions.last()
         && versions.len() == count
     {
-        Cursor::new(last.time, &last.head).put_into(&mut answer)?;
+        put_next(Cursor::new(last.time, &last.head), &mut answer)?;
     }
     Ok(answer)
 }

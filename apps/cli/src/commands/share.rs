@@ -30,11 +30,15 @@ pub(crate) struct Arguments {
     /// Publish one version and do not follow changes.
     #[arg(long)]
     once: bool,
+    /// For a website: write into the folder's .p2p/site.json which files its index.html needs. They then come to
+    /// whoever opens the site together with the page.
+    #[arg(long)]
+    profile: bool,
 }
 
 pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<()> {
     let path = place::existing_folder(&arguments.dir)?;
-    let request = ShareRequest { path, title: String::new(), once: arguments.once };
+    let request = ShareRequest { path, title: String::new(), once: arguments.once, profile: arguments.profile };
     let shown = arguments.dir.display().to_string();
     context
         .with_node(Need::RunningOrStaying, async move |console, client, course| {
@@ -63,6 +67,11 @@ async fn publish(console: &mut Console, mut events: Stream<ShareEvent>, shown: &
                 let line = format!("Sharing {shown} as {}", console.bold(&link));
                 bar.hidden_while(|| console.say(line))?;
             }
+            ShareEvent::Profiled { files, bytes: size } => {
+                let files = count(files.len() as u64, "file", "files");
+                let line = format!("  the page comes with {files}, {} in all (listed in .p2p/site.json)", bytes(size));
+                bar.hidden_while(|| console.say(line))?;
+            }
             ShareEvent::Progress(progress) => bar.show(&progress),
             ShareEvent::Published { drive, browser, version, files, bytes: size, seconds: time, skipped, .. } => {
                 drop(bar);
@@ -83,7 +92,7 @@ async fn publish(console: &mut Console, mut events: Stream<ShareEvent>, shown: &
 async fn watch(console: &mut Console, client: &Client, drive: DriveId, mut version: u64) -> Result<()> {
     let mut peers = 0;
     loop {
-        let shares: Vec<DriveInfo> = client.get(routes::SHARES).await?.json().await?;
+        let shares: Vec<DriveInfo> = client.list(routes::SHARES).await?;
         let Some(share) = shares.into_iter().find(|share| share.drive == drive) else {
             console.say("  no longer shared")?;
             return Ok(());

@@ -9,7 +9,7 @@ use crate::session::{Context, Need};
 pub(crate) async fn run(context: &mut Context) -> Result<()> {
     context
         .with_node(Need::Running, async |console, client, _| {
-            let shares: Vec<DriveInfo> = client.get(routes::SHARES).await?.json().await?;
+            let shares: Vec<DriveInfo> = client.list(routes::SHARES).await?;
             console.emit(&shares)?;
             if shares.is_empty() {
                 return console.say("Nothing is shared. Share a folder with: p2p share DIR");

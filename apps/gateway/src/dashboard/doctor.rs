@@ -1,25 +1,25 @@
 //! What is not as it should be, in sentences, with what to do about it.
 
-mod findings;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use p2p_api::doctor::{Facts, Finding, Level, System, findings};
 
-use self::findings::{Finding, Level, System, findings};
 use super::Desk;
 use super::layout::{self, Section};
 use crate::human;
 
 pub(crate) async fn page(State(desk): State<Desk>) -> Response {
     let drives = desk.node.drives();
-    let (info, all) = match tokio::try_join!(desk.node.info(), drives.list()) {
+    let peers = desk.node.peers();
+    let (info, all, connected) = match tokio::try_join!(desk.node.info(), drives.list(), peers.list()) {
         Ok(found) => found,
         Err(error) => return layout::failed(Section::Doctor, "Doctor", &error),
     };
     // A node that does not tell what it stores has the other findings all the same.
     let usage = drives.usage().await.ok();
-    let found = findings(&info, &all, usage.as_ref(), &System::look());
+    let facts = Facts { info: &info, peers: &connected, drives: &all, usage: usage.as_ref() };
+    let found = findings(facts, &System::look());
     let troubles = found.iter().filter(|finding| matches!(finding.level, Level::Bad | Level::Warn)).count();
     let body = html! {
         h1 { "Doctor" }
@@ -51,8 +51,8 @@ fn item(finding: &Finding) -> Markup {
     html! {
         li {
             div.head { h2 { (finding.title) } span.badge.(class) { (word) } }
-            p { (human::sentence(&finding.what)) }
-            @if let Some(todo) = &finding.todo { p.note { (human::sentence(todo)) } }
+            p { (finding.sentence()) }
+            @if let Some(advice) = finding.advice() { p.note { (advice) } }
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn share(desk: &Desk, path: &str, title: &str) -> Result<()> {
             .with_hint("the command line can do it: p2p share DIR"));
     };
     let path = folder(path)?;
-    let request = ShareRequest { path: path.clone(), title: title.trim().to_owned(), once: false };
+    let request = ShareRequest { path: path.clone(), title: title.trim().to_owned(), once: false, profile: false };
     let body = serde_json::to_vec(&request).map_err(|error| ApiError::invalid(error.to_string()))?;
     let mut reporter = desk.transfers.begin(Kind::Share, path.display().to_string())?;
     let request =
@@ -38,6 +38,7 @@ pub(crate) async fn share(desk: &Desk, path: &str, title: &str) -> Result<()> {
             while let Some(event) = events.next().await {
                 match event? {
                     ShareEvent::Link { drive, .. } => reporter.drive(drive),
+                    ShareEvent::Profiled { .. } => {}
                     ShareEvent::Progress(progress) => reporter.progress(progress),
                     ShareEvent::Published { files, bytes, skipped, .. } => return Ok(words(files, bytes, &skipped)),
                 }

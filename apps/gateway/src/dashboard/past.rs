@@ -45,7 +45,7 @@ fn conflict_list(conflicts: &[ConflictInfo]) -> Markup {
             h2 #conflicts-title { "Written by several at once" }
             p.note { "The version that is shown came last. Write the file again to settle it; " code { "p2p conflicts" }
                 " writes the others beside it." }
-            ul { @for conflict in conflicts.iter().take(MAX_CONFLICTS) {
+            ul.rows { @for conflict in conflicts.iter().take(MAX_CONFLICTS) {
                 li { (conflict.path) " " span.note { (human::count(conflict.versions.len() as u64, "version", "versions")) } }
             } }
             @if conflicts.len() > MAX_CONFLICTS { p.note { "and " (conflicts.len() - MAX_CONFLICTS) " more" } }
@@ -57,12 +57,13 @@ fn writer_list(writers: &Writers) -> Markup {
     html! {
         section aria-labelledby="writers-title" {
             h2 #writers-title { "Writers" }
-            ul { @for writer in &writers.writers {
+            ul.rows { @for writer in &writers.writers {
                 li {
+                    @if let Some(contact) = &writer.contact { (contact) " " }
                     code { (writer.writer_key.to_string().chars().take(12).collect::<String>()) "…" }
                     @if Some(&writer.writer_key) == writers.own.as_ref() { " (this node)" }
                     " " span.note {
-                        @if writer.prefix.is_empty() { "everywhere" } @else { "under " (writer.prefix) "/" }
+                        @if writer.prefix.is_empty() { "writes everywhere" } @else { "writes under " (writer.prefix) "/" }
                     }
                 }
             } }
@@ -74,18 +75,19 @@ fn version_list(desk: &Desk, info: &DriveInfo, versions: &[VersionInfo]) -> Mark
     html! {
         section aria-labelledby="versions-title" {
             h2 #versions-title { "Versions" }
-            div.table tabindex="0" role="region" aria-label="Versions" { table {
+            div.table tabindex="0" role="region" aria-label="Versions" { table.stack {
                 thead { tr {
                     th scope="col" { "Version" } th scope="col" { "When" } th.number scope="col" { "Size" } th scope="col" { "" }
                 } }
                 tbody { @for version in versions { tr {
-                    td { a href={ (desk.urls.site(info.drive, "")) "?v=" (version.head) } target="_blank" rel="noopener" {
+                    td data-name="Version" { a href={ (desk.urls.site(info.drive, "")) "?v=" (version.head) } target="_blank" rel="noopener" {
                         @match version.version { Some(number) => (human::grouped(number)), None => "by a writer" }
                     } }
-                    td { (ago(version.time)) }
-                    td.number { (human::bytes(version.bytes)) }
-                    td {
-                        (version.message) " " (version.tags.join(", "))
+                    td.flow data-name="When" { (ago(version.time)) }
+                    td.number data-name="Size" { (human::bytes(version.bytes)) }
+                    td data-name="" {
+                        (version.message)
+                        @for tag in &version.tags { " " span.badge.dim { (tag) } }
                         @if version.not_kept.is_some_and(|files| files > 0) { " " span.note { "not all of its content is kept" } }
                     }
                 } } }

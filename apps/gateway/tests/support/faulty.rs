@@ -10,6 +10,8 @@ use futures::{StreamExt, stream};
 use p2p_api::testing::FakeNode;
 use p2p_api::*;
 
+use super::past::Past;
+
 /// How reading goes wrong.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Fault {
@@ -38,11 +40,15 @@ pub(crate) struct Faulty {
     is_busy: Arc<AtomicBool>,
     /// How often it was asked what has travelled.
     looks: Arc<AtomicU64>,
+    past: Past,
+    has_past: Arc<AtomicBool>,
 }
 
 impl Faulty {
     pub(crate) fn new(fake: FakeNode) -> Self {
         Self {
+            past: Past { fake: fake.clone() },
+            has_past: Arc::default(),
             fake,
             state: Arc::default(),
             role: Arc::new(Mutex::new(DriveRole::Owner)),
@@ -62,6 +68,11 @@ impl Faulty {
     /// From now on things travel, and drives were looked at.
     pub(crate) fn seem_busy(&self) {
         self.is_busy.store(true, Relaxed);
+    }
+
+    /// From now on drives have earlier versions, several writers and conflicts.
+    pub(crate) fn seem_old(&self) {
+        self.has_past.store(true, Relaxed);
     }
 
     /// What this node is to its drives.
@@ -188,6 +199,12 @@ impl Contract for Faulty {
             received_bytes: 5_000_000 * looks,
         });
         Ok(Traffic { flows: flows.take(2).collect() })
+    }
+    fn history(&self) -> &dyn HistoryContract {
+        if self.has_past.load(Relaxed) { &self.past } else { self.fake.history() }
+    }
+    fn writers(&self) -> &dyn WritersContract {
+        if self.has_past.load(Relaxed) { &self.past } else { self.fake.writers() }
     }
     fn names(&self) -> &dyn NamesContract {
         self.fake.names()

@@ -4,6 +4,7 @@
 
 mod faulty;
 pub(crate) mod font;
+mod past;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -65,7 +65,7 @@ impl App for Broken {
 
     async fn handle(&self, _node: &Node, _request: AppRequest) -> AppResponse {
         let pieces = [Ok(Bytes::from_static(b"half of it")), Err(ApiError::internal("no more"))];
-        AppResponse { status: 200, content_type: "text/plain", body: stream::iter(pieces).boxed() }
+        AppResponse { status: 200, content_type: "text/plain", next: None, body: stream::iter(pieces).boxed() }
     }
 }
 
