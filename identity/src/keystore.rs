@@ -19,7 +19,7 @@ use std::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub(crate) use file::{create_new_file, read_private_file};
+pub(crate) use file::{create_new_file, read_private_file, remove_file};
 
 pub use passphrase::{DataKey, KdfCost, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot};
 
@@ -57,6 +57,8 @@ impl SecretKind {
     pub const CONTACT: Self = Self(7);
     /// The one-time secret of an invite, 16 bytes; the id is the invite's.
     pub const INVITE: Self = Self(8);
+    /// The key by which the network knows this node, a seed, where it does not lie in a file of its own; the id is empty.
+    pub const TRANSPORT: Self = Self(9);
     // 3 was kept for the identity's root key, which no keystore holds.
 }
 

@@ -34,5 +34,5 @@ pub use scrub::stack as scrub_stack;
 pub use sealed_box::{AgreementKey, seal_for};
 pub use secret::{BadSignature, SecretKey, verify};
 pub use text::{HASH_TEXT_CHARS, hash_from_text, hash_to_text};
-pub use transport_key::{TransportKeyError, load_or_create_transport_key};
+pub use transport_key::{TransportKeyAt, TransportKeyError, load_or_create_transport_key};
 pub use words::{RecoveryWords, WordsError};

@@ -8,6 +8,7 @@ mod answers;
 mod apps;
 mod body;
 mod caller;
+mod closed;
 mod drives;
 mod events;
 mod exchange;
@@ -30,6 +31,7 @@ mod upload;
 mod writers;
 
 pub use access::Access;
+pub(crate) use closed::serve_closed;
 pub use server::{Listeners, serve};
 pub use socket::{SocketGuard, bind};
 

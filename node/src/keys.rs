@@ -1,12 +1,13 @@
 //! The keystore in the node: locked and unlocked, with a delay after wrong passphrases (specs/overlay.md, section 3).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use p2p_api::{ApiError, ErrorKind, KeystoreInfo, Passphrase, Result, SetPassphrase};
+use p2p_api::{ApiError, ErrorKind, KeystoreInfo, LockLevel, Passphrase, Result, SetPassphrase};
 use p2p_identity::{AgreementKey, KdfCost, Keystore, KeystoreError, MAX_PASSPHRASE_BYTES, NewPassphrase};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 /// How long the first wrong passphrase holds up the next one; doubles with each.
@@ -28,6 +29,9 @@ struct Inner {
     /// One passphrase is tried at a time: each takes much memory.
     tries: tokio::sync::Mutex<Tries>,
     used: Mutex<Instant>,
+    level: LockLevel,
+    /// Asks whoever runs the node to close it; `None` where nobody could start it again.
+    closing: OnceLock<CancellationToken>,
 }
 
 /// Wrong passphrases since the last right one.
@@ -56,7 +60,7 @@ impl Tries {
 }
 
 impl Keys {
-    pub(crate) fn new(keystore: Keystore) -> Self {
+    pub(crate) fn new(keystore: Keystore, level: LockLevel) -> Self {
         let locked = watch::Sender::new(keystore.is_locked());
         let inner = Inner {
             keystore: Arc::new(Mutex::new(keystore)),
@@ -64,8 +68,23 @@ impl Keys {
             sealing: AgreementKey::generate(),
             tries: tokio::sync::Mutex::default(),
             used: Mutex::new(Instant::now()),
+            level,
+            closing: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whoever runs the node closes it when [`Keys::closing_requested`] resolves, and starts it again later.
+    pub(crate) fn allow_closing(&self) {
+        self.inner.closing.get_or_init(CancellationToken::new);
+    }
+
+    /// Resolves when it is to be closed; never where nobody would.
+    pub(crate) async fn closing_requested(&self) {
+        match self.inner.closing.get() {
+            Some(closing) => closing.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The keystore itself, for who reads keys. Not held over anything that takes long.
@@ -90,19 +109,34 @@ impl Keys {
     /// How they are kept.
     pub(crate) fn info(&self) -> KeystoreInfo {
         let keystore = self.open();
+        let can_close = self.inner.closing.get().is_some();
         KeystoreInfo {
             protected: keystore.is_protected(),
             locked: keystore.is_locked(),
+            level: if can_close { self.inner.level } else { LockLevel::Identity },
+            closed: false,
             sealing_key: data_encoding::HEXLOWER.encode(&self.inner.sealing.public()),
         }
     }
 
-    /// Wipes them. What needs one waits from now on.
-    pub(crate) fn lock(&self) -> Result<KeystoreInfo> {
+    /// Wipes them. What needs one waits from now on. At the level `Full` (`None`: what the setting says) whoever runs the
+    /// node closes all the rest; where nobody can, a setting closes the keys alone.
+    pub(crate) fn lock(&self, level: Option<LockLevel>) -> Result<KeystoreInfo> {
+        let closing = self.inner.closing.get();
+        if level == Some(LockLevel::Full) && closing.is_none() {
+            return Err(ApiError::new(
+                ErrorKind::Unsupported,
+                "this node runs inside a command, and nobody could start it again",
+            )
+            .with_hint("end the command"));
+        }
         let locked = self.open().lock();
         locked.map_err(|error| key_error(&error))?;
         self.inner.locked.send_replace(true);
         tracing::info!("the keys are locked");
+        if let (LockLevel::Full, Some(closing)) = (level.unwrap_or(self.inner.level), closing) {
+            closing.cancel();
+        }
         Ok(self.info())
     }
 
@@ -159,7 +193,7 @@ impl Keys {
             let idle = self.inner.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
             match after.checked_sub(idle) {
                 Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
-                _ if self.lock().is_ok() => {}
+                _ if self.lock(None).is_ok() => {}
                 // No passphrase yet.
                 _ => tokio::time::sleep(after).await,
             }

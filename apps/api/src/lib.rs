@@ -40,7 +40,7 @@ pub use history::{
     VersionInfo,
 };
 pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
-pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Passphrase, SetPassphrase};
+pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
     RemoveRecords, RemovedZone, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI,

@@ -31,7 +31,7 @@ use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, RemovedZone,
     ResolveName, Resolved, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
 };
-use crate::{KeystoreInfo, Passphrase, SetPassphrase};
+use crate::{KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -114,6 +114,8 @@ use crate::{KeystoreInfo, Passphrase, SetPassphrase};
     RenameContact,
     VerifyContact,
     KeystoreInfo,
+    Lock,
+    LockLevel,
     Passphrase,
     SetPassphrase,
     StorageUsage,
@@ -396,6 +398,7 @@ fn people_operations() -> Vec<Operation> {
     vec![
         Operation::get(routes::KEYSTORE, "How the keys of this node are kept.").answers(200, json::<KeystoreInfo>()),
         post(routes::LOCK, "Wipes the keys from memory; what needs one waits until they are unlocked.")
+            .takes(json::<Lock>())
             .answers(200, json::<KeystoreInfo>()),
         post(routes::UNLOCK, "Opens the keys with the passphrase.")
             .takes(json::<Passphrase>())

@@ -101,7 +101,7 @@ pub const NAMES_PUBLISH: &str = "/v1/names/publish";
 pub const RESOLVE: &str = "/v1/names/resolve";
 /// `GET`: [`crate::KeystoreInfo`].
 pub const KEYSTORE: &str = "/v1/keystore";
-/// `POST`: [`crate::KeystoreInfo`].
+/// `POST` [`crate::Lock`], or nothing: [`crate::KeystoreInfo`].
 pub const LOCK: &str = "/v1/keystore/lock";
 /// `POST` [`crate::Passphrase`]: [`crate::KeystoreInfo`].
 pub const UNLOCK: &str = "/v1/keystore/unlock";

@@ -5,7 +5,7 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
-    KeystoreContract, KeystoreInfo, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract, RenameContact,
+    KeystoreContract, KeystoreInfo, Lock, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract, RenameContact,
     Result, SetPassphrase, VerifyContact, routes,
 };
 
@@ -25,8 +25,8 @@ impl KeystoreContract for Client {
         self.get(routes::KEYSTORE).await?.json().await
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
-        self.call(Method::POST, routes::LOCK).await?.json().await
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo> {
+        self.post(routes::LOCK, &lock).await?.json().await
     }
 
     async fn unlock(&self, passphrase: Passphrase) -> Result<KeystoreInfo> {

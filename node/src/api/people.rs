@@ -1,13 +1,14 @@
 //! Handlers of the keystore, the identity, contacts and invites.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use p2p_api::wire::parse_line;
 use p2p_api::{
-    AcceptInvite, AskWriterKey, NewIdentity, NewInvite, Passphrase, RenameContact, SetPassphrase, VerifyContact,
+    AcceptInvite, AskWriterKey, Lock, NewIdentity, NewInvite, Passphrase, RenameContact, SetPassphrase, VerifyContact,
 };
 
-use super::body::{At, JsonBody, json};
+use super::body::{At, JsonBody, json, read_body};
 use super::problem::Refusal;
 use super::router::Server;
 
@@ -17,8 +18,10 @@ pub(super) async fn keystore(State(server): State<Server>) -> Answer {
     json(&server.node.contract().keystore().keystore().await?)
 }
 
-pub(super) async fn lock(State(server): State<Server>) -> Answer {
-    json(&server.node.contract().keystore().lock().await?)
+pub(super) async fn lock(State(server): State<Server>, request: Request) -> Answer {
+    let body = read_body(request.into_body()).await?;
+    let lock = if body.is_empty() { Lock::default() } else { parse_line(&body)? };
+    json(&server.node.contract().keystore().lock(lock).await?)
 }
 
 pub(super) async fn unlock(State(server): State<Server>, JsonBody(passphrase): JsonBody<Passphrase>) -> Answer {

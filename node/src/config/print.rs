@@ -58,6 +58,12 @@ pub(super) fn commented(config: &Config) -> String {
          never.",
     );
     page.value(
+        "lock",
+        &config.lock,
+        "How much locking closes: identity, the keys alone, and the node goes on for others; or full, the whole node: it \
+         leaves the network, its transport key lies behind the passphrase too, and after every start it waits for p2p unlock.",
+    );
+    page.value(
         "app_mib_per_second",
         &config.app_mib_per_second,
         "MiB a second that the streams of all apps with a token move together; each of those that move something gets the \

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use p2p_api::{
     AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
-    KeystoreContract, KeystoreInfo, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract, RenameContact,
+    KeystoreContract, KeystoreInfo, Lock, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract, RenameContact,
     Result, SetPassphrase, VerifyContact,
 };
 
@@ -15,10 +15,10 @@ impl KeystoreContract for LocalNode {
         Ok(self.keys.info())
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo> {
         let keys = self.keys.clone();
         // It waits for a key that is just being written.
-        let locked = tokio::task::spawn_blocking(move || keys.lock()).await;
+        let locked = tokio::task::spawn_blocking(move || keys.lock(lock.level)).await;
         locked.map_err(|error| p2p_api::ApiError::internal(error.to_string()))?
     }
 

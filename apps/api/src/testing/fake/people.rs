@@ -14,7 +14,7 @@ use p2p_identity::{
 use super::FakeNode;
 use crate::{
     AcceptInvite, Accepted, ApiError, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, ErrorKind,
-    IdentityInfo, InviteInfo, InviteState, KeystoreContract, KeystoreInfo, NewIdentity, NewInvite, OwnWriterKey,
+    IdentityInfo, InviteInfo, InviteState, KeystoreContract, KeystoreInfo, Lock, LockLevel, NewIdentity, NewInvite, OwnWriterKey,
     Passphrase, PeopleContract, RenameContact, Result, SetPassphrase, Verified, VerifyContact,
 };
 
@@ -47,6 +47,8 @@ impl People {
         KeystoreInfo {
             protected: self.passphrase.is_some(),
             locked: self.is_locked,
+            level: LockLevel::Identity,
+            closed: false,
             sealing_key: HEXLOWER.encode(&self.sealing.public()),
         }
     }
@@ -126,7 +128,10 @@ impl KeystoreContract for FakeNode {
         Ok(self.people_state().keys())
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo> {
+        if lock.level == Some(LockLevel::Full) {
+            return Err(ApiError::new(ErrorKind::Unsupported, "a fake node cannot be closed"));
+        }
         let mut people = self.people_state();
         if people.passphrase.is_none() {
             return Err(ApiError::new(ErrorKind::Conflict, "no passphrase is set, so the keys cannot be locked"));
