@@ -243,6 +243,22 @@ impl Keystore {
         Ok(())
     }
 
+    /// Puts another slot in the place of the one that the passphrase opened, made by [`PassphraseSlot::renewed`]; all keys
+    /// stay. On disk when it returns.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`], or there is no passphrase any more.
+    pub fn renew(&mut self, slot: &PassphraseSlot) -> Result<(), KeystoreError> {
+        if !self.is_protected() {
+            return Err(KeystoreError::NoPassphrase);
+        }
+        let vault = self.vault.as_ref().ok_or(KeystoreError::Locked)?;
+        let header = self.header.with_passphrase(slot);
+        write(&self.path, &header, vault.data_key(), &vault.all())?;
+        self.header = header;
+        Ok(())
+    }
+
     /// The key stored under `kind` and `id`.
     ///
     /// # Errors

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use p2p_api::{ApiError, ErrorKind, KeystoreInfo, LockLevel, Passphrase, Result, SetPassphrase};
-use p2p_identity::{AgreementKey, KdfCost, Keystore, KeystoreError, MAX_PASSPHRASE_BYTES, NewPassphrase};
+use p2p_identity::{
+    AgreementKey, DataKey, KdfCost, Keystore, KeystoreError, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -208,7 +210,11 @@ impl Keys {
             let slot = keys.open().passphrase_slot()?;
             let slot = slot.ok_or(KeystoreError::NoPassphrase)?;
             let key = slot.open(&passphrase)?;
-            if unlock { keys.open().unlock(&key) } else { Ok(()) }
+            if unlock {
+                keys.open().unlock(&key)?;
+                keys.renew(&slot, &passphrase, &key);
+            }
+            Ok(())
         });
         match tried.await.map_err(|error| ApiError::internal(error.to_string()))? {
             Ok(()) => *tries = Tries::default(),
@@ -220,6 +226,20 @@ impl Keys {
             }
         }
         Ok(())
+    }
+
+    /// A passphrase that was set when guessing was to cost less than today is sealed anew. Takes a second or two, once; where
+    /// it fails, all stays as it was.
+    fn renew(&self, slot: &PassphraseSlot, passphrase: &[u8], key: &DataKey) {
+        let memory = Some(total_memory());
+        if !slot.cost().is_below(KdfCost::usual(memory)) {
+            return;
+        }
+        let renewed = PassphraseSlot::renewed(passphrase, key, KdfCost::calibrated(memory));
+        match renewed.and_then(|slot| self.open().renew(&slot)) {
+            Ok(()) => tracing::info!("guessing the passphrase costs as much as a new one's from now on"),
+            Err(error) => tracing::warn!(%error, "the passphrase stays as cheap to guess as it was"),
+        }
     }
 
     fn read(&self, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>> {
@@ -282,5 +302,29 @@ mod tests {
         }
         assert_eq!(delays[..7], [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]);
         assert_eq!(delays[11], 30.0);
+    }
+
+    #[tokio::test]
+    async fn a_passphrase_that_was_cheap_to_guess_is_sealed_anew_when_it_is_told() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut keystore = Keystore::open_or_create(home.path()).expect("a keystore");
+        let of_old = KdfCost { memory_kib: 1_024, passes: 1, lanes: 1 };
+        keystore.set_passphrase(&NewPassphrase::new(Some((b"words", of_old))).expect("words")).expect("set");
+        keystore.lock().expect("locked");
+        let cost = || {
+            let keystore = Keystore::open_or_create(home.path()).expect("a keystore");
+            keystore.passphrase_slot().expect("readable").expect("a slot").cost()
+        };
+        let keys = Keys::new(keystore, LockLevel::Identity);
+        let told = |text: &str| Passphrase { plain: Some(text.to_owned()), sealed: None };
+        assert!(keys.unlock(&told("other")).await.is_err());
+        assert_eq!(cost(), of_old, "only who knows it can do that");
+        keys.inner.tries.lock().await.next = None;
+        keys.unlock(&told("words")).await.expect("unlocked");
+        let renewed = cost();
+        assert!(!renewed.is_below(KdfCost::usual(Some(total_memory()))), "{renewed:?}");
+        keys.lock(None).expect("locked");
+        keys.unlock(&told("words")).await.expect("the same passphrase");
+        assert_eq!(cost(), renewed, "once");
     }
 }
