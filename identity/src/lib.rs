@@ -10,6 +10,7 @@ mod ids;
 mod invite;
 mod keystore;
 mod link;
+mod pair_code;
 mod scrub;
 mod sealed_box;
 mod secret;
@@ -30,6 +31,7 @@ pub use keystore::{
     SecretKind,
 };
 pub use link::{Hints, Link, LinkError, LinkParts, MAX_HINT_PEERS, MAX_LINK_BYTES, Target, VersionRef};
+pub use pair_code::{PairCode, PairCodeError};
 pub use scrub::stack as scrub_stack;
 pub use sealed_box::{AgreementKey, seal_for};
 pub use secret::{BadSignature, SecretKey, verify};

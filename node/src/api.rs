@@ -21,6 +21,7 @@ mod names;
 mod network;
 mod page;
 mod people;
+mod picks;
 mod problem;
 mod room;
 mod router;

@@ -22,6 +22,6 @@ pub use api::{Access, Listeners, SocketGuard, bind, serve};
 pub use config::{Config, ConfigError, set_listen};
 pub use home::HomeError;
 pub use names::{NamesConfig, NamesInDns};
-pub use p2p_transport::RelayMode;
 pub use opened::{OpenHome, Waited};
+pub use p2p_transport::RelayMode;
 pub use start::{NodeOptions, RunningNode, StartError, start, start_in};

@@ -9,6 +9,7 @@ mod invites;
 mod keeper;
 mod meet;
 mod meeting;
+mod picks;
 mod refresh;
 mod rows;
 mod wire;
@@ -62,6 +63,7 @@ struct Inner {
     events: EventLog,
     /// On how many other nodes something lies for the other side of an invite.
     left: Mutex<BTreeMap<InviteId, u32>>,
+    picks: picks::Picks,
     /// Something about an invite changed: the keeper looks again, and callers that wait.
     changed: Notify,
 }
@@ -88,6 +90,7 @@ impl People {
             drives,
             events,
             left: Mutex::default(),
+            picks: picks::Picks::default(),
             changed: Notify::new(),
         });
         inner.tell_contacts();

@@ -226,7 +226,8 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
     let access = Access::open(access_ledger, home.path()).map_err(StartError::Store)?;
     let trusted: HashSet<PeerId> =
         options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer)).collect();
-    let access = access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys.clone());
+    let access =
+        access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys.clone());
     let access = access.with_app_bandwidth(options.config.app_mib_per_second.saturating_mul(1024 * 1024));
     let (listener, guard) = match socket {
         Some(open) => open,

@@ -16,6 +16,7 @@ mod network;
 mod node;
 mod openapi;
 mod people;
+mod picks;
 pub mod routes;
 pub mod socket;
 mod storage;
@@ -58,6 +59,10 @@ pub use p2p_identity::{
 pub use people::{
     AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
     InviteState, NewIdentity, NewInvite, People, PeopleContract, RenameContact, Verified, VerifyContact,
+};
+pub use picks::{
+    AnswerPick, MAX_PICK_REASON_BYTES, MAX_PICKS, MAX_PICKS_PER_APP, PICK_LIFE_S, PickContact, PickInfo, PickState,
+    PickedContact,
 };
 pub use storage::{BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, StorageUsage, Traffic};
 pub use streams::{

@@ -173,7 +173,8 @@ pub async fn run_daemon(place: &Place, flags: &Flags, print: impl Fn(&State) -> 
             prepared.opened.close();
         }
         if prepared.opened.is_closed() {
-            let Some(opened) = wait(prepared.opened, &prepared.home, &prepared.socket, &mut locks, &print).await? else {
+            let Some(opened) = wait(prepared.opened, &prepared.home, &prepared.socket, &mut locks, &print).await?
+            else {
                 return Ok(None);
             };
             prepared.opened = opened;
@@ -254,7 +255,8 @@ async fn close(node: RunningNode) -> Failure {
     if timeout(CLOSE_DEADLINE, node.shutdown()).await.is_err() {
         debug!("the node is closed before it could say goodbye to all; what it acknowledged is on disk");
     }
-    let error = anyhow::Error::new(again::begin_closed()).context("the node is locked and cannot wait for its passphrase");
+    let error =
+        anyhow::Error::new(again::begin_closed()).context("the node is locked and cannot wait for its passphrase");
     Failure::failed(error).with_hint("start it again with p2pnode start")
 }
 

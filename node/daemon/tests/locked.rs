@@ -255,11 +255,8 @@ async fn a_closed_daemon_has_no_connection_no_store_and_no_key_and_opens_as_the_
         assert!(Instant::now() < deadline, "the share does not resume");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let kinds = [
-        ("transport key", SecretKind::TRANSPORT),
-        ("device", SecretKind::DEVICE),
-        ("drive", SecretKind::DRIVE),
-    ];
+    let kinds =
+        [("transport key", SecretKind::TRANSPORT), ("device", SecretKind::DEVICE), ("drive", SecretKind::DRIVE)];
     let secrets = secrets(home.path(), &kinds);
     let before = found_in(child.id(), &secrets);
     signal(&child, Signal::USR1);

@@ -14,6 +14,9 @@ use super::router::Server;
 
 type Answer = Result<Response, Refusal>;
 
+/// The last part of [`p2p_api::routes::CONTACT_PICK`].
+const PICK: &str = "pick";
+
 pub(super) async fn keystore(State(server): State<Server>) -> Answer {
     json(&server.node.contract().keystore().keystore().await?)
 }
@@ -63,6 +66,15 @@ pub(super) async fn verify(
 pub(super) async fn remove(State(server): State<Server>, At(contact): At<String>) -> Answer {
     server.node.people().remove(&contact).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// As [`rename`] and [`remove`], for a contact called as the path of another call.
+pub(super) async fn rename_pick(server: State<Server>, rename_to: JsonBody<RenameContact>) -> Answer {
+    rename(server, At(PICK.to_owned()), rename_to).await
+}
+
+pub(super) async fn remove_pick(server: State<Server>) -> Answer {
+    remove(server, At(PICK.to_owned())).await
 }
 
 pub(super) async fn writer_key(
