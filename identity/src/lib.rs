@@ -9,6 +9,7 @@ mod codec;
 mod ids;
 mod invite;
 mod keystore;
+mod lan_tag;
 mod link;
 mod pair_code;
 mod scrub;
@@ -30,6 +31,7 @@ pub use keystore::{
     DataKey, KdfCost, Keystore, KeystoreError, KeystoreWarning, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot,
     SecretKind,
 };
+pub use lan_tag::{LAN_HIDDEN_BYTES, LAN_TAG_BYTES, LanTag};
 pub use link::{Hints, Link, LinkError, LinkParts, MAX_HINT_PEERS, MAX_LINK_BYTES, Target, VersionRef};
 pub use pair_code::{PairCode, PairCodeError};
 pub use scrub::stack as scrub_stack;

@@ -14,7 +14,7 @@ use p2p_drives::{
 use p2p_identity::PeerId;
 use p2p_transport::{IncomingStream, our_peer_id};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ use crate::home::{Home, HomeError};
 use crate::keys::Keys;
 use crate::local::LocalNode;
 use crate::names::{Names, NamesParts, record_kinds};
-use crate::network::{self, Network, NetworkConfig, peer_stream};
+use crate::network::{self, Beacons, LanMode, Network, NetworkConfig, peer_stream};
 use crate::opened::OpenHome;
 use crate::people::{People, PeopleParts};
 use crate::streams::AppStreams;
@@ -214,6 +214,12 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
     tasks.spawn(serve_streams(drives.clone(), incoming, stop.clone()));
     tasks.spawn(publisher.run(stop.clone()));
     tasks.spawn(keeper.run(stop.clone()));
+    if options.config.transport.lan_tags {
+        let (beacons, tags) = watch::channel(Beacons::default());
+        let mode = if options.config.transport.mdns { LanMode::Hear } else { LanMode::HearAndAnnounce };
+        tasks.spawn(people.clone().keep_lan_tags(beacons, stop.clone()));
+        tasks.spawn(network::look_for_contacts(network.clone(), mode, tags, stop.clone()));
+    }
     if options.config.lock_after_minutes > 0 {
         let after = Duration::from_secs(options.config.lock_after_minutes.saturating_mul(60));
         let idle = keys.clone().lock_when_idle(after);

@@ -125,6 +125,12 @@ fn transport(page: &mut Page, config: &p2p_transport::Config) {
     );
     page.value("mdns", &config.mdns, "Look for nodes in the local network by mDNS. This announces the peer id there.");
     page.value(
+        "lan_tags",
+        &config.lan_tags,
+        "Recognise contacts in the local network by tags that change every hour and say nothing to others. With mdns = false \
+         they are all that is announced.",
+    );
+    page.value(
         "idle_timeout_s",
         &config.idle_timeout_s,
         "Connections without any stream close after this many seconds. Longer keeps more sockets, shorter dials again.",
