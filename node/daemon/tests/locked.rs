@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -192,6 +192,15 @@ fn open_things(pid: u32, home: &Path) -> Vec<String> {
     found
 }
 
+/// What a command prints that succeeds.
+async fn p2p(home: &Path, arguments: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_p2p"));
+    command.args(arguments).arg("--json").arg("--home").arg(home).env_remove("P2PNODE_API");
+    let done = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
 async fn until_closed(client: &Client) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !client.node().keystore().info().await.is_ok_and(|info| info.closed) {
@@ -219,7 +228,8 @@ async fn a_closed_daemon_has_no_connection_no_store_and_no_key_and_opens_as_the_
     // Once, by a call: its transport key stays in its file, and it begins again in the same process.
     assert!(key_file.exists());
     assert!(!open_things(child.id(), home.path()).is_empty(), "the search itself does not work");
-    node.keystore().lock_all().await.unwrap();
+    let locked = p2p(home.path(), &["lock", "--full"]).await;
+    assert_eq!((&locked["locked"], &locked["closed"]), (&true.into(), &true.into()));
     until_closed(&client).await;
     assert_eq!(next_line(&mut child)["event"], "closed");
     assert_eq!(open_things(child.id(), home.path()), Vec::<String>::new());
@@ -230,7 +240,12 @@ async fn a_closed_daemon_has_no_connection_no_store_and_no_key_and_opens_as_the_
     // A signal to lock what is locked changes nothing.
     signal(&child, Signal::USR1);
     tokio::time::sleep(Duration::from_millis(600)).await;
-    node.keystore().unlock(PASSPHRASE).await.unwrap();
+    let passphrase = home.path().join("passphrase");
+    fs::write(&passphrase, PASSPHRASE).unwrap();
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).unwrap();
+    let opened = p2p(home.path(), &["unlock", "--passphrase-file", passphrase.to_str().unwrap()]).await;
+    fs::remove_file(&passphrase).unwrap();
+    assert_eq!((&opened["locked"], &opened["closed"]), (&false.into(), &false.into()));
     assert_eq!(node.info().await.unwrap().peer_id, peer, "it waits at the socket until the node is there");
     assert_eq!(next_line(&mut child)["event"], "ready");
     assert!(!node.keystore().info().await.unwrap().locked);
