@@ -4,7 +4,7 @@
 //! then one node without peers, whose rows lie in its ledger.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use p2p_api::{ImportZoneFile, NewZone, ResolveName};
@@ -28,10 +28,9 @@ fn resident_mib() -> f64 {
 /// Processor time of this process so far.
 fn processor() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<u64> =
-        text.rsplit(')').next().unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // The name and the state before them are no numbers; user and system time are fields 14 and 15 of all.
-    let ticks: u64 = fields.iter().skip(10).take(2).sum();
+    // Behind the name, which may hold anything: field 3 is the first, user and system time are 14 and 15.
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
 }
 
@@ -96,9 +95,8 @@ async fn node(home: &Path) -> RunningNode {
     start(options).await.expect("starts")
 }
 
-async fn owner(labels: usize) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let home = dir.path().join("owner");
+async fn owner(dir: &Path, labels: usize) {
+    let home = dir.join("owner");
     let running = node(&home).await;
     let before = resident_mib();
     println!("a node without zones: {before:.0} MiB");
@@ -108,17 +106,21 @@ async fn owner(labels: usize) {
     for n in 0..labels {
         writeln!(text, "l{n} IN A 192.0.2.{}", n % 250).expect("into memory");
     }
-    let path = dir.path().join("big.zone");
+    let path = dir.join("big.zone");
     std::fs::write(&path, text).expect("written");
     let begun = Instant::now();
     let taken = names.import_zone_file("big", ImportZoneFile { path, origin: String::new() }).await.expect("taken");
     println!("{} labels taken in: {:.2?}; {:.0} MiB more", taken.labels, begun.elapsed(), resident_mib() - before);
+    // A handle keeps the ledger open.
+    drop(names);
     running.shutdown().await;
     let ledger = std::fs::metadata(home.join("ledger.redb")).expect("there").len();
     println!("the ledger: {} MiB", ledger / (1024 * 1024));
+}
 
-    let (begun, used) = (Instant::now(), processor());
-    let running = node(&home).await;
+async fn restart(dir: &Path, labels: usize) {
+    let begun = Instant::now();
+    let running = node(&dir.join("owner")).await;
     println!("restart, until the socket answers: {:.2?}", begun.elapsed());
     let resolve = ResolveName { name: format!("l{}.big", labels / 2), ..ResolveName::default() };
     running.node().names().resolve(resolve).await.expect("found");
@@ -127,7 +129,7 @@ async fn owner(labels: usize) {
     println!(
         "after {} s: {:.2?} of processor time in all, {:.0} MiB resident",
         WATCHED.as_secs(),
-        processor() - used,
+        processor(),
         resident_mib()
     );
     running.shutdown().await;
@@ -135,22 +137,19 @@ async fn owner(labels: usize) {
 
 fn main() {
     let labels = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
-    // In processes of their own memory is comparable.
-    match std::env::var("LARGE_ZONE_PART").as_deref() {
-        Ok("library") => library(labels),
-        Ok("owner") => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(owner(labels));
-        }
+    let home = std::env::var_os("LARGE_ZONE_HOME").map(PathBuf::from);
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    match (std::env::var("LARGE_ZONE_PART").as_deref(), home) {
+        (Ok("library"), _) => library(labels),
+        (Ok("owner"), Some(home)) => runtime().block_on(owner(&home, labels)),
+        (Ok("restart"), Some(home)) => runtime().block_on(restart(&home, labels)),
+        // Each in a process of its own: memory that was used before does not count.
         _ => {
-            for part in ["library", "owner"] {
-                let program = std::env::current_exe().expect("this program");
-                let done = std::process::Command::new(program)
-                    .arg(labels.to_string())
-                    .env("LARGE_ZONE_PART", part)
-                    .status()
-                    .expect("it runs");
-                assert!(done.success(), "{part}");
+            let home = tempfile::tempdir().expect("a directory");
+            for part in ["library", "owner", "restart"] {
+                let mut program = std::process::Command::new(std::env::current_exe().expect("this program"));
+                program.arg(labels.to_string()).env("LARGE_ZONE_PART", part).env("LARGE_ZONE_HOME", home.path());
+                assert!(program.status().expect("it runs").success(), "{part}");
             }
         }
     }

@@ -147,6 +147,24 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_behind_the_head_are_read_or_refused() {
+        let mut hasher = blake3::Hasher::new();
+        let mut read = 0;
+        for n in 0..2_000u32 {
+            hasher.update(&n.to_be_bytes());
+            let mut noise = [0; 64];
+            hasher.finalize_xof().fill(&mut noise);
+            let [first, ..] = noise;
+            let noise = &noise[..usize::from(first % 64)];
+            let framed = [HEAD, &(noise.len() as u16).to_be_bytes(), noise].concat();
+            read += usize::from(decode(&framed).is_some());
+            let _ = decode(&[HEAD, noise].concat());
+            assert!(decode(noise).is_none());
+        }
+        assert!(read > 0, "an announcement of nobody is one");
+    }
+
+    #[test]
     fn all_else_is_refused() {
         let good = encode(&tags(30), PORTS, |bytes| bytes.fill(1));
         for len in 0..good.len() {
