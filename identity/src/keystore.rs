@@ -19,7 +19,7 @@ use std::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-pub(crate) use file::{create_new_file, read_private_file};
+pub(crate) use file::{create_new_file, read_private_file, remove_file};
 
 pub use passphrase::{DataKey, KdfCost, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot};
 
@@ -57,6 +57,8 @@ impl SecretKind {
     pub const CONTACT: Self = Self(7);
     /// The one-time secret of an invite, 16 bytes; the id is the invite's.
     pub const INVITE: Self = Self(8);
+    /// The key by which the network knows this node, a seed, where it does not lie in a file of its own; the id is empty.
+    pub const TRANSPORT: Self = Self(9);
     // 3 was kept for the identity's root key, which no keystore holds.
 }
 
@@ -238,6 +240,22 @@ impl Keystore {
         write(&self.path, &header, &new.data_key, &secrets)?;
         self.header = header;
         self.vault = Some(Vault::new(&new.data_key, &secrets));
+        Ok(())
+    }
+
+    /// Puts another slot in the place of the one that the passphrase opened, made by [`PassphraseSlot::renewed`]; all keys
+    /// stay. On disk when it returns.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`], or there is no passphrase any more.
+    pub fn renew(&mut self, slot: &PassphraseSlot) -> Result<(), KeystoreError> {
+        if !self.is_protected() {
+            return Err(KeystoreError::NoPassphrase);
+        }
+        let vault = self.vault.as_ref().ok_or(KeystoreError::Locked)?;
+        let header = self.header.with_passphrase(slot);
+        write(&self.path, &header, vault.data_key(), &vault.all())?;
+        self.header = header;
         Ok(())
     }
 

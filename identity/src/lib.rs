@@ -9,7 +9,9 @@ mod codec;
 mod ids;
 mod invite;
 mod keystore;
+mod lan_tag;
 mod link;
+mod pair_code;
 mod scrub;
 mod sealed_box;
 mod secret;
@@ -29,10 +31,12 @@ pub use keystore::{
     DataKey, KdfCost, Keystore, KeystoreError, KeystoreWarning, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot,
     SecretKind,
 };
+pub use lan_tag::{LAN_HIDDEN_BYTES, LAN_TAG_BYTES, LanTag};
 pub use link::{Hints, Link, LinkError, LinkParts, MAX_HINT_PEERS, MAX_LINK_BYTES, Target, VersionRef};
+pub use pair_code::{PairCode, PairCodeError};
 pub use scrub::stack as scrub_stack;
 pub use sealed_box::{AgreementKey, seal_for};
 pub use secret::{BadSignature, SecretKey, verify};
 pub use text::{HASH_TEXT_CHARS, hash_from_text, hash_to_text};
-pub use transport_key::{TransportKeyError, load_or_create_transport_key};
+pub use transport_key::{TransportKeyAt, TransportKeyError, load_or_create_transport_key};
 pub use words::{RecoveryWords, WordsError};

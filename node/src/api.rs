@@ -8,6 +8,7 @@ mod answers;
 mod apps;
 mod body;
 mod caller;
+mod closed;
 mod drives;
 mod events;
 mod exchange;
@@ -20,6 +21,7 @@ mod names;
 mod network;
 mod page;
 mod people;
+mod picks;
 mod problem;
 mod room;
 mod router;
@@ -30,6 +32,7 @@ mod upload;
 mod writers;
 
 pub use access::Access;
+pub(crate) use closed::serve_closed;
 pub use server::{Listeners, serve};
 pub use socket::{SocketGuard, bind};
 

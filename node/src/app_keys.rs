@@ -70,7 +70,7 @@ mod tests {
     fn keys_are_stable_and_differ_by_app() {
         let folder = tempfile::tempdir().expect("a folder");
         let keystore = || p2p_identity::Keystore::open_or_create(folder.path()).expect("a keystore");
-        let keys = || AppKeys::new(Keys::new(keystore()));
+        let keys = || AppKeys::new(Keys::new(keystore(), p2p_api::LockLevel::Identity));
         let public = |keys: &AppKeys, app| keys.key(app).expect("a key").public();
         let first = public(&keys(), Some("chat"));
         assert_eq!(first, public(&keys(), Some("chat")), "it is on disk");

@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use p2p_api::LockLevel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -55,6 +56,9 @@ pub struct Config {
     /// The keys are locked by themselves when nobody has used the node for so many minutes and there is a passphrase; 0, the
     /// default: never.
     pub lock_after_minutes: u64,
+    /// How much locking closes: `identity`, the default, the keys alone; `full` the whole node: it leaves the network, its
+    /// transport key lies behind the passphrase too, and after a start it waits for `p2p unlock`.
+    pub lock: LockLevel,
     /// MiB a second that the streams of all apps with a token move together, 64 by default; each of those that move
     /// something gets the same share. 0 = no limit.
     pub app_mib_per_second: u64,
@@ -78,6 +82,7 @@ impl Default for Config {
             dns_forward: OFF.to_owned(),
             api_tcp: OFF.to_owned(),
             lock_after_minutes: 0,
+            lock: LockLevel::Identity,
             app_mib_per_second: 64,
             transport: p2p_transport::Config::default(),
             dht: p2p_dht::Config::default(),

@@ -1,12 +1,15 @@
 //! The keystore in the node: locked and unlocked, with a delay after wrong passphrases (specs/overlay.md, section 3).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use p2p_api::{ApiError, ErrorKind, KeystoreInfo, Passphrase, Result, SetPassphrase};
-use p2p_identity::{AgreementKey, KdfCost, Keystore, KeystoreError, MAX_PASSPHRASE_BYTES, NewPassphrase};
+use p2p_api::{ApiError, ErrorKind, KeystoreInfo, LockLevel, Passphrase, Result, SetPassphrase};
+use p2p_identity::{
+    AgreementKey, DataKey, KdfCost, Keystore, KeystoreError, MAX_PASSPHRASE_BYTES, NewPassphrase, PassphraseSlot,
+};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 /// How long the first wrong passphrase holds up the next one; doubles with each.
@@ -28,6 +31,9 @@ struct Inner {
     /// One passphrase is tried at a time: each takes much memory.
     tries: tokio::sync::Mutex<Tries>,
     used: Mutex<Instant>,
+    level: LockLevel,
+    /// Asks whoever runs the node to close it; `None` where nobody could start it again.
+    closing: OnceLock<CancellationToken>,
 }
 
 /// Wrong passphrases since the last right one.
@@ -56,7 +62,7 @@ impl Tries {
 }
 
 impl Keys {
-    pub(crate) fn new(keystore: Keystore) -> Self {
+    pub(crate) fn new(keystore: Keystore, level: LockLevel) -> Self {
         let locked = watch::Sender::new(keystore.is_locked());
         let inner = Inner {
             keystore: Arc::new(Mutex::new(keystore)),
@@ -64,8 +70,23 @@ impl Keys {
             sealing: AgreementKey::generate(),
             tries: tokio::sync::Mutex::default(),
             used: Mutex::new(Instant::now()),
+            level,
+            closing: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whoever runs the node closes it when [`Keys::closing_requested`] resolves, and starts it again later.
+    pub(crate) fn allow_closing(&self) {
+        self.inner.closing.get_or_init(CancellationToken::new);
+    }
+
+    /// Resolves when it is to be closed; never where nobody would.
+    pub(crate) async fn closing_requested(&self) {
+        match self.inner.closing.get() {
+            Some(closing) => closing.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The keystore itself, for who reads keys. Not held over anything that takes long.
@@ -90,19 +111,34 @@ impl Keys {
     /// How they are kept.
     pub(crate) fn info(&self) -> KeystoreInfo {
         let keystore = self.open();
+        let can_close = self.inner.closing.get().is_some();
         KeystoreInfo {
             protected: keystore.is_protected(),
             locked: keystore.is_locked(),
+            level: if can_close { self.inner.level } else { LockLevel::Identity },
+            closed: false,
             sealing_key: data_encoding::HEXLOWER.encode(&self.inner.sealing.public()),
         }
     }
 
-    /// Wipes them. What needs one waits from now on.
-    pub(crate) fn lock(&self) -> Result<KeystoreInfo> {
+    /// Wipes them. What needs one waits from now on. At the level `Full` (`None`: what the setting says) whoever runs the
+    /// node closes all the rest; where nobody can, a setting closes the keys alone.
+    pub(crate) fn lock(&self, level: Option<LockLevel>) -> Result<KeystoreInfo> {
+        let closing = self.inner.closing.get();
+        if level == Some(LockLevel::Full) && closing.is_none() {
+            return Err(ApiError::new(
+                ErrorKind::Unsupported,
+                "this node runs inside a command, and nobody could start it again",
+            )
+            .with_hint("end the command"));
+        }
         let locked = self.open().lock();
         locked.map_err(|error| key_error(&error))?;
         self.inner.locked.send_replace(true);
         tracing::info!("the keys are locked");
+        if let (LockLevel::Full, Some(closing)) = (level.unwrap_or(self.inner.level), closing) {
+            closing.cancel();
+        }
         Ok(self.info())
     }
 
@@ -159,7 +195,7 @@ impl Keys {
             let idle = self.inner.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
             match after.checked_sub(idle) {
                 Some(left) if !left.is_zero() => tokio::time::sleep(left).await,
-                _ if self.lock().is_ok() => {}
+                _ if self.lock(None).is_ok() => {}
                 // No passphrase yet.
                 _ => tokio::time::sleep(after).await,
             }
@@ -174,7 +210,11 @@ impl Keys {
             let slot = keys.open().passphrase_slot()?;
             let slot = slot.ok_or(KeystoreError::NoPassphrase)?;
             let key = slot.open(&passphrase)?;
-            if unlock { keys.open().unlock(&key) } else { Ok(()) }
+            if unlock {
+                keys.open().unlock(&key)?;
+                keys.renew(&slot, &passphrase, &key);
+            }
+            Ok(())
         });
         match tried.await.map_err(|error| ApiError::internal(error.to_string()))? {
             Ok(()) => *tries = Tries::default(),
@@ -186,6 +226,20 @@ impl Keys {
             }
         }
         Ok(())
+    }
+
+    /// A passphrase that was set when guessing was to cost less than today is sealed anew. Takes a second or two, once; where
+    /// it fails, all stays as it was.
+    fn renew(&self, slot: &PassphraseSlot, passphrase: &[u8], key: &DataKey) {
+        let memory = Some(total_memory());
+        if !slot.cost().is_below(KdfCost::usual(memory)) {
+            return;
+        }
+        let renewed = PassphraseSlot::renewed(passphrase, key, KdfCost::calibrated(memory));
+        match renewed.and_then(|slot| self.open().renew(&slot)) {
+            Ok(()) => tracing::info!("guessing the passphrase costs as much as a new one's from now on"),
+            Err(error) => tracing::warn!(%error, "the passphrase stays as cheap to guess as it was"),
+        }
     }
 
     fn read(&self, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>> {
@@ -248,5 +302,29 @@ mod tests {
         }
         assert_eq!(delays[..7], [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]);
         assert_eq!(delays[11], 30.0);
+    }
+
+    #[tokio::test]
+    async fn a_passphrase_that_was_cheap_to_guess_is_sealed_anew_when_it_is_told() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut keystore = Keystore::open_or_create(home.path()).expect("a keystore");
+        let of_old = KdfCost { memory_kib: 1_024, passes: 1, lanes: 1 };
+        keystore.set_passphrase(&NewPassphrase::new(Some((b"words", of_old))).expect("words")).expect("set");
+        keystore.lock().expect("locked");
+        let cost = || {
+            let keystore = Keystore::open_or_create(home.path()).expect("a keystore");
+            keystore.passphrase_slot().expect("readable").expect("a slot").cost()
+        };
+        let keys = Keys::new(keystore, LockLevel::Identity);
+        let told = |text: &str| Passphrase { plain: Some(text.to_owned()), sealed: None };
+        assert!(keys.unlock(&told("other")).await.is_err());
+        assert_eq!(cost(), of_old, "only who knows it can do that");
+        keys.inner.tries.lock().await.next = None;
+        keys.unlock(&told("words")).await.expect("unlocked");
+        let renewed = cost();
+        assert!(!renewed.is_below(KdfCost::usual(Some(total_memory()))), "{renewed:?}");
+        keys.lock(None).expect("locked");
+        keys.unlock(&told("words")).await.expect("the same passphrase");
+        assert_eq!(cost(), renewed, "once");
     }
 }

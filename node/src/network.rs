@@ -3,9 +3,11 @@
 
 mod addresses;
 mod handle;
+mod lan;
 mod swarm;
 
 pub(crate) use handle::{
     Announcement, DialTarget, FoundValue, Judged, Network, PublishRefused, PutError, Snapshot, peer_stream,
 };
+pub(crate) use lan::{Beacons, LanMode, run as look_for_contacts};
 pub(crate) use swarm::{NetworkConfig, spawn};

@@ -7,8 +7,10 @@ mod contacts;
 mod identity;
 mod invites;
 mod keeper;
+mod lan;
 mod meet;
 mod meeting;
+mod picks;
 mod refresh;
 mod rows;
 mod wire;
@@ -23,7 +25,7 @@ use p2p_drives::{Drives, Ledger, LedgerError};
 use p2p_identity::{
     AgreementKey, GenesisLink, IdentityId, InviteId, PeerId, SecretKey, SecretKind, TransportCertificate,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
 pub(crate) use self::keeper::Keeper;
@@ -62,6 +64,9 @@ struct Inner {
     events: EventLog,
     /// On how many other nodes something lies for the other side of an invite.
     left: Mutex<BTreeMap<InviteId, u32>>,
+    picks: picks::Picks,
+    /// Changes whenever contacts come or go.
+    contacts_changed: watch::Sender<u64>,
     /// Something about an invite changed: the keeper looks again, and callers that wait.
     changed: Notify,
 }
@@ -88,6 +93,8 @@ impl People {
             drives,
             events,
             left: Mutex::default(),
+            picks: picks::Picks::default(),
+            contacts_changed: watch::Sender::new(0),
             changed: Notify::new(),
         });
         inner.tell_contacts();
@@ -155,6 +162,7 @@ impl Inner {
         };
         self.network.trust(&peers);
         self.names.set_contacts(zones);
+        self.contacts_changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

@@ -11,10 +11,10 @@ use p2p_dht::RecordKind;
 use p2p_drives::{
     CacheError, CacheOpened, DriveEvent, Drives, DrivesConfig, Ledger, LedgerError, RedbLedger, SledCache,
 };
-use p2p_identity::{Keystore, PeerId, load_or_create_transport_key};
+use p2p_identity::PeerId;
 use p2p_transport::{IncomingStream, our_peer_id};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,8 @@ use crate::home::{Home, HomeError};
 use crate::keys::Keys;
 use crate::local::LocalNode;
 use crate::names::{Names, NamesParts, record_cache, record_kinds};
-use crate::network::{self, Network, NetworkConfig, peer_stream};
+use crate::network::{self, Beacons, LanMode, Network, NetworkConfig, peer_stream};
+use crate::opened::OpenHome;
 use crate::people::{People, PeopleParts};
 use crate::streams::AppStreams;
 use crate::topics::Topics;
@@ -66,6 +67,9 @@ pub enum StartError {
     /// The keys cannot be used.
     #[error("{0}")]
     Keys(String),
+    /// The node is closed: its transport key lies behind the passphrase, and there is nobody to ask for it.
+    #[error("the keys are locked, and without them this node does not start")]
+    Closed,
     /// A store cannot be opened.
     #[error("{0}")]
     Store(String),
@@ -86,6 +90,7 @@ pub struct RunningNode {
     gateway: Option<String>,
     network: Network,
     drives: Drives,
+    keys: Keys,
     stop_requested: CancellationToken,
     /// Ends the apps, the socket and the drives.
     stop: CancellationToken,
@@ -101,21 +106,29 @@ pub struct RunningNode {
 /// # Errors
 /// Something of it cannot be used; nothing runs then.
 pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
+    let opened = OpenHome::open(&options.home, options.config.lock).await?;
+    start_in(opened, options).await
+}
+
+/// Starts a node in a home that is open already, which has to be the one that the options name.
+///
+/// # Errors
+/// As of [`start`]. [`StartError::Closed`]: its passphrase has to come first, see [`OpenHome::wait`].
+pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningNode, StartError> {
     let started = Instant::now();
     options.config.check()?;
-    let home = Home::open_soon(&options.home).await?;
-    let key_error = |error: &dyn std::error::Error| StartError::Keys(error.to_string());
-    let transport_key = load_or_create_transport_key(&home.join("transport.key")).map_err(|e| key_error(&e))?;
+    let OpenHome { home, keys, transport_key, socket, warnings, .. } = opened;
+    let transport_key = transport_key.ok_or(StartError::Closed)?;
     let me = PeerId::from(transport_key.public());
-    let keystore = Keystore::open_or_create(home.path()).map_err(|e| key_error(&e))?;
     let mut notices: Vec<String> = options.notices;
-    notices.extend(keystore.warnings().iter().map(ToString::to_string));
+    notices.extend(warnings);
     let was_cut_off = home.begin_run();
     let (ledger, cache, cache_opened) = open_stores(&home, options.config.cache_mib).await?;
     let cache: Arc<dyn p2p_drives::Cache> = Arc::new(cache);
     let (stop, stop_network) = (CancellationToken::new(), CancellationToken::new());
     let events = EventLog::new(stop.clone());
-    let keypair = p2p_transport::keypair(&transport_key).map_err(|e| key_error(&e))?;
+    let keypair = p2p_transport::keypair(&transport_key).map_err(|error| StartError::Keys(error.to_string()))?;
+    drop(transport_key);
     let record_cache = record_cache();
     let network = NetworkConfig {
         keypair,
@@ -131,10 +144,9 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     };
     let (network, incoming, network_task) = network::spawn(network).await.map_err(StartError::Network)?;
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
-    if keystore.is_locked() {
+    if keys.is_locked() {
         notices.push("the keys are locked: what needs one waits for p2p unlock".to_owned());
     }
-    let keys = Keys::new(keystore);
     let (names, publisher, flood) = Names::open(NamesParts {
         network_name: options.config.network.clone(),
         config: options.config.names.clone(),
@@ -207,6 +219,12 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     tasks.spawn(serve_streams(drives.clone(), incoming, stop.clone()));
     tasks.spawn(publisher.run(stop.clone()));
     tasks.spawn(keeper.run(stop.clone()));
+    if options.config.transport.lan_tags {
+        let (beacons, tags) = watch::channel(Beacons::default());
+        let mode = if options.config.transport.mdns { LanMode::Hear } else { LanMode::HearAndAnnounce };
+        tasks.spawn(people.clone().keep_lan_tags(beacons, stop.clone()));
+        tasks.spawn(network::look_for_contacts(network.clone(), mode, tags, stop.clone()));
+    }
     if options.config.lock_after_minutes > 0 {
         let after = Duration::from_secs(options.config.lock_after_minutes.saturating_mul(60));
         let idle = keys.clone().lock_when_idle(after);
@@ -219,9 +237,13 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
     let access = Access::open(access_ledger, home.path()).map_err(StartError::Store)?;
     let trusted: HashSet<PeerId> =
         options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer)).collect();
-    let access = access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys);
+    let access =
+        access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys.clone());
     let access = access.with_app_bandwidth(options.config.app_mib_per_second.saturating_mul(1024 * 1024));
-    let (listener, guard) = crate::api::bind(&path).map_err(StartError::Socket)?;
+    let (listener, guard) = match socket {
+        Some(open) => open,
+        None => crate::api::bind(&path).map_err(StartError::Socket)?,
+    };
     let listeners = Listeners { socket: listener, tcp: listen_tcp(&options.config).await? };
     let (served, apps, stopping) = (node.clone(), options.apps.clone(), stop.clone());
     tasks.spawn(async move {
@@ -246,6 +268,7 @@ pub async fn start(options: NodeOptions) -> Result<RunningNode, StartError> {
         gateway: options.gateway,
         network,
         drives,
+        keys,
         stop_requested,
         stop,
         stop_network,
@@ -284,6 +307,12 @@ impl RunningNode {
     /// Resolves when somebody asked it to stop through the API. Cancel safe.
     pub async fn stop_requested(&self) {
         self.stop_requested.cancelled().await;
+    }
+
+    /// Resolves when its keys were locked and all the rest of it is to be closed with them; never where nobody could start
+    /// it again, see [`OpenHome::with_closing`]. Cancel safe.
+    pub async fn close_requested(&self) {
+        self.keys.closing_requested().await;
     }
 
     /// Ends it in order: no new work, goodbye to peers and apps, the network last. When this returns nothing of it runs.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use p2p_api::{
-    AcceptInvite, AskWriterKey, Change, ContactInfo, CreatedInvite, DriveId, ErrorKind, Import, InviteState, NewDrive,
-    NewIdentity, NewInvite, NewWriter, NewZone, Node, RenameContact, ResolveName, SetRecord, Verified, VerifyContact,
+    AcceptInvite, AnswerPick, AskWriterKey, Change, ContactInfo, CreatedInvite, DriveId, ErrorKind, Import,
+    InviteState, NewDrive, NewIdentity, NewInvite, NewWriter, NewZone, Node, PickContact, RenameContact, ResolveName,
+    SetRecord, Verified, VerifyContact,
 };
 
 use homes::{Home, PATIENCE, connected};
@@ -93,11 +94,31 @@ async fn one_invite_makes_two_people_know_each_other_and_works_once() {
     assert!(txt(&bob.node(), "door.alice").await.is_err());
 
     // The number: a wrong one is refused, the right one counts.
-    let verify = |number: &str| VerifyContact { number: number.into(), accept_change: false };
+    let verify = |number: &str| VerifyContact { number: number.into(), ..VerifyContact::default() };
     let wrong = bob.node().people().verify("ally", verify("12345")).await.expect_err("another number");
     assert_eq!(wrong.kind, ErrorKind::NotAllowed);
     let right = bob.node().people().verify("ally", verify(&ours.safety_number.replace(' ', ""))).await.expect("right");
     assert_eq!(right.verified, Verified::Number);
+    // The codes: what one shows the other takes, and nobody takes one that is not for them.
+    let ally = bob.contact("ally").await;
+    let scanned = |text: &str| VerifyContact { scanned: Some(text.into()), ..VerifyContact::default() };
+    let own = bob.node().people().verify("ally", scanned(&ally.code)).await.expect_err("one's own code");
+    assert!(own.kind == ErrorKind::NotAllowed && own.message.contains("not of ally"), "{own}");
+    let to_another = format!("p2pv:1:{}:{}", ally.identity, ally.identity);
+    let error = bob.node().people().verify("ally", scanned(&to_another)).await.expect_err("not for bob");
+    assert!(error.message.contains("another identity than yours"), "{error}");
+    assert_eq!(bob.contact("ally").await.verified, Verified::Number, "nothing was marked");
+    assert_eq!(ours.code, format!("p2pv:1:{}:{}", ally.identity, ours.identity), "what alice shows to bob");
+    let right = bob.node().people().verify("ally", scanned(&ours.code)).await.expect("right");
+    assert_eq!(right.verified, Verified::Scanned);
+    // A picked contact is one of the list, and no more than it takes to reach them.
+    let ask = PickContact { app: Some("chat".into()), reason: "to greet".into() };
+    let asked = bob.node().people().pick_contact(ask).await.expect("asked");
+    let answer = AnswerPick { contact: Some("ally".into()) };
+    bob.node().people().answer_pick(&asked.pick, answer).await.expect("picked");
+    let picked = bob.node().people().pick(&asked.pick, Duration::ZERO).await.expect("answered").contact;
+    assert_eq!(picked.map(|picked| (picked.identity, picked.peer)), Some((ally.identity, ally.peer)));
+    bob.node().people().verify("ally", verify(&ours.safety_number)).await.expect("right");
 
     // All of it is there after a restart; what is removed is not.
     let bob = bob.stop().await.start(&[]).await;

@@ -39,6 +39,9 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Whether to look for peers on the local network by mDNS. Announces the peer id there.
     pub mdns: bool,
+    /// Whether contacts are recognised on the local network by tags that change every hour and say nothing to others. With
+    /// `mdns` off they are all that is announced.
+    pub lan_tags: bool,
     /// Whether to ask the router for a port (UPnP). The mapping is renewed while the node runs.
     pub port_mapping: bool,
     /// Whether this node is a relay for others: `off`, `trusted` (the peers of `limits.trusted_peers`, without caps) or
@@ -60,6 +63,7 @@ impl Default for Config {
                 .map(str::to_owned)
                 .to_vec(),
             mdns: true,
+            lan_tags: true,
             port_mapping: true,
             relay: RelayMode::Off,
             relays: Vec::new(),

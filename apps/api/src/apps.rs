@@ -145,6 +145,8 @@ pub enum Scope {
     DrivesWrite(Option<DriveId>),
     /// `contacts.read`: the people the user knows.
     ContactsRead,
+    /// `contacts.pick`: one contact at a time, which the user picks.
+    ContactsPick,
     /// `identity.sign:<context>`: sign in this context with its own key.
     IdentitySign(String),
 }
@@ -182,6 +184,7 @@ impl FromStr for Scope {
             ("drives.read", _) => Self::DrivesRead(drive()?),
             ("drives.write", _) => Self::DrivesWrite(drive()?),
             ("contacts.read", None) => Self::ContactsRead,
+            ("contacts.pick", None) => Self::ContactsPick,
             ("identity.sign", Some(context)) => Self::IdentitySign(context.to_owned()),
             _ => return Err(bad()),
         })
@@ -205,6 +208,7 @@ impl fmt::Display for Scope {
             Self::DrivesWrite(None) => f.write_str("drives.write"),
             Self::DrivesWrite(Some(drive)) => write!(f, "drives.write:{drive}"),
             Self::ContactsRead => f.write_str("contacts.read"),
+            Self::ContactsPick => f.write_str("contacts.pick"),
             Self::IdentitySign(context) => write!(f, "identity.sign:{context}"),
         }
     }

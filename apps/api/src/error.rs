@@ -15,6 +15,8 @@ pub enum ErrorKind {
     InvalidInput,
     /// There is no such thing, or nobody who was reached has it. Ask the user, or retry later.
     NotFound,
+    /// Nobody who could know was reached, so it may well be there. Retry when others can be reached.
+    Unreachable,
     /// It was, and nobody who was asked keeps it any more. Ask the user, or retry when others can be reached.
     NotKept,
     /// Its owner has given it up. Do not trust it any more, and take nothing else in its place.
@@ -49,6 +51,7 @@ impl ErrorKind {
         match self {
             Self::InvalidInput => "invalid_input",
             Self::NotFound => "not_found",
+            Self::Unreachable => "unreachable",
             Self::NotKept => "not_kept",
             Self::Revoked => "revoked",
             Self::NotAllowed => "not_allowed",
@@ -73,7 +76,7 @@ impl ErrorKind {
             Self::NotKept | Self::Revoked => 410,
             Self::NotAllowed => 403,
             Self::Locked => 423,
-            Self::TimedOut => 504,
+            Self::TimedOut | Self::Unreachable => 504,
             Self::Conflict => 409,
             Self::StorageFull => 507,
             Self::Corrupt => 502,

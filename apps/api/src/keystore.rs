@@ -10,6 +10,26 @@ use utoipa::ToSchema;
 
 use crate::{ApiError, Contract, ErrorKind, Result};
 
+/// How much is closed when the keys are locked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LockLevel {
+    /// The keys alone. The node stays in the network, and serves and follows what is public.
+    #[default]
+    Identity,
+    /// Everything: no connection, no store, no key by which the network knows this node. Only its socket answers, and waits
+    /// for the passphrase.
+    Full,
+}
+
+/// `POST /v1/keystore/lock`: how much to close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lock {
+    /// Instead of what the node's setting `lock` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<LockLevel>,
+}
+
 /// How the keys of this node are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KeystoreInfo {
@@ -17,6 +37,12 @@ pub struct KeystoreInfo {
     pub protected: bool,
     /// Whether they are locked: calls that need one answer `locked`.
     pub locked: bool,
+    /// How much locking closes, by the node's setting `lock`.
+    #[serde(default)]
+    pub level: LockLevel,
+    /// Whether the node is closed: every call but those of this keystore answers `locked`, and unlocking starts it.
+    #[serde(default)]
+    pub closed: bool,
     /// For which key passphrases are sealed on their way here (X25519, 64 hexadecimal digits); another one at each start.
     pub sealing_key: String,
 }
@@ -56,8 +82,9 @@ pub struct SetPassphrase {
 pub trait KeystoreContract: Send + Sync {
     /// How the keys are kept.
     async fn keystore(&self) -> Result<KeystoreInfo>;
-    /// Wipes the keys from memory. [`ErrorKind::Conflict`] if there is no passphrase.
-    async fn lock(&self) -> Result<KeystoreInfo>;
+    /// Wipes the keys from memory. [`ErrorKind::Conflict`] if there is no passphrase; [`ErrorKind::Unsupported`] for
+    /// [`LockLevel::Full`] where nobody could start the node again: inside a command.
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo>;
     /// Opens them again. [`ErrorKind::NotAllowed`] for a wrong passphrase, [`ErrorKind::Busy`] too soon after one.
     async fn unlock(&self, passphrase: Passphrase) -> Result<KeystoreInfo>;
     /// Sets, changes or takes away the passphrase. The keys have to be unlocked.
@@ -77,7 +104,7 @@ impl KeystoreContract for NoKeystore {
         none()
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
+    async fn lock(&self, _: Lock) -> Result<KeystoreInfo> {
         none()
     }
 
@@ -102,9 +129,14 @@ impl Keystore {
         self.contract.keystore().keystore().await
     }
 
-    /// Wipes the keys from memory.
+    /// Wipes the keys from memory, and closes what the node's setting says.
     pub async fn lock(&self) -> Result<KeystoreInfo> {
-        self.contract.keystore().lock().await
+        self.contract.keystore().lock(Lock::default()).await
+    }
+
+    /// The same, and closes the whole node: it leaves the network until it is unlocked.
+    pub async fn lock_all(&self) -> Result<KeystoreInfo> {
+        self.contract.keystore().lock(Lock { level: Some(LockLevel::Full) }).await
     }
 
     /// Opens them again.

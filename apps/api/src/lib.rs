@@ -18,6 +18,7 @@ mod node;
 mod openapi;
 pub mod page;
 mod people;
+mod picks;
 pub mod routes;
 pub mod socket;
 mod storage;
@@ -42,7 +43,7 @@ pub use history::{
     VersionInfo,
 };
 pub use identity::{APP_SIGNATURE_DOMAIN, Identity, MAX_CONTEXT_BYTES, Sign, Signature, signed_message};
-pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Passphrase, SetPassphrase};
+pub use keystore::{Keystore, KeystoreContract, KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
 pub use names::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, Names, NamesContract, NewZone, Publication, Published,
     RemoveRecords, RemovedZone, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI,
@@ -60,6 +61,10 @@ pub use p2p_identity::{
 pub use people::{
     AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
     InviteState, NewIdentity, NewInvite, People, PeopleContract, RenameContact, Verified, VerifyContact,
+};
+pub use picks::{
+    AnswerPick, MAX_PICK_REASON_BYTES, MAX_PICKS, MAX_PICKS_PER_APP, PICK_LIFE_S, PickContact, PickInfo, PickState,
+    PickedContact,
 };
 pub use storage::{BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, StorageUsage, Traffic};
 pub use streams::{

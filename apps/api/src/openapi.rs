@@ -16,6 +16,7 @@ use crate::{
     AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
     NewIdentity, NewInvite, RenameContact, VerifyContact,
 };
+use crate::{AnswerPick, PickContact, PickInfo, PickState, PickedContact};
 use crate::{
     AppInfo, AppManifest, DecideApp, DialStream, ListenStream, PublishedMessage, PutValue, Sign, Signature,
     SignedValue, StoredValue, TopicMessage,
@@ -31,7 +32,7 @@ use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, RemovedZone,
     ResolveName, Resolved, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
 };
-use crate::{KeystoreInfo, Passphrase, SetPassphrase};
+use crate::{KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
@@ -113,7 +114,14 @@ use crate::{KeystoreInfo, Passphrase, SetPassphrase};
     NewInvite,
     RenameContact,
     VerifyContact,
+    AnswerPick,
+    PickContact,
+    PickInfo,
+    PickState,
+    PickedContact,
     KeystoreInfo,
+    Lock,
+    LockLevel,
     Passphrase,
     SetPassphrase,
     StorageUsage,
@@ -391,11 +399,13 @@ fn writer_operations() -> Vec<Operation> {
 
 fn people_operations() -> Vec<Operation> {
     let contact = "What the user calls them, or their identity.";
+    let pick = "The pick, 32 hexadecimal digits.";
     let invite = "Its id: 32 hexadecimal digits.";
     let post = |path, summary| Operation::new(HttpMethod::Post, path, summary);
     vec![
         Operation::get(routes::KEYSTORE, "How the keys of this node are kept.").answers(200, json::<KeystoreInfo>()),
         post(routes::LOCK, "Wipes the keys from memory; what needs one waits until they are unlocked.")
+            .takes(json::<Lock>())
             .answers(200, json::<KeystoreInfo>()),
         post(routes::UNLOCK, "Opens the keys with the passphrase.")
             .takes(json::<Passphrase>())
@@ -408,6 +418,19 @@ fn people_operations() -> Vec<Operation> {
             .takes(json::<NewIdentity>())
             .answers(200, json::<CreatedIdentity>()),
         Operation::get(routes::CONTACTS, "Everybody the user knows.").answers(200, list::<ContactInfo>()),
+        post(routes::CONTACT_PICK, "Asks the user to pick a contact for an app, which sees nobody else.")
+            .takes(json::<PickContact>())
+            .answers(200, json::<PickInfo>()),
+        Operation::get(routes::PICKS, "What apps ask, and what was answered a short while ago.")
+            .answers(200, list::<PickInfo>()),
+        Operation::get(routes::PICK, "One of them; with wait_s once the user has answered.")
+            .at("pick", pick)
+            .query("wait_s", "How many seconds to wait for the user.")
+            .answers(200, json::<PickInfo>()),
+        post(routes::PICK, "The user's answer.")
+            .at("pick", pick)
+            .takes(json::<AnswerPick>())
+            .answers(200, json::<PickInfo>()),
         Operation::new(HttpMethod::Put, routes::CONTACT, "Calls a contact something else.")
             .at("contact", contact)
             .takes(json::<RenameContact>())

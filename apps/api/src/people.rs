@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use p2p_identity::{DriveId, IdentityId, PeerId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ApiError, Contract, ErrorKind, OwnWriterKey, Result};
+use crate::{AnswerPick, ApiError, Contract, ErrorKind, OwnWriterKey, PickContact, PickInfo, Result};
 
 /// The identity of the user of this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -73,6 +74,8 @@ pub enum Verified {
     InPerson,
     /// Both have compared the number.
     Number,
+    /// The user has scanned a code that they showed.
+    Scanned,
 }
 
 /// Somebody the user knows.
@@ -96,6 +99,9 @@ pub struct ContactInfo {
     pub ztld: String,
     /// 60 digits that are the same on their side: `p2p contact verify`.
     pub safety_number: String,
+    /// What they scan instead of comparing the number: both identities. Nothing of it is secret.
+    #[serde(default)]
+    pub code: String,
     /// Another identity now speaks for their zone: nothing is done for them until the user says that this is right.
     pub changed: bool,
     /// When they were added, in milliseconds since 1970.
@@ -223,11 +229,15 @@ pub struct RenameContact {
     pub name: String,
 }
 
-/// `POST /v1/contacts/{contact}/verify`: both have compared the number.
+/// `POST /v1/contacts/{contact}/verify`: both have compared the number, or one has scanned the code of the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerifyContact {
     /// The number as the other side sees it; spaces do not matter.
+    #[serde(default)]
     pub number: String,
+    /// Instead of the number: what the code said that the other side showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<String>,
     /// Believe the identity that speaks for their zone now.
     #[serde(default)]
     pub accept_change: bool,
@@ -252,7 +262,7 @@ pub trait PeopleContract: Send + Sync {
     async fn contacts(&self) -> Result<Vec<ContactInfo>>;
     /// Calls a contact something else.
     async fn rename_contact(&self, contact: &str, rename: RenameContact) -> Result<ContactInfo>;
-    /// Marks a contact as verified. [`ErrorKind::NotAllowed`] if the number is another one.
+    /// Marks a contact as verified. [`ErrorKind::NotAllowed`] if the number or the code is another one.
     async fn verify_contact(&self, contact: &str, verify: VerifyContact) -> Result<ContactInfo>;
     /// Forgets a contact.
     async fn remove_contact(&self, contact: &str) -> Result<()>;
@@ -268,6 +278,25 @@ pub trait PeopleContract: Send + Sync {
     async fn revoke_invite(&self, invite: &str) -> Result<()>;
     /// Accepts an invite.
     async fn accept_invite(&self, accept: AcceptInvite) -> Result<Accepted>;
+
+    // The next four a node may be without.
+
+    /// Asks the user to pick a contact for an app. [`ErrorKind::Busy`] if too many wait for the user.
+    async fn pick_contact(&self, _ask: PickContact) -> Result<PickInfo> {
+        none()
+    }
+    /// What apps ask, the oldest first, and what was answered a short while ago.
+    async fn picks(&self) -> Result<Vec<PickInfo>> {
+        none()
+    }
+    /// One of them, once the user has answered or the time is over.
+    async fn pick(&self, _pick: &str, _wait: Duration) -> Result<PickInfo> {
+        none()
+    }
+    /// The user's answer. [`ErrorKind::Conflict`] if there was one before.
+    async fn answer_pick(&self, _pick: &str, _answer: AnswerPick) -> Result<PickInfo> {
+        none()
+    }
 }
 
 /// A node that knows nobody.
@@ -388,6 +417,26 @@ impl People {
     /// Takes an invite back, or stops accepting it.
     pub async fn revoke(&self, invite: &str) -> Result<()> {
         self.contract.people().revoke_invite(invite).await
+    }
+
+    /// Asks the user to pick a contact for an app.
+    pub async fn pick_contact(&self, ask: PickContact) -> Result<PickInfo> {
+        self.contract.people().pick_contact(ask).await
+    }
+
+    /// What apps ask, the oldest first, and what was answered a short while ago.
+    pub async fn picks(&self) -> Result<Vec<PickInfo>> {
+        self.contract.people().picks().await
+    }
+
+    /// One of them, once the user has answered or the time is over.
+    pub async fn pick(&self, pick: &str, wait: Duration) -> Result<PickInfo> {
+        self.contract.people().pick(pick, wait).await
+    }
+
+    /// The user's answer.
+    pub async fn answer_pick(&self, pick: &str, answer: AnswerPick) -> Result<PickInfo> {
+        self.contract.people().answer_pick(pick, answer).await
     }
 
     /// Accepts an invite.

@@ -101,7 +101,7 @@ pub const NAMES_PUBLISH: &str = "/v1/names/publish";
 pub const RESOLVE: &str = "/v1/names/resolve";
 /// `GET`: [`crate::KeystoreInfo`].
 pub const KEYSTORE: &str = "/v1/keystore";
-/// `POST`: [`crate::KeystoreInfo`].
+/// `POST` [`crate::Lock`], or nothing: [`crate::KeystoreInfo`].
 pub const LOCK: &str = "/v1/keystore/lock";
 /// `POST` [`crate::Passphrase`]: [`crate::KeystoreInfo`].
 pub const UNLOCK: &str = "/v1/keystore/unlock";
@@ -117,6 +117,12 @@ pub const CONTACT: &str = "/v1/contacts/{contact}";
 pub const CONTACT_VERIFY: &str = "/v1/contacts/{contact}/verify";
 /// `POST` [`crate::AskWriterKey`]: [`crate::OwnWriterKey`].
 pub const CONTACT_WRITER_KEY: &str = "/v1/contacts/{contact}/writer-key";
+/// `POST` [`crate::PickContact`]: [`crate::PickInfo`].
+pub const CONTACT_PICK: &str = "/v1/contacts/pick";
+/// `GET`: a list of [`crate::PickInfo`].
+pub const PICKS: &str = "/v1/picks";
+/// `GET ?wait_s=`: [`crate::PickInfo`], once it is answered; `POST` [`crate::AnswerPick`]: [`crate::PickInfo`].
+pub const PICK: &str = "/v1/picks/{pick}";
 /// `GET`: a list of [`crate::InviteInfo`]; `POST` [`crate::NewInvite`]: [`crate::CreatedInvite`].
 pub const INVITES: &str = "/v1/invites";
 /// `POST`: confirms who uses it, [`crate::ContactInfo`]; `DELETE`: takes it back.

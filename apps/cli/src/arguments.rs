@@ -53,9 +53,7 @@ pub(crate) enum Command {
     Name(name::Arguments),
     Identity(identity::Arguments),
     Contact(contact::Arguments),
-    /// Wipes the keys of the node from memory until they are unlocked.
-    #[command(after_help = "Example: p2p lock")]
-    Lock,
+    Lock(keystore::Lock),
     Unlock(keystore::Unlock),
     Passphrase(keystore::Passphrase),
     /// Tells what is stored here, and for which drive.

@@ -68,7 +68,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Name(arguments) => commands::name::run(context, arguments).await,
         Command::Identity(arguments) => commands::identity::run(context, arguments).await,
         Command::Contact(arguments) => commands::contact::run(context, arguments).await,
-        Command::Lock => commands::keystore::lock(context).await,
+        Command::Lock(arguments) => commands::keystore::lock(context, arguments).await,
         Command::Unlock(arguments) => commands::keystore::unlock(context, arguments).await,
         Command::Passphrase(arguments) => commands::keystore::passphrase(context, arguments).await,
         Command::Du => commands::du::run(context).await,

@@ -372,6 +372,31 @@ async fn people_are_invited_verified_and_forgotten() {
     assert_eq!(scene.p2p(&["contact", "verify", "carol", "--number", "1"]).await.status, 5);
     let verified = scene.json(&["contact", "verify", "carol", "--number", &contact.safety_number]).await;
     assert_eq!(verified[0]["verified"], "number");
+    // Or by codes: one's own is no proof, nor is one for somebody else.
+    let shown = scene.p2p(&["contact", "verify", "carol", "--qr"]).await.out;
+    assert!(shown.contains("█") && shown.contains(&contact.code), "{shown}");
+    let mut halves = contact.code.rsplit(':');
+    let (carol, own) = (halves.next().unwrap(), halves.next().unwrap());
+    let scanned = async |code: &str| scene.p2p(&["contact", "verify", "carol", "--scanned", code]).await;
+    let own_code = scanned(&contact.code).await;
+    assert!(own_code.status == 5 && own_code.err.contains("another identity"), "{}", own_code.err);
+    assert_eq!(scanned(&format!("p2pv:1:{carol}:{carol}")).await.status, 5);
+    assert_eq!(scanned("p2pv:1:hello").await.status, 2);
+    let theirs = format!("P2PV:1:{}:{}", carol.to_uppercase(), own.to_uppercase());
+    assert_eq!(scanned(&theirs).await.status, 0);
+    assert!(scene.p2p(&["contact", "ls"]).await.out.contains("code scanned"));
+    assert_eq!(scene.p2p(&["contact", "verify", "carol", "--qr", "--number", "1"]).await.status, 2);
+    // An app asks for one contact.
+    assert!(scene.p2p(&["contact", "pick"]).await.out.contains("No app asks"));
+    let ask = r#"{"app": "chat", "reason": "to send a picture"}"#;
+    let asked = scene.p2p(&["api", "/v1/contacts/pick", "-d", ask]).await.out;
+    let pick = serde_json::from_str::<Value>(&asked).unwrap()["pick"].as_str().unwrap().to_owned();
+    let listed = scene.p2p(&["contact", "pick"]).await.out;
+    assert!(listed.contains(&pick) && listed.contains("chat") && listed.contains("to send a picture"), "{listed}");
+    assert_eq!(scene.p2p(&["contact", "pick", &pick]).await.status, 2);
+    assert_eq!(scene.p2p(&["contact", "pick", &pick, "nobody"]).await.status, 4);
+    assert_eq!(scene.json(&["contact", "pick", &pick, "carol"]).await[0]["contact"]["name"], "carol");
+    assert_eq!(scene.p2p(&["contact", "pick", &pick, "--refuse"]).await.status, 1, "it has been answered");
     assert_eq!(scene.json(&["contact", "rename", "carol", "caro"]).await[0]["name"], "caro");
     assert_eq!(scene.p2p(&["contact", "rename", "caro", "a.b"]).await.status, 2);
     let site = scene.site();

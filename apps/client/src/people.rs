@@ -1,18 +1,24 @@
 //! Identity, contacts, invites and the keystore, call by call.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
-    AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
-    KeystoreContract, KeystoreInfo, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract, RenameContact,
-    Result, SetPassphrase, VerifyContact, routes,
+    AcceptInvite, Accepted, AnswerPick, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo,
+    InviteInfo, KeystoreContract, KeystoreInfo, Lock, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract,
+    PickContact, PickInfo, RenameContact, Result, SetPassphrase, VerifyContact, routes,
 };
 
 use crate::Client;
 
 fn of_contact(route: &str, contact: &str) -> String {
     route.replace("{contact}", &encode_component(contact))
+}
+
+fn of_pick(pick: &str) -> String {
+    routes::PICK.replace("{pick}", &encode_component(pick))
 }
 
 fn of_invite(invite: &str) -> String {
@@ -25,8 +31,8 @@ impl KeystoreContract for Client {
         self.get(routes::KEYSTORE).await?.json().await
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
-        self.call(Method::POST, routes::LOCK).await?.json().await
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo> {
+        self.post(routes::LOCK, &lock).await?.json().await
     }
 
     async fn unlock(&self, passphrase: Passphrase) -> Result<KeystoreInfo> {
@@ -86,5 +92,21 @@ impl PeopleContract for Client {
 
     async fn accept_invite(&self, accept: AcceptInvite) -> Result<Accepted> {
         self.post(routes::INVITE_ACCEPT, &accept).await?.json().await
+    }
+
+    async fn pick_contact(&self, ask: PickContact) -> Result<PickInfo> {
+        self.post(routes::CONTACT_PICK, &ask).await?.json().await
+    }
+
+    async fn picks(&self) -> Result<Vec<PickInfo>> {
+        self.list(routes::PICKS).await
+    }
+
+    async fn pick(&self, pick: &str, wait: Duration) -> Result<PickInfo> {
+        self.get(&format!("{}?wait_s={}", of_pick(pick), wait.as_secs_f64())).await?.json().await
+    }
+
+    async fn answer_pick(&self, pick: &str, answer: AnswerPick) -> Result<PickInfo> {
+        self.post(&of_pick(pick), &answer).await?.json().await
     }
 }

@@ -23,6 +23,7 @@ const EDE_CODE: u16 = 15;
 const EDE_OTHER: u16 = 0;
 const EDE_NOT_SUPPORTED: u16 = 21;
 const EDE_NOBODY_REACHED: u16 = 22;
+const EDE_NETWORK: u16 = 23;
 /// Longest text of an extended error, in bytes.
 const MAX_EDE_BYTES: usize = 200;
 
@@ -70,11 +71,20 @@ pub(crate) async fn answer(node: &Node, upstream: Option<&Upstream>, bytes: &[u8
         if forwarded.is_some() {
             return forwarded;
         }
-        let failed = Message::error_msg(query.metadata.id, OpCode::Query, ResponseCode::ServFail);
-        return with_questions(failed, &query).to_vec().ok();
+        let reason = "unreachable: the resolver that is set gave no answer".to_owned();
+        return bytes_of(failed(EDE_NETWORK, reason), &query, via);
     }
     let said = said(node, &query).await;
-    let mut response = with_questions(Message::response(query.metadata.id, query.metadata.op_code), &query);
+    bytes_of(said, &query, via)
+}
+
+fn failed(code: u16, reason: String) -> Said {
+    Said { code: ResponseCode::ServFail, records: Vec::new(), reason: Some((code, reason)) }
+}
+
+/// The answer as it is sent.
+fn bytes_of(said: Said, query: &Message, via: Via) -> Option<Vec<u8>> {
+    let mut response = with_questions(Message::response(query.metadata.id, query.metadata.op_code), query);
     response.metadata.response_code = said.code;
     let is_negative = said.records.is_empty() && matches!(said.code, ResponseCode::NoError | ResponseCode::NXDomain);
     if is_negative && let Some(question) = query.queries.first() {
@@ -129,6 +139,8 @@ async fn said(node: &Node, query: &Message) -> Said {
                 // A zone that its owner has given up must not look like one that has no such name.
                 ErrorKind::Revoked => (ResponseCode::ServFail, EDE_OTHER, "revoked: "),
                 ErrorKind::TimedOut => (ResponseCode::ServFail, EDE_NOBODY_REACHED, "timeout: "),
+                // Nothing is known of the name, so it must not be said that it is not there.
+                ErrorKind::Unreachable => (ResponseCode::ServFail, EDE_NETWORK, "unreachable: "),
                 ErrorKind::Corrupt => (ResponseCode::ServFail, EDE_NOT_SUPPORTED, "critical: "),
                 _ => (ResponseCode::ServFail, EDE_OTHER, ""),
             };

@@ -9,7 +9,7 @@ use hickory_proto::op::{Message, OpCode};
 use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{RData, Record, RecordType};
 use p2p_api::testing::FakeNode;
-use p2p_api::{App, NewZone, Node, RevokeZone, SetRecord, ZoneKind};
+use p2p_api::{ApiError, App, ErrorKind, NewZone, Node, RevokeZone, SetRecord, ZoneKind};
 use p2p_dns::Dns;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -122,7 +122,7 @@ async fn other_names_go_to_the_resolver_that_is_set_and_no_alt_does() {
     )
     .await;
     if let Some(printed) = dig(port, "silent.example A +time=7").await {
-        assert!(printed.contains("status: SERVFAIL"), "{printed}");
+        assert!(printed.contains("status: SERVFAIL") && printed.contains("unreachable: "), "{printed}");
     }
     stop.cancel();
     running.await.expect("it ended").expect("well");
@@ -144,6 +144,31 @@ async fn a_revoked_zone_is_told_from_one_that_has_no_such_name() {
     let stop = CancellationToken::new();
     let running = run(dns, fake.node(), &stop);
     check(port, &[("www.alice.gns.alt A", "status: SERVFAIL"), ("www.alice.gns.alt A", "revoked: ")]).await;
+    stop.cancel();
+    running.await.expect("it ended").expect("well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_looked_up_is_never_said_to_be_missing() {
+    let fake = FakeNode::new();
+    let dns = Dns::bind("127.0.0.1:0").expect("a free port");
+    let port = dns.address().port();
+    let stop = CancellationToken::new();
+    let running = run(dns, fake.node(), &stop);
+    for (kind, extended) in [
+        (ErrorKind::TimedOut, "22 (No Reachable Authority): (timeout: the reason)"),
+        (ErrorKind::Unreachable, "23 (Network Error): (unreachable: the reason)"),
+        (ErrorKind::Corrupt, "21 (Not Supported): (critical: the reason)"),
+        (ErrorKind::Revoked, "0 (Other): (revoked: the reason)"),
+        (ErrorKind::NodeStopped, "0 (Other): (the reason)"),
+    ] {
+        fake.fail_resolving(Some(ApiError::new(kind, "the reason")));
+        check(port, &[("www.alice.gns.alt A", "status: SERVFAIL"), ("www.alice.gns.alt A", extended)]).await;
+        // Nothing that an asker could remember as "not there".
+        check(port, &[("www.alice.gns.alt A", "AUTHORITY: 0"), ("www.alice.gns.alt A +tcp +noedns", "SERVFAIL")]).await;
+    }
+    fake.fail_resolving(Some(ApiError::not_found("the reason")));
+    check(port, &[("www.alice.gns.alt A", "status: NXDOMAIN")]).await;
     stop.cancel();
     running.await.expect("it ended").expect("well");
 }

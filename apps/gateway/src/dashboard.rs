@@ -92,6 +92,7 @@ impl Dashboard {
             .route("/peers/dial", post(peers::dial))
             .route("/names", get(names::page))
             .route("/names/zones", post(names::create_zone))
+            .route("/names/zones/remove", post(names::remove_zone))
             .route("/names/records", post(names::set))
             .route("/names/remove", post(names::remove))
             .route("/people", get(people::page))

@@ -219,6 +219,15 @@ async fn people_are_invited_listed_and_verified() {
     let right = [("contact", "carol"), ("number", contact.safety_number.as_str())];
     assert_eq!(browser.post("/people/verify", &right).await.status, StatusCode::SEE_OTHER);
     assert!(browser.get("/people").await.text().contains("Number compared"));
+    // By a code as well: shown beside the number, and taken in the same field.
+    let dave = fake.meet("dave");
+    assert!(browser.get("/people").await.text().contains("The code that dave scans"));
+    let (them, me) = dave.code.rsplit_once(':').map(|(rest, them)| (them, &rest[7..])).unwrap();
+    let scanned = async |text: &str| browser.post("/people/verify", &[("contact", "dave"), ("number", text)]).await;
+    let own = scanned(&dave.code).await;
+    assert!(own.status == StatusCode::BAD_REQUEST && own.text().contains("another identity"), "{}", own.text());
+    assert_eq!(scanned(&format!("P2PV:1:{them}:{me}")).await.status, StatusCode::SEE_OTHER);
+    assert!(browser.get("/people").await.text().contains("Code scanned"));
 }
 
 #[tokio::test]
@@ -250,6 +259,14 @@ async fn names_are_made_set_resolved_and_removed() {
     let gone = [("of", "alice"), ("label", "www"), ("type", "A")];
     assert_eq!(browser.post("/names/remove", &gone).await.status, StatusCode::SEE_OTHER);
     assert!(browser.get("/names").await.text().contains("No records yet"));
+    // A zone goes with its records, after a form that says so.
+    assert_eq!(browser.post("/names/records", &record).await.status, StatusCode::SEE_OTHER);
+    let page = browser.get("/names").await;
+    assert!(page.text().contains("Remove the zone") && page.text().contains("1 label"), "{}", page.text());
+    let nowhere = browser.post("/names/zones/remove", &[("zone", "nowhere")]).await;
+    assert_eq!(nowhere.status, StatusCode::BAD_REQUEST);
+    assert_eq!(browser.post("/names/zones/remove", &[("zone", "alice")]).await.status, StatusCode::SEE_OTHER);
+    assert!(browser.get("/names").await.text().contains("No zones yet"));
     scene.end().await;
 }
 

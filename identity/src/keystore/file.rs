@@ -63,6 +63,15 @@ pub(crate) fn create_new_file(path: &Path, bytes: &[u8]) -> Result<(), KeystoreE
     sync_parent(path)
 }
 
+/// Removes a file if it is there. Gone from the disk's directory when it returns.
+pub(crate) fn remove_file(path: &Path) -> Result<(), KeystoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("remove", path)(error)),
+        Ok(()) => sync_parent(path),
+    }
+}
+
 /// Makes renames in the directory of `path` survive a power cut.
 fn sync_parent(path: &Path) -> Result<(), KeystoreError> {
     let parent = match path.parent() {

@@ -50,12 +50,8 @@ impl KdfCost {
     /// Grows from the usual cost until one guess takes half a second on this computer, with at most a quarter of its
     /// memory (`None`: unknown). Takes a second or two.
     pub fn calibrated(memory_bytes: Option<u64>) -> Self {
-        let quarter = memory_bytes.map_or(u64::from(Self::USUAL.memory_kib), |bytes| bytes / 4 / 1024);
-        let most = u32::try_from(quarter).unwrap_or(u32::MAX).clamp(Self::LEAST.memory_kib, CALIBRATED_MEMORY_KIB);
-        let mut cost = Self::USUAL;
-        if most < cost.memory_kib {
-            cost = Self { memory_kib: most, ..Self::LEAST };
-        }
+        let most = most_memory_kib(memory_bytes);
+        let mut cost = Self::usual(memory_bytes);
         loop {
             let begun = Instant::now();
             let _ = cost.derive(b"how long does it take", &[0; SALT_BYTES]);
@@ -69,6 +65,18 @@ impl KdfCost {
                 cost.passes = cost.passes.min(MAX_PASSES);
             }
         }
+    }
+
+    /// What a new passphrase costs at least on a computer with so much memory.
+    pub fn usual(memory_bytes: Option<u64>) -> Self {
+        let most = most_memory_kib(memory_bytes);
+        if most < Self::USUAL.memory_kib { Self { memory_kib: most, ..Self::LEAST } } else { Self::USUAL }
+    }
+
+    /// Whether guessing is cheaper than at `other`: less memory, or less work in all.
+    pub fn is_below(self, other: Self) -> bool {
+        let work = |cost: Self| u64::from(cost.memory_kib) * u64::from(cost.passes);
+        self.memory_kib < other.memory_kib || work(self) < work(other)
     }
 
     fn derive(self, passphrase: &[u8], salt: &[u8; SALT_BYTES]) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
@@ -87,6 +95,12 @@ impl KdfCost {
         done.map_err(too_large)?;
         Ok(key)
     }
+}
+
+/// A quarter of the memory, within bounds, in KiB.
+fn most_memory_kib(memory_bytes: Option<u64>) -> u32 {
+    let quarter = memory_bytes.map_or(u64::from(KdfCost::USUAL.memory_kib), |bytes| bytes / 4 / 1024);
+    u32::try_from(quarter).unwrap_or(u32::MAX).clamp(KdfCost::LEAST.memory_kib, CALIBRATED_MEMORY_KIB)
 }
 
 /// What a passphrase is tried on; a copy of the slot, so that half a second of work needs no keystore.
@@ -202,6 +216,16 @@ impl PassphraseSlot {
         data_key.0.copy_from_slice(&opened);
         crate::scrub::stack();
         Ok(data_key)
+    }
+
+    /// The data key that this slot gave, under the same passphrase at another cost. Takes as long as one guess.
+    ///
+    /// # Errors
+    /// The cost asks for more than this computer has.
+    pub fn renewed(passphrase: &[u8], key: &DataKey, cost: KdfCost) -> Result<Self, KeystoreError> {
+        let slot = Self::seal(cost, passphrase, &key.0);
+        crate::scrub::stack();
+        slot
     }
 
     /// What one guess costs.

@@ -397,3 +397,36 @@ fn a_thousand_lockings_lose_nothing_that_was_acknowledged_in_between() {
         assert_eq!(found.map(|key| key.public()), Some(public), "{number}");
     }
 }
+
+#[test]
+fn a_slot_is_renewed_at_another_cost_and_nothing_else_changes() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut keystore, key) = locked(home.path());
+    let old = keystore.passphrase_slot().unwrap().unwrap();
+    let data_key = old.open(WORDS).unwrap();
+    let dearer = KdfCost { passes: 3, ..KdfCost::LEAST };
+    let slot = PassphraseSlot::renewed(WORDS, &data_key, dearer).unwrap();
+    assert!(matches!(keystore.renew(&slot), Err(KeystoreError::Locked)));
+    keystore.unlock(&data_key).unwrap();
+    keystore.renew(&slot).unwrap();
+    let mut again = open(home.path());
+    assert_eq!(again.passphrase_slot().unwrap().unwrap().cost(), dearer);
+    assert!(matches!(try_to_unlock(&mut again, b"wrong"), Err(KeystoreError::WrongPassphrase)));
+    try_to_unlock(&mut again, WORDS).unwrap();
+    assert_eq!(again.get(SecretKind::DRIVE, b"a").unwrap().unwrap().public(), key.public());
+    again.set_passphrase(&NewPassphrase::new(None).unwrap()).unwrap();
+    assert!(matches!(again.renew(&slot), Err(KeystoreError::NoPassphrase)));
+}
+
+#[test]
+fn costs_are_compared_by_memory_and_by_work() {
+    let cost = |memory_kib, passes| KdfCost { memory_kib, passes, lanes: 1 };
+    let usual = KdfCost::usual(None);
+    assert_eq!(usual, KdfCost { memory_kib: 65_536, passes: 3, lanes: 4 });
+    assert!(!usual.is_below(usual) && !cost(65_536, 5).is_below(usual));
+    assert!(cost(65_536, 2).is_below(usual) && cost(19 * 1024, 64).is_below(usual) && KdfCost::LEAST.is_below(usual));
+    // A small computer asks less, and is content with it.
+    let small = KdfCost::usual(Some(128 << 20));
+    assert!(small.memory_kib == 32 * 1024 && !small.is_below(small) && small.is_below(usual));
+    assert!(!usual.is_below(small));
+}

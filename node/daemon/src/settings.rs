@@ -85,6 +85,7 @@ fn apply(config: &mut Config, flags: &Flags) {
     }
     if flags.no_mdns {
         config.transport.mdns = false;
+        config.transport.lan_tags = false;
     }
     if flags.no_port_mapping {
         config.transport.port_mapping = false;

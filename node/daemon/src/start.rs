@@ -1,7 +1,7 @@
 //! Running a node: in the foreground as a daemon, or inside a command.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use p2p_api::socket::{default_home, default_path};
 use p2p_dns::{BindError, Dns};
 use p2p_files::Files;
 use p2p_gateway::Gateway;
-use p2p_node::{Config, NodeOptions, RunningNode, set_listen};
+use p2p_node::{Config, NodeOptions, OpenHome, RunningNode, StartError, Waited, set_listen, start_in};
 use sd_notify::NotifyState;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -19,10 +19,12 @@ use crate::open_files::raise_open_files;
 use crate::private_memory::keep_private;
 use crate::settings::{OFF, gateway_settings};
 use crate::signals::LockSignal;
-use crate::{Failure, Flags, Ready, StopSignals, load_config, ports};
+use crate::{Failure, Flags, Ready, State, StopSignals, again, load_config, ports};
 
 /// How long saying goodbye may take. The service manager waits a little longer than this.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long it may take when the node is closed: its keys are wiped already, the transport key goes with the process.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Which node: its home and its socket, as far as they were named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,48 +84,77 @@ impl Bundle {
     }
 }
 
-/// Starts a node with the bundled apps and keeps the ports that it got for the next start.
-pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Failure> {
-    let home = default_home(place.home.as_deref()).map_err(Failure::usage)?;
-    let (config, file) = load_config(&home, flags)?;
-    // Said outright, so that the engine does not take the home for one that was named.
-    let socket = default_path(place.home.as_deref(), place.api.as_deref()).map_err(Failure::usage)?;
-    if let Some(usual) = &socket.instead_of {
-        warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
+/// A home that is open, and what a node in it is to be like.
+struct Prepared {
+    opened: OpenHome,
+    home: PathBuf,
+    socket: PathBuf,
+    config: Config,
+    file: PathBuf,
+    notices: Vec<String>,
+}
+
+impl Prepared {
+    async fn new(place: &Place, flags: &Flags) -> Result<Self, Failure> {
+        let home = default_home(place.home.as_deref()).map_err(Failure::usage)?;
+        let (config, file) = load_config(&home, flags)?;
+        // Said outright, so that the engine does not take the home for one that was named.
+        let socket = default_path(place.home.as_deref(), place.api.as_deref()).map_err(Failure::usage)?;
+        if let Some(usual) = &socket.instead_of {
+            warn!(path = %socket.path.display(), usual = %usual.display(), "the usual path of the socket is too long");
+        }
+        let open_swap = keep_private();
+        let notices = raise_open_files().into_iter().collect();
+        let opened = OpenHome::open(&home, config.lock).await.map_err(|error| cannot_start(&home, error))?;
+        if let Some(notice) = open_swap
+            && opened.is_protected()
+        {
+            warn!("{notice}");
+        }
+        Ok(Self { opened, home, socket: socket.path, config, file, notices })
     }
-    let configured = config.clone();
-    let Bundle { apps, gateway, mut notices } = Bundle::new(&config)?;
-    notices.extend(raise_open_files());
-    let open_swap = keep_private();
-    let options = NodeOptions {
-        home: home.clone(),
-        api: Some(socket.path),
-        config,
-        gateway,
-        apps,
-        bootstrap: flags.bootstrap.clone(),
-        notices,
-    };
-    let node = p2p_node::start(options).await.map_err(|error| {
-        let error = anyhow::Error::new(error).context(format!("cannot start a node in {}", home.display()));
-        Failure::failed(error).with_hint(
+
+    /// Starts a node with the bundled apps and keeps the ports that it got for the next start.
+    async fn start(self, flags: &Flags) -> Result<RunningNode, Failure> {
+        let configured = self.config.clone();
+        let Bundle { apps, gateway, mut notices } = Bundle::new(&self.config)?;
+        notices.extend(self.notices);
+        let options = NodeOptions {
+            home: self.home.clone(),
+            api: Some(self.socket),
+            config: self.config,
+            gateway,
+            apps,
+            bootstrap: flags.bootstrap.clone(),
+            notices,
+        };
+        let node = start_in(self.opened, options).await.map_err(|error| cannot_start(&self.home, error))?;
+        if flags.listen.is_empty() {
+            keep_ports(&configured, &self.file, &node);
+        }
+        Ok(node)
+    }
+}
+
+fn cannot_start(home: &Path, error: StartError) -> Failure {
+    let hint = match error {
+        StartError::Closed => "start it with p2pnode start, then open it with p2p unlock",
+        _ => {
             "if another node runs there, `p2pnode status` shows it and `p2pnode stop` ends it; a second node needs \
-             another --home",
-        )
-    })?;
-    if let Some(notice) = open_swap
-        && node.node().keystore().info().await.is_ok_and(|keys| keys.protected)
-    {
-        warn!("{notice}");
-    }
-    if flags.listen.is_empty() {
-        keep_ports(&configured, &file, &node);
-    }
-    Ok(node)
+             another --home"
+        }
+    };
+    let error = anyhow::Error::new(error).context(format!("cannot start a node in {}", home.display()));
+    Failure::failed(error).with_hint(hint)
+}
+
+/// Starts a node with the bundled apps, inside a command.
+pub async fn open_node(place: &Place, flags: &Flags) -> Result<RunningNode, Failure> {
+    Prepared::new(place, flags).await?.start(flags).await
 }
 
 /// Addresses that stay the same let peers and links find the node again. Without them it works all the same.
-fn keep_ports(configured: &Config, file: &std::path::Path, node: &RunningNode) {
+fn keep_ports(configured: &Config, file: &Path, node: &RunningNode) {
     let Some(listen) = ports::kept(&configured.transport.listen, &node.listen()) else { return };
     match set_listen(file, &listen) {
         Ok(()) => debug!(file = %file.display(), "listen ports kept"),
@@ -132,16 +163,35 @@ fn keep_ports(configured: &Config, file: &std::path::Path, node: &RunningNode) {
 }
 
 /// Runs a node until SIGINT, SIGTERM, or until it is asked to stop through its socket. Prints one line, or one JSON
-/// object, when it is ready, and tells the service manager.
-pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready) -> String) -> Result<(), Failure> {
+/// object, when it is ready, and when it waits for the passphrase before that; and tells the service manager.
+pub async fn run_daemon(place: &Place, flags: &Flags, print: impl Fn(&State) -> String) -> Result<(), Failure> {
     let mut signals = StopSignals::listen().map_err(Failure::failed)?;
     let mut locks = LockSignal::listen().map_err(Failure::failed)?;
+    let node = async {
+        let mut prepared = Prepared::new(place, flags).await?;
+        if again::was_closed() {
+            prepared.opened.close();
+        }
+        if prepared.opened.is_closed() {
+            let Some(opened) = wait(prepared.opened, &prepared.home, &prepared.socket, &mut locks, &print).await?
+            else {
+                return Ok(None);
+            };
+            prepared.opened = opened;
+        }
+        prepared.opened = prepared.opened.with_closing();
+        prepared.start(flags).await.map(Some)
+    };
     let node = tokio::select! {
-        node = open_node(place, flags) => node?,
+        node = node => node?,
         signal = signals.next() => {
             info!(?signal, "stopped before it was ready");
             return Ok(());
         }
+    };
+    let Some(node) = node else {
+        info!("stopped while it waited for the passphrase, as asked through the socket");
+        return Ok(());
     };
     let ready = Ready {
         peer_id: node.peer_id().to_string(),
@@ -149,15 +199,16 @@ pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready)
         api: node.socket().to_owned(),
         gateway: node.gateway().map(str::to_owned),
     };
-    say(&print(&ready));
-    tell(NotifyState::Ready);
+    say(&print(&State::Ready(ready)));
+    tell(&[NotifyState::Ready, NotifyState::Status("ready")]);
 
     tokio::select! {
         signal = signals.next() => info!(?signal, "stopping"),
         () = node.stop_requested() => info!("stopping, as asked through the socket"),
+        () = node.close_requested() => return Err(close(node).await),
         () = lock_when_told(&node, &mut locks) => {}
     }
-    tell(NotifyState::Stopping);
+    tell(&[NotifyState::Stopping]);
     tokio::select! {
         ended = timeout(SHUTDOWN_DEADLINE, node.shutdown()) => match ended {
             Ok(()) => Ok(()),
@@ -168,6 +219,45 @@ pub async fn run_daemon(place: &Place, flags: &Flags, print: impl FnOnce(&Ready)
         },
         _ = signals.next() => Err(Failure::failed(anyhow::anyhow!("ended at once, as asked twice"))),
     }
+}
+
+/// Waits at the socket for the passphrase; `None` if the node was asked to stop instead.
+async fn wait(
+    mut opened: OpenHome,
+    home: &Path,
+    socket: &Path,
+    locks: &mut LockSignal,
+    print: impl Fn(&State) -> String,
+) -> Result<Option<OpenHome>, Failure> {
+    opened.listen(socket).map_err(|error| cannot_start(home, error))?;
+    info!("the node is closed, and starts with p2p unlock");
+    say(&print(&State::Closed { api: socket.to_owned() }));
+    tell(&[NotifyState::Ready, NotifyState::Status("closed: waits for p2p unlock")]);
+    // It cannot be more locked than it is.
+    let ignore = async {
+        loop {
+            locks.next().await;
+        }
+    };
+    tokio::select! {
+        waited = opened.wait() => match waited.map_err(|error| cannot_start(home, error))? {
+            Waited::Unlocked(opened) => Ok(Some(*opened)),
+            _ => Ok(None),
+        },
+        () = ignore => Ok(None),
+    }
+}
+
+/// Ends the node and begins again as a process that waits for the passphrase. Returns only if that fails.
+async fn close(node: RunningNode) -> Failure {
+    info!("closing the node");
+    tell(&[NotifyState::Status("closing")]);
+    if timeout(CLOSE_DEADLINE, node.shutdown()).await.is_err() {
+        debug!("the node is closed before it could say goodbye to all; what it acknowledged is on disk");
+    }
+    let error =
+        anyhow::Error::new(again::begin_closed()).context("the node is locked and cannot wait for its passphrase");
+    Failure::failed(error).with_hint("start it again with p2pnode start")
 }
 
 /// Locks the keys at each signal, for ever.
@@ -189,8 +279,8 @@ fn say(text: &str) {
 }
 
 /// Without a service manager this does nothing.
-fn tell(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "cannot reach the service manager");
     }
 }

@@ -59,6 +59,9 @@ fn need(method: &Method, path: &str) -> Need {
         ("GET", routes::PROVIDERS | routes::VALUE) => dht_get,
         ("PUT" | "DELETE", routes::PROVIDERS) => dht_put,
         ("POST", routes::RESOLVE) => resolve,
+        ("POST", routes::CONTACT_PICK) | ("GET", routes::PICK) => {
+            Need::Scope("contacts.pick", |scope| matches!(scope, Scope::ContactsPick))
+        }
         ("GET", routes::CONTACTS) => Need::Scope("contacts.read", |scope| matches!(scope, Scope::ContactsRead)),
         (
             "GET" | "HEAD",

@@ -1,24 +1,30 @@
 //! Handlers of the keystore, the identity, contacts and invites.
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use p2p_api::wire::parse_line;
 use p2p_api::{
-    AcceptInvite, AskWriterKey, NewIdentity, NewInvite, Passphrase, RenameContact, SetPassphrase, VerifyContact,
+    AcceptInvite, AskWriterKey, Lock, NewIdentity, NewInvite, Passphrase, RenameContact, SetPassphrase, VerifyContact,
 };
 
-use super::body::{At, JsonBody, json};
+use super::body::{At, JsonBody, json, read_body};
 use super::problem::Refusal;
 use super::router::Server;
 
 type Answer = Result<Response, Refusal>;
 
+/// The last part of [`p2p_api::routes::CONTACT_PICK`].
+const PICK: &str = "pick";
+
 pub(super) async fn keystore(State(server): State<Server>) -> Answer {
     json(&server.node.contract().keystore().keystore().await?)
 }
 
-pub(super) async fn lock(State(server): State<Server>) -> Answer {
-    json(&server.node.contract().keystore().lock().await?)
+pub(super) async fn lock(State(server): State<Server>, request: Request) -> Answer {
+    let body = read_body(request.into_body()).await?;
+    let lock = if body.is_empty() { Lock::default() } else { parse_line(&body)? };
+    json(&server.node.contract().keystore().lock(lock).await?)
 }
 
 pub(super) async fn unlock(State(server): State<Server>, JsonBody(passphrase): JsonBody<Passphrase>) -> Answer {
@@ -60,6 +66,15 @@ pub(super) async fn verify(
 pub(super) async fn remove(State(server): State<Server>, At(contact): At<String>) -> Answer {
     server.node.people().remove(&contact).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// As [`rename`] and [`remove`], for a contact called as the path of another call.
+pub(super) async fn rename_pick(server: State<Server>, rename_to: JsonBody<RenameContact>) -> Answer {
+    rename(server, At(PICK.to_owned()), rename_to).await
+}
+
+pub(super) async fn remove_pick(server: State<Server>) -> Answer {
+    remove(server, At(PICK.to_owned())).await
 }
 
 pub(super) async fn writer_key(

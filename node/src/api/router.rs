@@ -17,7 +17,7 @@ use super::access::Access;
 use super::answers::repeatable;
 use super::gate::gate;
 use super::problem::Refusal;
-use super::{apps, drives, events, exchange, files, grants, history, names, network, people, streams, writers};
+use super::{apps, drives, events, exchange, files, grants, history, names, network, people, picks, streams, writers};
 
 /// Calls that wait for a stream, of all callers.
 const MAX_WAITING_STREAMS: usize = 1_024;
@@ -104,6 +104,10 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::IDENTITY, get(people::identity).post(people::create_identity))
         .route(routes::CONTACTS, get(people::contacts))
         .route(routes::CONTACT, put(people::rename).delete(people::remove))
+        // Somebody may be called pick.
+        .route(routes::CONTACT_PICK, post(picks::ask).put(people::rename_pick).delete(people::remove_pick))
+        .route(routes::PICKS, get(picks::list))
+        .route(routes::PICK, get(picks::get).post(picks::answer))
         .route(routes::CONTACT_VERIFY, post(people::verify))
         .route(routes::CONTACT_WRITER_KEY, post(people::writer_key))
         .route(routes::INVITES, get(people::invites).post(people::invite))

@@ -70,55 +70,109 @@ pub async fn serve(
     let (own, foreign) = (router_of(Process::Own), router_of(Process::Foreign));
     let tcp_port = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map_or(0, |address| address.port());
     let over_tcp = router_of(Process::Tcp(tcp_port));
-    let me = rustix::process::getuid().as_raw();
     let permits = Permits {
         socket: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         tcp: Arc::new(Semaphore::new(MAX_TCP_CONNECTIONS)),
     };
-    let stopping = CancellationToken::new();
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::default();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => break,
-            Some(ended) = connections.join_next() => {
-                log_panic(ended);
-                continue;
-            }
+            () = connections.one_ended() => continue,
             accepted = accept(&listeners, &permits) => accepted,
         };
-        let (stream, permit) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok((Accepted::Socket(stream), permit)) => {
+                let router = own_or_foreign(&stream, &own, &foreign).clone();
+                connections.answer(stream, router, permit);
+            }
+            Ok((Accepted::Tcp(stream), permit)) => connections.answer(stream, over_tcp.clone(), permit),
             Err(error) => {
                 warn!(%error, "cannot accept a connection on the local socket");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        match stream {
-            Accepted::Socket(stream) => {
-                let is_ours = stream.peer_cred().is_ok_and(|peer| peer.uid() == me);
-                let router = if is_ours { own.clone() } else { foreign.clone() };
-                connections.spawn(connection(stream, router, stopping.clone(), permit))
-            }
-            Accepted::Tcp(stream) => connections.spawn(connection(stream, over_tcp.clone(), stopping.clone(), permit)),
-        };
+        }
     }
     drop(listeners);
-    stopping.cancel();
     streams.stopping.cancel();
     streams.tasks.close();
-    let goodbye = async {
-        while let Some(ended) = connections.join_next().await {
-            log_panic(ended);
-        }
-        streams.tasks.wait().await;
-    };
-    if tokio::time::timeout(GOODBYE_TIME, goodbye).await.is_err() {
-        connections.shutdown().await;
-    }
+    let ended = connections.goodbye();
+    // Both have the same time.
+    let _ = tokio::join!(ended, tokio::time::timeout(GOODBYE_TIME, streams.tasks.wait()));
     Ok(())
+}
+
+/// Whose process is at the other end decides which of two routers answers it.
+pub(super) fn own_or_foreign<'a>(stream: &UnixStream, own: &'a Router, foreign: &'a Router) -> &'a Router {
+    let me = rustix::process::getuid().as_raw();
+    if stream.peer_cred().is_ok_and(|peer| peer.uid() == me) { own } else { foreign }
+}
+
+/// Connections that are being answered.
+#[derive(Default)]
+pub(super) struct Connections {
+    tasks: JoinSet<()>,
+    stopping: CancellationToken,
+}
+
+impl Connections {
+    /// Answers everybody at the socket, each with the router that `router_of` names. Runs until it is dropped.
+    pub(super) async fn accept_at(&mut self, socket: &UnixListener, router_of: impl Fn(&UnixStream) -> Router) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let accepted = async {
+                let permit = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+                Ok::<_, io::Error>((socket.accept().await?.0, permit))
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = self.one_ended() => continue,
+                accepted = accepted => accepted,
+            };
+            match accepted {
+                Ok((stream, permit)) => {
+                    let router = router_of(&stream);
+                    self.answer(stream, router, permit);
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection on the local socket");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        router: Router,
+        permit: OwnedSemaphorePermit,
+    ) {
+        self.tasks.spawn(connection(stream, router, self.stopping.clone(), permit));
+    }
+
+    /// Resolves when one has ended; never while there is none.
+    async fn one_ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(ended) => log_panic(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Finishes answers for at most two seconds and cuts what is left.
+    pub(super) async fn goodbye(mut self) {
+        self.stopping.cancel();
+        let goodbye = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                log_panic(ended);
+            }
+        };
+        if tokio::time::timeout(GOODBYE_TIME, goodbye).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
 }
 
 enum Accepted {

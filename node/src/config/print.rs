@@ -58,6 +58,12 @@ pub(super) fn commented(config: &Config) -> String {
          never.",
     );
     page.value(
+        "lock",
+        &config.lock,
+        "How much locking closes: identity, the keys alone, and the node goes on for others; or full, the whole node: it \
+         leaves the network, its transport key lies behind the passphrase too, and after every start it waits for p2p unlock.",
+    );
+    page.value(
         "app_mib_per_second",
         &config.app_mib_per_second,
         "MiB a second that the streams of all apps with a token move together; each of those that move something gets the \
@@ -118,6 +124,12 @@ fn transport(page: &mut Page, config: &p2p_transport::Config) {
         "Relays of your own, as multiaddrs that end in /p2p/<peer id>: asked before those that are found.",
     );
     page.value("mdns", &config.mdns, "Look for nodes in the local network by mDNS. This announces the peer id there.");
+    page.value(
+        "lan_tags",
+        &config.lan_tags,
+        "Recognise contacts in the local network by tags that change every hour and say nothing to others. With mdns = false \
+         they are all that is announced.",
+    );
     page.value(
         "idle_timeout_s",
         &config.idle_timeout_s,

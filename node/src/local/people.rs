@@ -1,10 +1,12 @@
 //! Keystore, identity, contacts and invites: the parts of the contract that concern people.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use p2p_api::{
-    AcceptInvite, Accepted, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo, InviteInfo,
-    KeystoreContract, KeystoreInfo, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract, RenameContact,
-    Result, SetPassphrase, VerifyContact,
+    AcceptInvite, Accepted, AnswerPick, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, IdentityInfo,
+    InviteInfo, KeystoreContract, KeystoreInfo, Lock, NewIdentity, NewInvite, OwnWriterKey, Passphrase, PeopleContract,
+    PickContact, PickInfo, RenameContact, Result, SetPassphrase, VerifyContact,
 };
 
 use super::LocalNode;
@@ -15,10 +17,10 @@ impl KeystoreContract for LocalNode {
         Ok(self.keys.info())
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo> {
         let keys = self.keys.clone();
         // It waits for a key that is just being written.
-        let locked = tokio::task::spawn_blocking(move || keys.lock()).await;
+        let locked = tokio::task::spawn_blocking(move || keys.lock(lock.level)).await;
         locked.map_err(|error| p2p_api::ApiError::internal(error.to_string()))?
     }
 
@@ -79,5 +81,21 @@ impl PeopleContract for LocalNode {
 
     async fn accept_invite(&self, accept: AcceptInvite) -> Result<Accepted> {
         self.people.accept(accept).await
+    }
+
+    async fn pick_contact(&self, ask: PickContact) -> Result<PickInfo> {
+        self.people.pick_contact(ask)
+    }
+
+    async fn picks(&self) -> Result<Vec<PickInfo>> {
+        Ok(self.people.picks())
+    }
+
+    async fn pick(&self, pick: &str, wait: Duration) -> Result<PickInfo> {
+        self.people.pick(pick, wait).await
+    }
+
+    async fn answer_pick(&self, pick: &str, answer: AnswerPick) -> Result<PickInfo> {
+        self.people.answer_pick(pick, &answer)
     }
 }

@@ -9,6 +9,7 @@ mod system;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +38,8 @@ pub(super) const PORT: u16 = 53;
 pub(super) struct Dns {
     /// The resolver for names that no zone names servers for; `None`: the system's.
     upstream: Option<SocketAddr>,
+    /// Where the system says which resolvers it has, and the port at which they answer.
+    system: (PathBuf, u16),
     /// The port at which the servers that zones name are asked.
     port: u16,
     at_once: Semaphore,
@@ -60,7 +63,8 @@ struct Allowance {
 
 impl Dns {
     pub(super) fn new(upstream: Option<SocketAddr>, port: u16) -> Self {
-        Self { upstream, port, at_once: Semaphore::new(MAX_AT_ONCE) }
+        let system = (PathBuf::from(system::FILE), PORT);
+        Self { upstream, system, port, at_once: Semaphore::new(MAX_AT_ONCE) }
     }
 
     async fn ask(
@@ -209,7 +213,7 @@ impl Dns {
     async fn resolver(&self) -> Result<Servers, DnsError> {
         let addresses = match self.upstream {
             Some(upstream) => vec![upstream],
-            None => system::resolvers().await,
+            None => system::resolvers(&self.system.0, self.system.1).await,
         };
         if addresses.is_empty() {
             Err(DnsError::NoServer)

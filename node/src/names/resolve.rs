@@ -89,7 +89,7 @@ fn resolve_error(name: &str, error: &ResolveError) -> ApiError {
         FailureKind::Refused => (ErrorKind::Corrupt, "its owner has to repair it, or this program is too old"),
         FailureKind::BadName => (ErrorKind::InvalidInput, ""),
         FailureKind::Timeout => (ErrorKind::TimedOut, "try again"),
-        FailureKind::Unreachable => (ErrorKind::NotFound, "`p2p peers` shows whom this node reaches"),
+        FailureKind::Unreachable => (ErrorKind::Unreachable, "`p2p peers` shows whom this node reaches"),
     };
     let failed = ApiError::new(kind, format!("cannot resolve {name}: {}", chain(error)));
     if hint.is_empty() { failed } else { failed.with_hint(hint) }

@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Announce { topic: String, data: Bytes },
     Disconnect(libp2p::PeerId),
     PutValue { key: Vec<u8>, value: Vec<u8>, reply: oneshot::Sender<Result<usize, Reject>> },
+    LanContact { peer: libp2p::PeerId, addresses: Vec<Multiaddr> },
 }
 
 /// A value that was found in the DHT and proved itself.
@@ -159,6 +160,12 @@ impl Network {
     /// The nodes of contacts: most limits do not hold for them.
     pub(crate) fn trust(&self, contacts: &[PeerId]) {
         self.trusted.set_contacts(contacts.iter().filter_map(libp2p_peer_id));
+    }
+
+    /// A contact has made itself known on the local network.
+    pub(crate) async fn on_lan_contact(&self, peer: libp2p::PeerId, addresses: Vec<Multiaddr>) {
+        // Nobody waits for it, and it says so again.
+        let _ = self.commands.send(Command::LanContact { peer, addresses }).await;
     }
 
     /// Whether a peer is connected.

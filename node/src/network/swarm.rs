@@ -22,7 +22,7 @@ use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
 use p2p_transport::{
     AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, RelayMode, TrustedPeers, dialable_from,
-    path_kind, scope,
+    path_kind, scope, with_peer,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -311,6 +311,9 @@ impl Actor {
             Command::JudgeTopic { topic, reply } => drop(reply.send(self.judge_topic(&topic))),
             Command::Judged(judged) => self.on_judged(judged),
             Command::Announce { topic, data } => self.announce(&topic, data),
+            Command::LanContact { peer, addresses } => {
+                self.on_lan_peers(addresses.into_iter().map(|address| (peer, with_peer(address, peer))).collect());
+            }
             Command::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
             Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
         }

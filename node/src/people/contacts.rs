@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use p2p_api::{ApiError, ContactInfo, ErrorKind, RenameContact, Result, Verified, VerifyContact};
-use p2p_identity::{Card, IdentityId, SecretKind, pairwise_secret, safety_number};
+use p2p_identity::{Card, IdentityId, PairCode, PairCodeError, SecretKind, pairwise_secret, safety_number};
 use p2p_names::{Label, ZoneKey};
 
 use super::rows::{Changes, ContactRow, InviteRow};
@@ -14,8 +14,8 @@ use crate::keys::key_error;
 const MAX_CONTACTS: usize = 4_096;
 /// Longest name of a contact, in bytes: one label of DNS as well.
 const MAX_PETNAME_BYTES: usize = 63;
-/// Longest name that is made of what somebody calls themselves, in bytes: a number may follow.
-const MADE_PETNAME_BYTES: usize = 48;
+/// Bytes that a made name may give up at its end, so that it is one label in its normal form too.
+const MAX_SHORTENING_BYTES: usize = 32;
 
 impl People {
     /// Everybody, by name.
@@ -55,19 +55,21 @@ impl People {
         self.inner.contact(&id)
     }
 
-    /// Both have compared the number, or the user believes who speaks for their zone now.
+    /// Both have compared the number, one has scanned the code of the other, or the user believes who speaks for their zone now.
     pub(crate) async fn verify_contact(&self, contact: &str, verify: VerifyContact) -> Result<ContactInfo> {
         let id = self.inner.find(contact)?;
         let known = self.inner.contact(&id)?;
-        let digits = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-        if digits(&verify.number) != digits(&known.safety_number) {
-            let hint = "make sure that both read the number of each other; if they differ, somebody stands in between";
-            return Err(ApiError::new(
-                ErrorKind::NotAllowed,
-                format!("this is not the number you share with {}", known.name),
-            )
-            .with_hint(hint));
-        }
+        let how = match &verify.scanned {
+            Some(text) => {
+                let (own, ..) = self.inner.own()?;
+                check_code(text, &own.id(), &known)?;
+                Verified::Scanned
+            }
+            None => {
+                check_number(&verify.number, &known)?;
+                Verified::Number
+            }
+        };
         if known.changed && !verify.accept_change {
             let message = format!("another identity now speaks for the zone of {}", known.name);
             return Err(ApiError::new(ErrorKind::Conflict, message)
@@ -76,7 +78,7 @@ impl People {
         blocking(&self.inner, move |inner| {
             let mut rows = inner.rows();
             let row = rows.contacts().get(&id).cloned().ok_or_else(|| unknown(""))?;
-            let changed = ContactRow { verified: Verified::Number, changed: None, ..row };
+            let changed = ContactRow { verified: how, changed: None, ..row };
             rows.apply(Changes { contacts: vec![(id, Some(changed))], ..Changes::default() })
                 .map_err(|error| ledger_error(&error))
         })
@@ -131,6 +133,7 @@ impl Inner {
             connected: self.network.is_connected(&peer),
             ztld: row.ztld.clone(),
             safety_number: safety_number(&own, id),
+            code: PairCode { shown_by: own, shown_to: *id }.to_string(),
             changed: row.changed.is_some(),
             added: row.added,
         })
@@ -201,6 +204,39 @@ fn unknown(contact: &str) -> ApiError {
 }
 
 /// A name that can be part of names: one label.
+/// The number as the other side reads it out.
+fn check_number(number: &str, known: &ContactInfo) -> Result<()> {
+    let digits = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    if digits(number) == digits(&known.safety_number) {
+        return Ok(());
+    }
+    let message = format!("this is not the number you share with {}", known.name);
+    let hint = "make sure that both read the number of each other; if they differ, somebody stands in between";
+    Err(ApiError::new(ErrorKind::NotAllowed, message).with_hint(hint))
+}
+
+/// The code that the other side shows.
+fn check_code(text: &str, own: &IdentityId, known: &ContactInfo) -> Result<()> {
+    let code: PairCode = text.parse().map_err(|error: PairCodeError| {
+        ApiError::invalid(error.to_string()).with_hint("they show it with: p2p contact verify YOU --qr")
+    })?;
+    code.check(own, &known.identity).map_err(|error| {
+        let message = match error {
+            PairCodeError::ShownToAnother => format!(
+                "the code is not for you: {} knows you by another identity than yours; somebody may stand in between",
+                known.name
+            ),
+            _ => format!(
+                "the code is not of {}: it was shown by another identity than the one you know; somebody may stand in \
+                 between",
+                known.name
+            ),
+        };
+        ApiError::new(ErrorKind::NotAllowed, message)
+            .with_hint("make sure that they show the code for you; nothing was marked as verified")
+    })
+}
+
 pub(super) fn petname(text: &str) -> Result<String> {
     let text = text.trim();
     let is_word = text.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_');
@@ -218,14 +254,19 @@ pub(super) fn petname(text: &str) -> Result<String> {
 fn free_petname(own_name: &str, taken: &BTreeSet<&str>) -> String {
     let words: Vec<String> =
         own_name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect();
-    let mut text = words.join("-");
-    text.truncate(text.floor_char_boundary(MADE_PETNAME_BYTES));
-    let base = petname(text.trim_matches('-')).unwrap_or_else(|_| "friend".to_owned());
-    if !taken.contains(base.as_str()) {
-        return base;
-    }
-    let numbered = (2u32..).map(|number| format!("{base}-{number}"));
-    numbered.into_iter().find(|name| !taken.contains(name.as_str())).unwrap_or(base)
+    let text = words.join("-");
+    let start = |bytes: usize| {
+        let start = text.get(..text.floor_char_boundary(bytes)).unwrap_or_default();
+        petname(start.trim_matches('-')).ok().filter(|name| name.len() <= bytes)
+    };
+    let named = |suffix: &str| {
+        let room = MAX_PETNAME_BYTES.saturating_sub(suffix.len());
+        let base = (room.saturating_sub(MAX_SHORTENING_BYTES)..=room).rev().find_map(start);
+        format!("{}{suffix}", base.as_deref().unwrap_or("friend"))
+    };
+    let numbered = (2u32..).map(|number| named(&format!("-{number}")));
+    let free = std::iter::once(named("")).chain(numbered).find(|name| !taken.contains(name.as_str()));
+    free.unwrap_or_else(|| named(""))
 }
 
 #[cfg(test)]
@@ -239,6 +280,16 @@ mod tests {
             [("Bob", "bob-3"), ("Anna  Müller ", "anna-müller"), ("...", "friend"), ("a.b", "a-b"), ("@", "friend")]
         {
             assert_eq!(free_petname(own_name, &taken), name, "{own_name:?}");
+        }
+        // 63 bytes are a label, and with a number behind it gives up some of its end, but no half letter.
+        let (long, wide) = ("x".repeat(63), format!("{}ü", "y".repeat(61)));
+        let taken: BTreeSet<&str> = [long.as_str(), wide.as_str()].into();
+        assert_eq!(free_petname(&format!("{long}z"), &BTreeSet::new()), long);
+        assert_eq!(free_petname(&long, &taken), format!("{}-2", "x".repeat(61)));
+        assert_eq!(free_petname(&wide, &taken), format!("{}-2", "y".repeat(61)));
+        for own_name in [&long, &wide] {
+            let name = free_petname(own_name, &taken);
+            assert!(name.len() <= MAX_PETNAME_BYTES && petname(&name).is_ok(), "{name}");
         }
         for bad in ["", "a.b", "@", "+", "a b", "x\u{7}", "\u{202e}x", "x\u{200b}", "*", "-x", "alt"] {
             assert!(petname(bad).is_err(), "{bad:?}");

@@ -13,6 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn options(home: &Path, bootstrap: &[String]) -> NodeOptions {
     let mut config = Config::default();
     config.transport.mdns = false;
+    config.transport.lan_tags = false;
     // All nodes of a test are one process, and each takes its memory for its own.
     config.transport.limits.memory_mib = 4_096;
     config.transport.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];

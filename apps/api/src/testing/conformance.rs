@@ -55,6 +55,7 @@ pub async fn run(node: Node, scratch: &Path) {
     names::several_zones(&node).await;
     people::identity(&node, &zone).await;
     people::invites(&node).await;
+    people::picks(&node).await;
     people::locking(&node).await;
 }
 

@@ -42,6 +42,7 @@ struct Inner {
     journal: Journal,
     state: Mutex<State>,
     zones: Mutex<Vec<names::Zone>>,
+    resolving_fails: Mutex<Option<ApiError>>,
     exchange: Mutex<Exchange>,
     people: Mutex<people::People>,
 }
@@ -76,6 +77,7 @@ impl FakeNode {
             journal: Journal::new(),
             state: Mutex::default(),
             zones: Mutex::default(),
+            resolving_fails: Mutex::default(),
             exchange: Mutex::default(),
             people: Mutex::default(),
         };

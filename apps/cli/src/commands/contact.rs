@@ -1,5 +1,7 @@
 //! `p2p contact …`.
 
+mod pick;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -94,17 +96,26 @@ enum Command {
         name: String,
     },
     /// Shows the number that you and a contact compare; with what they read to you, marks them as verified.
+    ///
+    /// With --qr it shows a code instead, which they scan; what you scanned on their side goes behind --scanned.
     #[command(after_help = "Example: p2p contact verify bob --number \"12345 67890 …\"")]
     Verify {
         /// The contact: its name or identity.
         contact: String,
         /// The number as they see it.
-        #[arg(long, value_name = "DIGITS")]
+        #[arg(long, value_name = "DIGITS", group = "told")]
         number: Option<String>,
+        /// What their code said when you scanned it.
+        #[arg(long, value_name = "TEXT", group = "told")]
+        scanned: Option<String>,
+        /// Show a code for them to scan.
+        #[arg(long, conflicts_with = "told")]
+        qr: bool,
         /// Believe them although another identity speaks for their zone now.
-        #[arg(long, requires = "number")]
+        #[arg(long, requires = "told")]
         accept_change: bool,
     },
+    Pick(pick::Pick),
     /// Forgets a contact. What they may write to stays until you take it back.
     #[command(after_help = "Example: p2p contact rm bob")]
     Rm {
@@ -195,12 +206,20 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                     console.emit(&contact)?;
                     console.say(format!("{} from now on", printable(&contact.name)))
                 }
-                Command::Verify { contact, number: Some(number), accept_change } => {
-                    let contact = people.verify(&contact, VerifyContact { number, accept_change }).await?;
+                Command::Verify { contact, qr: true, .. } => {
+                    let contact = find(client, &contact).await?;
+                    console.emit(&contact)?;
+                    say_code(console, &contact)
+                }
+                Command::Verify { contact, number, scanned, accept_change, .. }
+                    if number.is_some() || scanned.is_some() =>
+                {
+                    let verify = VerifyContact { number: number.unwrap_or_default(), scanned, accept_change };
+                    let contact = people.verify(&contact, verify).await?;
                     console.emit(&contact)?;
                     console.say(format!("{} is who they seem to be.", printable(&contact.name)))
                 }
-                Command::Verify { contact, number: None, .. } => {
+                Command::Verify { contact, .. } => {
                     let contact = find(client, &contact).await?;
                     console.emit(&contact)?;
                     console.say(format!("You and {} both see this number, if nobody stands in between:", printable(&contact.name)))?;
@@ -211,8 +230,9 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                     if contact.changed {
                         console.say("Careful: another identity now speaks for their zone.")?;
                     }
-                    console.say("Compare it face to face or by phone, then: p2p contact verify NAME --number \"…\"")
+                    console.say("Compare it face to face or by phone, then: p2p contact verify NAME --number \"…\"; or scan: --qr")
                 }
+                Command::Pick(arguments) => pick::run(console, client, arguments).await,
                 Command::Rm { contact } => {
                     people.remove(&contact).await?;
                     console.emit(&serde_json::json!({ "removed": contact }))?;
@@ -221,6 +241,17 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             }
         })
         .await
+}
+
+/// The code that this user shows to one contact.
+fn say_code(console: &mut Console, contact: &ContactInfo) -> Result<()> {
+    let name = printable(&contact.name);
+    if let Some(code) = qr::render(&contact.code.to_uppercase()) {
+        console.say(code)?;
+    }
+    console.say(&contact.code)?;
+    console.say(format!("{name} scans it, or reads it, and types: p2p contact verify YOU --scanned TEXT"))?;
+    console.say(format!("Then scan theirs, and type: p2p contact verify {name} --scanned TEXT"))
 }
 
 async fn find(client: &Client, contact: &str) -> Result<ContactInfo> {
@@ -307,6 +338,7 @@ fn verified(contact: &ContactInfo) -> &'static str {
         (_, Verified::No) => "not verified",
         (_, Verified::InPerson) => "in person",
         (_, Verified::Number) => "number compared",
+        (_, Verified::Scanned) => "code scanned",
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use p2p_api::{ErrorKind, KeystoreInfo};
+use p2p_api::{ErrorKind, KeystoreInfo, LockLevel};
 
 use crate::failure::{Failure, Result};
 use crate::passphrase::{Source, ask, from_private_file};
@@ -14,6 +14,21 @@ use crate::session::{Context, Need};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it tries meanwhile.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether the node has closed or started.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Wipes the keys of the node from memory.
+///
+/// What is shared is served and followed as before; what needs a key waits for `p2p unlock`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: p2p lock")]
+pub(crate) struct Lock {
+    /// Close the whole node as well: it leaves the network, and starts again with `p2p unlock`. With the setting `lock = "full"`
+    /// that is what locking does, and the node waits for its passphrase after every start.
+    #[arg(long)]
+    full: bool,
+}
 
 /// Opens the keys of the node with the passphrase.
 #[derive(Args, Debug)]
@@ -40,10 +55,28 @@ pub(crate) struct Passphrase {
     new_passphrase_file: Option<PathBuf>,
 }
 
-pub(crate) async fn lock(context: &mut Context) -> Result<()> {
+pub(crate) async fn lock(context: &mut Context, arguments: Lock) -> Result<()> {
+    let patience = context.global.timeout.unwrap_or(PATIENCE);
     context
         .with_node(Need::Running, async |console, client, _| {
-            let info = client.node().keystore().lock().await?;
+            let keystore = client.node().keystore();
+            let mut info = if arguments.full { keystore.lock_all().await? } else { keystore.lock().await? };
+            if arguments.full || info.closed || info.level == LockLevel::Full {
+                // Its socket is gone for a moment.
+                let closed = async {
+                    loop {
+                        match keystore.info().await {
+                            Ok(info) if info.closed => return info,
+                            _ => tokio::time::sleep(LOOK_EVERY).await,
+                        }
+                    }
+                };
+                info = tokio::time::timeout(patience, closed).await.map_err(|_| {
+                    Failure::new(ErrorKind::TimedOut, "the keys are locked, and the node did not close".to_owned())
+                })?;
+                console.emit(&shown(&info))?;
+                return console.say("The node is closed: it is in no network. It starts again with: p2p unlock");
+            }
             console.emit(&shown(&info))?;
             console.say("The keys are locked. What is shared goes on; what needs a key waits for: p2p unlock")
         })
@@ -56,6 +89,7 @@ pub(crate) async fn unlock(context: &mut Context, arguments: Unlock) -> Result<(
         .with_node(Need::Running, async |console, client, _| {
             let keystore = client.node().keystore();
             let info = keystore.info().await?;
+            let was_closed = info.closed;
             if !info.locked {
                 console.emit(&shown(&info))?;
                 return console.say("The keys are not locked.");
@@ -70,8 +104,12 @@ pub(crate) async fn unlock(context: &mut Context, arguments: Unlock) -> Result<(
                     answer => break answer?,
                 }
             };
+            if was_closed {
+                // The call waits at the socket until the node is there.
+                client.node().info().await?;
+            }
             console.emit(&shown(&info))?;
-            console.say("The keys are unlocked.")
+            console.say(if was_closed { "The node is open again." } else { "The keys are unlocked." })
         })
         .await
 }
@@ -124,5 +162,5 @@ pub(crate) async fn passphrase(context: &mut Context, arguments: Passphrase) -> 
 }
 
 fn shown(info: &KeystoreInfo) -> serde_json::Value {
-    serde_json::json!({ "protected": info.protected, "locked": info.locked })
+    serde_json::json!({ "protected": info.protected, "locked": info.locked, "closed": info.closed })
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 use p2p_api::{
     ApiError, ErrorKind, NewZone, Publication, RemoveRecords, ResolveName, Resolved, Result, SetRecord, ZoneInfo,
-    ZoneKind, ZoneRecord,
+    ZoneKind, ZoneRecord, ZoneRecords,
 };
 use serde::Deserialize;
 
@@ -51,6 +51,12 @@ pub(crate) async fn create_zone(State(desk): State<Desk>, form: Fields) -> Respo
     let typed = Typed { zone: form.get("zone").trim(), ..Typed::default() };
     let new = NewZone { name: typed.zone.to_owned(), kind: ZoneKind::default(), key: None };
     answer(&desk, &form, &typed, desk.node.names().create_zone(new).await.map(drop)).await
+}
+
+/// The page has told how much goes with it, and asked.
+pub(crate) async fn remove_zone(State(desk): State<Desk>, form: Fields) -> Response {
+    let removed = desk.node.names().remove_zone(form.get("zone"), ZoneRecords::Lose).await;
+    answer(&desk, &form, &Typed::default(), removed.map(drop)).await
 }
 
 pub(crate) async fn set(State(desk): State<Desk>, form: Fields) -> Response {
@@ -120,7 +126,7 @@ async fn show(desk: &Desk, session: &Session, asked: &str, typed: &Typed<'_>, fa
         }
         section aria-labelledby="zones" {
             h2 #zones { "Your zones" }
-            div #zone-list data-live { (zone_list(&zones)) }
+            div #zone-list data-live { (zone_list(&zones, session)) }
         }
         @if !zones.is_empty() {
             section aria-labelledby="records" {
@@ -182,7 +188,7 @@ fn answers(found: &Resolved) -> Markup {
     }
 }
 
-fn zone_list(zones: &[ZoneInfo]) -> Markup {
+fn zone_list(zones: &[ZoneInfo], session: &Session) -> Markup {
     if zones.is_empty() {
         let text = html! { "Make one below, and give your drives names that last." };
         return parts::empty("No zones yet", &text);
@@ -191,7 +197,7 @@ fn zone_list(zones: &[ZoneInfo]) -> Markup {
         div.table tabindex="0" role="region" aria-label="Zones" { table.stack {
             thead { tr {
                 th scope="col" { "Zone" } th scope="col" { "Its name everywhere" } th.number scope="col" { "Labels" }
-                th scope="col" { "State" }
+                th scope="col" { "State" } th scope="col" { span.unseen { "Remove" } }
             } }
             tbody { @for zone in zones { tr {
                 td data-name="Zone" { span.name { (zone.zone) } }
@@ -200,8 +206,28 @@ fn zone_list(zones: &[ZoneInfo]) -> Markup {
                 td data-name="State" {
                     @if zone.revoked { span.badge.bad { "Revoked" } } @else { span.badge.good { "Good" } }
                 }
+                td.side { (remove_zone_form(zone, session)) }
             } } }
         } }
+    }
+}
+
+fn remove_zone_form(zone: &ZoneInfo, session: &Session) -> Markup {
+    html! {
+        details.danger {
+            summary aria-label={ "Remove the zone " (zone.zone) " …" } { "Remove …" }
+            p {
+                "The key of " strong { (zone.zone) } " is gone for ever"
+                @if zone.labels > 0 { ", with the records of " (human::count(zone.labels, "label", "labels")) }
+                ". What others store of it is withdrawn as far as they are reached now; the rest lives on there until it \
+                 expires. To keep the key, export it first: " code { "p2p name zone export " (zone.zone) } "."
+            }
+            form method="post" action="/names/zones/remove" {
+                (fields::token(session))
+                input type="hidden" name="zone" value=(zone.zone);
+                button.bad type="submit" { "Remove the zone" }
+            }
+        }
     }
 }
 

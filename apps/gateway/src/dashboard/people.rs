@@ -18,6 +18,8 @@ use super::{Desk, parts};
 
 /// How long accepting an invite waits for the other side, in seconds; it goes on afterwards.
 const ACCEPT_TIME_S: f64 = 5.0;
+/// How the text of a scanned code begins.
+const CODE_PREFIX: &str = "p2pv:";
 /// Light dots around a QR code.
 const QUIET: usize = 4;
 
@@ -69,7 +71,14 @@ pub(crate) async fn revoke(State(desk): State<Desk>, form: Fields) -> Response {
 }
 
 pub(crate) async fn verify(State(desk): State<Desk>, form: Fields) -> Response {
-    let verify = VerifyContact { number: form.get("number").to_owned(), accept_change: false };
+    // One field for both: what they read out, and what a scanner says.
+    let told = form.get("number").trim().to_owned();
+    let is_code = told.get(..CODE_PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(CODE_PREFIX));
+    let verify = if is_code {
+        VerifyContact { scanned: Some(told), ..VerifyContact::default() }
+    } else {
+        VerifyContact { number: told, ..VerifyContact::default() }
+    };
     done(&desk, &form, desk.node.people().verify(form.get("contact"), verify).await.map(drop)).await
 }
 
@@ -171,13 +180,13 @@ fn fresh_invite(invite: &CreatedInvite) -> Markup {
                 @else { "Send it, or let them scan it: it works once, for a day. It is shown this once." }
             }
             (parts::copyable(&invite.link, "the invite"))
-            @if let Some(code) = qr(&invite.qr) { (code) }
+            @if let Some(code) = qr(&invite.qr, "The invite as a QR code") { (code) }
         }
     }
 }
 
 /// A QR code, dark on light in every theme.
-fn qr(text: &str) -> Option<Markup> {
+fn qr(text: &str, label: &str) -> Option<Markup> {
     let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
     let width = code.width();
     let side = width + 2 * QUIET;
@@ -187,7 +196,7 @@ fn qr(text: &str) -> Option<Markup> {
     }
     Some(html! {
         svg.qr xmlns="http://www.w3.org/2000/svg" viewBox=(format!("0 0 {side} {side}")) width="280" height="280" role="img"
-            aria-label="The invite as a QR code" shape-rendering="crispEdges" {
+            aria-label=(label) shape-rendering="crispEdges" {
             rect width=(side) height=(side) fill="#fff" {}
             path d=(path) fill="#000" {}
         }
@@ -214,19 +223,21 @@ fn contact_list(contacts: &[ContactInfo], session: &Session) -> Markup {
                     @if contact.connected { span.badge.good { "Connected" } } @else { span.badge.dim { "Away" } }
                 }
                 td data-name="Number" {
-                    @if contact.verified == Verified::Number { code { (contact.safety_number) } }
+                    @if matches!(contact.verified, Verified::Number | Verified::Scanned) { code { (contact.safety_number) } }
                     @else {
                         details {
                             summary { "Compare" }
-                            p.note { "Read it to each other, face to face or by phone." }
+                            p.note { "Read it to each other, face to face or by phone; or let them scan the code, and scan theirs." }
                             p { code { (contact.safety_number) } }
+                            @let label = format!("The code that {} scans", contact.name);
+                            @if let Some(code) = qr(&contact.code.to_uppercase(), &label) { (code) }
                             form.line method="post" action="/people/verify" {
                                 (fields::token(session))
                                 input type="hidden" name="contact" value=(contact.identity);
                                 @let field = format!("number-{}", contact.identity);
-                                label for=(field) { "As they see it" }
-                                input id=(field) name="number" required autocomplete="off" inputmode="numeric"
-                                    placeholder="12345 67890 …";
+                                label for=(field) { "The number as they see it, or what their code says" }
+                                input id=(field) name="number" required autocomplete="off" spellcheck="false"
+                                    autocapitalize="none" placeholder="12345 67890 …";
                                 button.small type="submit" { "Verify" }
                             }
                         }
@@ -243,6 +254,7 @@ fn verified(contact: &ContactInfo) -> Markup {
         (_, Verified::No) => ("dim", "Not yet", "As sure as the way by which the invite came"),
         (_, Verified::InPerson) => ("good", "In person", "The invite was shown face to face"),
         (_, Verified::Number) => ("good", "Number compared", "Both have compared the number"),
+        (_, Verified::Scanned) => ("good", "Code scanned", "You have scanned the code that they showed"),
     };
     html! { span.badge.(class) title=(meaning) { (word) } }
 }

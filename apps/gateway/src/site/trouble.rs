@@ -14,6 +14,7 @@ pub(crate) fn of(error: &ApiError, peers: Option<u32>) -> Response {
     let status = StatusCode::from_u16(error.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (title, retry) = match error.kind {
         ErrorKind::NotFound if peers.is_none() => ("Nobody who has this site was found", true),
+        ErrorKind::Unreachable => ("Nobody who knows this site was reached", true),
         ErrorKind::NotFound => ("This page does not exist", false),
         ErrorKind::TimedOut if peers.is_none() => ("Looking for this site", true),
         ErrorKind::TimedOut => ("Still waiting for this page", true),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use p2p_cli::{GatewaySetting, NodeEnvironment, RelaySetting, StartOptions};
 use p2pnode_daemon::{
-    Flags, GatewayFlag, Place, Ready, RelayMode, Verbosity, api_error, levels, load_config, run_daemon,
+    Flags, GatewayFlag, Place, RelayMode, State, Verbosity, api_error, levels, load_config, run_daemon,
 };
 
 /// How long blocking work may go on after the node has said goodbye.
@@ -30,7 +30,7 @@ async fn start(options: StartOptions) -> anyhow::Result<()> {
     let flags = flags(&options);
     let place = Place { home: Some(options.home), api: Some(options.socket.path) };
     let json = options.json;
-    let print = move |ready: &Ready| if json { ready.to_json() } else { ready.to_string() };
+    let print = move |state: &State| if json { state.to_json() } else { state.to_string() };
     run_daemon(&place, &flags, print).await.map_err(api_error)
 }
 

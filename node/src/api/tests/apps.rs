@@ -57,6 +57,7 @@ async fn an_app_may_do_what_it_was_granted_and_nothing_else() {
         ("POST /v1/identity/sign".into(), sign("payment")),
         ("GET /v1/events?topics=drives".into(), String::new()),
         ("GET /v1/apps/files/shares".into(), String::new()),
+        ("POST /v1/contacts/pick".into(), "{}".into()),
     ];
     for (line, body) in &refused {
         let answer = as_app(line, body).await;
@@ -69,6 +70,55 @@ async fn an_app_may_do_what_it_was_granted_and_nothing_else() {
     scene.ask("DELETE /v1/apps/chat", &[], "").await;
     let answer = as_app("GET /v1/node", "").await;
     assert_eq!(answer.code(), "not_allowed", "the token is over: {answer:?}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_app_gets_the_one_contact_that_the_user_picks_and_sees_no_other() {
+    let fake = FakeNode::new();
+    let new_zone = p2p_api::NewZone { name: "me".into(), kind: Default::default(), key: None };
+    fake.node().names().create_zone(new_zone).await.expect("a zone");
+    let identity = p2p_api::NewIdentity { name: "Me".into(), zone: None };
+    fake.node().people().create_identity(identity).await.expect("an identity");
+    let (bob, carol) = (fake.meet("bob"), fake.meet("carol"));
+    let scene = Scene::new(fake.node(), Vec::new());
+    let token = approved(&scene, &["contacts.pick"]).await;
+    let bearer = format!("authorization: Bearer {token}");
+    let as_app = async |line: &str, body: &str| scene.ask(line, &[&bearer], body).await;
+    let asked = as_app("POST /v1/contacts/pick", r#"{"app": "other", "reason": "to send it"}"#).await;
+    assert_eq!(asked.status, 200, "{asked:?}");
+    let asked: Value = serde_json::from_str(&asked.body).expect("JSON");
+    assert_eq!((&asked["app"], &asked["state"]), (&json!("chat"), &json!("waiting")));
+    let pick = asked["pick"].as_str().expect("an id");
+    // It neither answers itself nor sees whom there is, nor what others ask.
+    let answer = format!("POST /v1/picks/{pick}");
+    for (line, body) in [
+        (answer.as_str(), r#"{"contact": "bob"}"#),
+        ("GET /v1/picks", ""),
+        ("GET /v1/contacts", ""),
+        ("PUT /v1/contacts/pick", r#"{"name": "x"}"#),
+        ("DELETE /v1/contacts/pick", ""),
+    ] {
+        assert_eq!(as_app(line, body).await.code(), "not_allowed", "{line}");
+    }
+    let other = scene.ask("POST /v1/contacts/pick", &[], r#"{"reason": "mine"}"#).await;
+    let other: Value = serde_json::from_str(&other.body).expect("JSON");
+    let not_its_own = format!("GET /v1/picks/{}", other["pick"].as_str().expect("an id"));
+    assert_eq!(as_app(&not_its_own, "").await.code(), "not_found");
+    let answered = scene.ask(&answer, &[], r#"{"contact": "bob"}"#).await;
+    assert_eq!(answered.status, 200, "{answered:?}");
+    let got = as_app(&format!("GET /v1/picks/{pick}?wait_s=30"), "").await;
+    assert!(got.body.contains(&bob.identity.to_string()) && got.body.contains(&bob.peer.to_string()), "{got:?}");
+    assert!(!got.body.contains(&carol.identity.to_string()) && !got.body.contains(&bob.safety_number), "{got:?}");
+    let audit = scene.ask("GET /v1/audit", &[], "").await.body;
+    assert!(audit.contains("chat POST /v1/contacts/pick: the user picked a contact"), "{audit}");
+    assert!(!audit.contains("bob"), "{audit}");
+    // A contact may be called as the call is.
+    fake.meet("pick");
+    let renamed = scene.ask("PUT /v1/contacts/pick", &[], r#"{"name": "picky"}"#).await;
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    fake.meet("pick");
+    assert_eq!(scene.ask("DELETE /v1/contacts/pick", &[], "").await.status, 204);
     scene.end().await;
 }
 

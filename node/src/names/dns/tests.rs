@@ -233,3 +233,23 @@ async fn a_strangers_zone_makes_nobody_knock_at_this_computer_or_the_lan() {
     let found = dns.lookup("www.elsewhere.net", Some(RecordType::A), NOW).await.expect("the resolver is asked");
     assert_eq!(found[0].value(), "192.0.2.10");
 }
+
+#[tokio::test]
+async fn without_a_resolver_of_its_own_the_system_s_is_asked() {
+    let server = Server::at(1, 0, example).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("resolv.conf");
+    // The first one is not there: a port on which nobody answers is refused at once.
+    std::fs::write(&file, "search lan\nnameserver 127.0.0.9\nnameserver 127.0.0.1\n").expect("written");
+    let mut dns = Dns::new(None, 1);
+    dns.system = (file.clone(), server.port);
+    let found = dns.lookup("www.example.org", Some(RecordType::A), NOW).await.expect("found");
+    assert_eq!(found.len(), 1);
+    assert!(server.asked.load(Ordering::Relaxed) >= 1);
+    let missing = dns.lookup("nothing.example.org", Some(RecordType::A), NOW).await.expect_err("not there");
+    assert_eq!(missing, DnsError::NotFound);
+    // It is read anew: another network has other resolvers, or none.
+    std::fs::write(&file, "search lan\n").expect("written");
+    assert_eq!(dns.lookup("www.example.org", None, NOW).await.expect_err("nobody to ask"), DnsError::NoServer);
+    assert!(matches!(dns.lookup("x.gns.alt", None, NOW).await, Err(DnsError::NoServer | DnsError::NotFound)));
+}

@@ -1,9 +1,12 @@
 //! The user: keys that are locked, an identity, invites. The identity stays; nobody else is needed.
 
+use std::time::Duration;
+
 use p2p_identity::{GenesisLink, IdentityId, Invite, InviteSecret, PeerId, Purpose, RecoveryWords};
 
 use crate::{
-    AcceptInvite, AskWriterKey, ErrorKind, InviteState, NewIdentity, NewInvite, Node, RenameContact, Result, ZoneInfo,
+    AcceptInvite, AnswerPick, AskWriterKey, ErrorKind, InviteState, MAX_PICKS_PER_APP, NewIdentity, NewInvite, Node,
+    PickContact, PickState, RenameContact, Result, ZoneInfo,
 };
 
 #[track_caller]
@@ -73,11 +76,41 @@ pub(super) async fn invites(node: &Node) {
     fails(people.writer_key("bob", AskWriterKey { drive }).await, ErrorKind::NotFound);
 }
 
+/// The user knows nobody, so nobody can be picked.
+pub(super) async fn picks(node: &Node) {
+    let people = node.people();
+    let ask = |reason: &str| PickContact { app: Some("suite".into()), reason: reason.into() };
+    fails(people.pick_contact(ask(&"x".repeat(201))).await, ErrorKind::InvalidInput);
+    fails(people.pick_contact(ask("a\nb")).await, ErrorKind::InvalidInput);
+    let asked = people.pick_contact(ask("to greet them")).await.expect("asked");
+    assert_eq!((asked.app.as_str(), asked.state, &asked.contact), ("suite", PickState::Waiting, &None));
+    assert!(people.picks().await.expect("picks").contains(&asked));
+    assert_eq!(people.pick(&asked.pick, Duration::ZERO).await.expect("there"), asked);
+    for _ in 1..MAX_PICKS_PER_APP {
+        people.pick_contact(ask("")).await.expect("there is room");
+    }
+    fails(people.pick_contact(ask("")).await, ErrorKind::Busy);
+    let bob = AnswerPick { contact: Some("bob".into()) };
+    fails(people.answer_pick(&asked.pick, bob).await, ErrorKind::NotFound);
+    let (people, id) = (node.people(), asked.pick.clone());
+    let waiting = tokio::spawn(async move { people.pick(&id, Duration::from_secs(60)).await });
+    let people = node.people();
+    people.answer_pick(&asked.pick, AnswerPick::default()).await.expect("refused");
+    let refused = waiting.await.expect("it ran").expect("answered");
+    assert_eq!((refused.state, refused.contact), (PickState::Refused, None));
+    fails(people.answer_pick(&asked.pick, AnswerPick::default()).await, ErrorKind::Conflict);
+    fails(people.pick("nothing", Duration::ZERO).await, ErrorKind::NotFound);
+    fails(people.answer_pick("nothing", AnswerPick::default()).await, ErrorKind::NotFound);
+    people.pick_contact(ask("")).await.expect("an answered one takes no room");
+}
+
 pub(super) async fn locking(node: &Node) {
     let keystore = node.keystore();
     let info = keystore.info().await.expect("info");
     assert!(!info.protected && !info.locked && info.sealing_key.len() == 64);
     fails(keystore.lock().await, ErrorKind::Conflict);
+    fails(keystore.lock_all().await, ErrorKind::Unsupported);
+    assert!(!info.closed);
     fails(keystore.unlock("x").await, ErrorKind::Conflict);
     fails(keystore.set_passphrase(None, Some("")).await, ErrorKind::InvalidInput);
     assert!(keystore.set_passphrase(None, Some("one")).await.expect("set").protected);
@@ -88,7 +121,7 @@ pub(super) async fn locking(node: &Node) {
     fails(keystore.set_passphrase(Some("one"), None).await, ErrorKind::Locked);
     fails(keystore.unlock("two").await, ErrorKind::NotAllowed);
     // After a wrong one the next has to wait, if it is the engine.
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(!keystore.unlock("one").await.expect("unlocked").locked);
     assert!(!keystore.set_passphrase(Some("one"), None).await.expect("taken away").protected);
 }

@@ -214,6 +214,9 @@ impl NamesContract for FakeNode {
     }
 
     async fn resolve(&self, resolve: ResolveName) -> Result<Resolved> {
+        if let Some(error) = self.inner.resolving_fails.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(error);
+        }
         let revoked =
             || ApiError::new(ErrorKind::Revoked, format!("cannot resolve {}: its zone is revoked", resolve.name));
         let nothing = || ApiError::not_found(format!("cannot resolve {}", resolve.name));

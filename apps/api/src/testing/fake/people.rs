@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use data_encoding::HEXLOWER;
 use p2p_identity::{
-    AgreementKey, ContentId, GenesisLink, IdentityId, Invite, InviteSecret, PeerId, Purpose, RecoveryWords, SecretKey,
-    TransportCertificate, safety_number,
+    AgreementKey, ContentId, GenesisLink, IdentityId, Invite, InviteSecret, PairCode, PairCodeError, PeerId, Purpose,
+    RecoveryWords, SecretKey, TransportCertificate, safety_number,
 };
 
 use super::FakeNode;
 use crate::{
-    AcceptInvite, Accepted, ApiError, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, ErrorKind,
-    IdentityInfo, InviteInfo, InviteState, KeystoreContract, KeystoreInfo, NewIdentity, NewInvite, OwnWriterKey,
-    Passphrase, PeopleContract, RenameContact, Result, SetPassphrase, Verified, VerifyContact,
+    AcceptInvite, Accepted, AnswerPick, ApiError, AskWriterKey, ContactInfo, CreatedIdentity, CreatedInvite, ErrorKind,
+    IdentityInfo, InviteInfo, InviteState, KeystoreContract, KeystoreInfo, Lock, LockLevel, MAX_PICKS_PER_APP,
+    NewIdentity, NewInvite, OwnWriterKey, PICK_LIFE_S, Passphrase, PeopleContract, PickContact, PickInfo, PickState,
+    PickedContact, RenameContact, Result, SetPassphrase, Verified, VerifyContact,
 };
 
 const MAX_LIFE_S: u64 = 14 * 24 * 3600;
@@ -24,6 +25,7 @@ pub(super) struct People {
     identity: Option<IdentityInfo>,
     contacts: BTreeMap<IdentityId, ContactInfo>,
     invites: BTreeMap<String, InviteInfo>,
+    picks: Vec<PickInfo>,
     sealing: AgreementKey,
     passphrase: Option<Vec<u8>>,
     is_locked: bool,
@@ -35,6 +37,7 @@ impl Default for People {
             identity: None,
             contacts: BTreeMap::new(),
             invites: BTreeMap::new(),
+            picks: Vec::new(),
             sealing: AgreementKey::generate(),
             passphrase: None,
             is_locked: false,
@@ -47,6 +50,8 @@ impl People {
         KeystoreInfo {
             protected: self.passphrase.is_some(),
             locked: self.is_locked,
+            level: LockLevel::Identity,
+            closed: false,
             sealing_key: HEXLOWER.encode(&self.sealing.public()),
         }
     }
@@ -95,6 +100,11 @@ impl FakeNode {
         self.people_state().is_locked
     }
 
+    /// From now on resolving a name fails so; `None`: not any more.
+    pub fn fail_resolving(&self, error: Option<ApiError>) {
+        *self.inner.resolving_fails.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
     /// Lets the user know somebody, who is not connected. An identity has to be there.
     ///
     /// # Panics
@@ -112,6 +122,7 @@ impl FakeNode {
             connected: false,
             ztld: "000G006K2TJNMD9VTCYRX7BRVV3HAEPS15E6NHDXKPJA1KAJJEG9AFF884".to_owned(),
             safety_number: safety_number(&own, &identity),
+            code: PairCode { shown_by: own, shown_to: identity }.to_string(),
             changed: false,
             added: now_s() * 1_000,
         };
@@ -126,7 +137,10 @@ impl KeystoreContract for FakeNode {
         Ok(self.people_state().keys())
     }
 
-    async fn lock(&self) -> Result<KeystoreInfo> {
+    async fn lock(&self, lock: Lock) -> Result<KeystoreInfo> {
+        if lock.level == Some(LockLevel::Full) {
+            return Err(ApiError::new(ErrorKind::Unsupported, "a fake node cannot be closed"));
+        }
         let mut people = self.people_state();
         if people.passphrase.is_none() {
             return Err(ApiError::new(ErrorKind::Conflict, "no passphrase is set, so the keys cannot be locked"));
@@ -219,7 +233,15 @@ impl PeopleContract for FakeNode {
 
     async fn verify_contact(&self, contact: &str, verify: VerifyContact) -> Result<ContactInfo> {
         let mut people = self.people_state();
+        let own = people.identity.as_ref().map(|own| own.identity);
         let known = people.contact(contact)?;
+        if let (Some(text), Some(own)) = (&verify.scanned, own) {
+            let not = |error: PairCodeError| ApiError::new(ErrorKind::NotAllowed, error.to_string());
+            let code: PairCode = text.parse().map_err(|error: PairCodeError| ApiError::invalid(error.to_string()))?;
+            code.check(&own, &known.identity).map_err(not)?;
+            known.verified = Verified::Scanned;
+            return Ok(known.clone());
+        }
         let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
         if digits(&verify.number) != digits(&known.safety_number) {
             return Err(ApiError::new(ErrorKind::NotAllowed, "this is not the number you share"));
@@ -310,5 +332,55 @@ impl PeopleContract for FakeNode {
         };
         people.invites.insert(info.invite.clone(), info.clone());
         Ok(Accepted { invite: info, contact: None })
+    }
+
+    async fn pick_contact(&self, ask: PickContact) -> Result<PickInfo> {
+        ask.check()?;
+        let mut people = self.people_state();
+        let app = ask.app.unwrap_or_default();
+        let waiting = people.picks.iter().filter(|pick| pick.app == app && pick.state == PickState::Waiting).count();
+        if waiting >= MAX_PICKS_PER_APP {
+            return Err(ApiError::new(ErrorKind::Busy, "too many picks of this app wait for the user"));
+        }
+        let pick = format!("{:032x}", people.picks.len() + 1);
+        let (reason, expires) = (ask.reason, now_s() + PICK_LIFE_S);
+        let info = PickInfo { pick, app, reason, state: PickState::Waiting, contact: None, expires };
+        people.picks.push(info.clone());
+        Ok(info)
+    }
+
+    async fn picks(&self) -> Result<Vec<PickInfo>> {
+        Ok(self.people_state().picks.clone())
+    }
+
+    async fn pick(&self, pick: &str, wait: Duration) -> Result<PickInfo> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let found = self.people_state().picks.iter().find(|known| known.pick == pick).cloned();
+            let info = found.ok_or_else(|| ApiError::not_found(format!("there is no pick {pick:?}")))?;
+            if info.state != PickState::Waiting || tokio::time::Instant::now() >= deadline {
+                return Ok(info);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn answer_pick(&self, pick: &str, answer: AnswerPick) -> Result<PickInfo> {
+        let mut people = self.people_state();
+        let contact = match &answer.contact {
+            Some(contact) => {
+                let found = people.contact(contact)?.clone();
+                Some(PickedContact { identity: found.identity, name: found.name, peer: found.peer, ztld: found.ztld })
+            }
+            None => None,
+        };
+        let found = people.picks.iter_mut().find(|known| known.pick == pick);
+        let info = found.ok_or_else(|| ApiError::not_found(format!("there is no pick {pick:?}")))?;
+        if info.state != PickState::Waiting {
+            return Err(ApiError::new(ErrorKind::Conflict, "this pick has been answered"));
+        }
+        info.state = if contact.is_some() { PickState::Picked } else { PickState::Refused };
+        info.contact = contact;
+        Ok(info.clone())
     }
 }
