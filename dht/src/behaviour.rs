@@ -1,7 +1,9 @@
 //! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
 
 mod calls;
+mod reads;
 mod values;
+mod walks;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -26,13 +28,16 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::announce::Announcements;
+use crate::check::Checks;
 use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, protocol};
 use crate::pace::Pace;
 use crate::quota::Quotas;
 use crate::rate::{RequestRates, Trusted};
 use crate::{Config, Floods, ModeRule, Observed, Persist, RecordKind, Store};
 use calls::{Ask, Calls};
-use values::ValueQuery;
+use reads::Reads;
+use values::Putting;
+use walks::Walks;
 
 /// Below this many peers in the table each new one may be a holder of our keys, so they are announced again.
 const SMALL_NETWORK: usize = 20;
@@ -77,6 +82,12 @@ pub enum Event {
     ValuesDone {
         /// The call.
         query: QueryNumber,
+        /// Nodes that were asked.
+        asked: usize,
+        /// Nodes asked one after the other until the first had a value; 0: none had.
+        hops: u32,
+        /// Whether the whole region of the key was walked.
+        is_walked: bool,
     },
     /// A value was put and read back.
     Stored {
@@ -84,6 +95,12 @@ pub enum Event {
         query: QueryNumber,
         /// Other nodes that gave it back.
         holders: Vec<PeerId>,
+    },
+    /// A value that this node put again and again is found by nobody else: somebody may be hiding it. It goes to more
+    /// nodes from now on.
+    Hidden {
+        /// Its key.
+        key: Vec<u8>,
     },
     /// This node answers queries from now on, or no longer.
     ModeChanged(Mode),
@@ -104,6 +121,7 @@ pub struct IdentifiedPeer {
 
 /// The DHT.
 pub struct Dht {
+    me: PeerId,
     kad: kad::Behaviour<Store>,
     protocol: StreamProtocol,
     rule: ModeRule,
@@ -115,7 +133,12 @@ pub struct Dht {
     announcements: Announcements<RecordKey>,
     announcing: HashMap<QueryId, RecordKey>,
     searches: HashMap<QueryId, Search>,
-    values: HashMap<QueryId, ValueQuery>,
+    walks: Walks,
+    putting: HashMap<QueryId, Putting>,
+    reads: Reads,
+    checks: Checks,
+    /// Whether values go to regions; without, experiments show what they are good for.
+    has_regions: bool,
     calls: Calls,
     pace: Pace,
     quotas: Quotas,
@@ -184,6 +207,7 @@ impl Dht {
         let mode = rule.mode(now);
         kad.set_mode(Some(mode));
         Self {
+            me,
             kad,
             protocol,
             island: rule.is_island(),
@@ -194,7 +218,11 @@ impl Dht {
             announcements: Announcements::new(now),
             announcing: HashMap::new(),
             searches: HashMap::new(),
-            values: HashMap::new(),
+            walks: Walks::default(),
+            putting: HashMap::new(),
+            reads: Reads::default(),
+            checks: Checks::default(),
+            has_regions: true,
             calls: Calls::default(),
             pace: Pace::new(now),
             quotas: Quotas::new(),
@@ -213,6 +241,14 @@ impl Dht {
             may_name,
             far_away: Multiaddr::empty().with(Protocol::Ip4(Ipv4Addr::new(192, 0, 2, 1))),
         }
+    }
+
+    /// Stores and looks for values at the twenty nearest nodes only, as Kademlia alone does: for experiments, to have
+    /// something to compare with.
+    #[must_use]
+    pub fn without_regions(mut self) -> Self {
+        self.has_regions = false;
+        self
     }
 
     /// Looks for providers of a key; answers come as events with this number.
@@ -438,7 +474,9 @@ impl Dht {
                     self.outputs.push_back(ToSwarm::GenerateEvent(event));
                 }
             }
-            other => self.on_value_progress(id, other, last),
+            QueryResult::PutRecord(_) if last => self.on_put(id),
+            closest @ QueryResult::GetClosestPeers(_) if last => self.on_closest(id, closest),
+            _ => {}
         }
     }
 
@@ -453,11 +491,13 @@ impl Dht {
 
     fn next_timeout(&self) -> Instant {
         let now = Instant::now();
-        [self.announcements.next_timeout(), self.next_call_at(), self.rule.next_timeout(now), Some(self.clean_at)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.clean_at)
+        let timeouts = [
+            self.announcements.next_timeout(),
+            self.next_call_at(),
+            self.rule.next_timeout(now),
+            self.reads.next_timeout(),
+        ];
+        timeouts.into_iter().flatten().min().map_or(self.clean_at, |at| at.min(self.clean_at))
     }
 }
 
@@ -526,10 +566,15 @@ impl NetworkBehaviour for Dht {
             FromSwarm::ConnectionEstablished(new) => {
                 let at = (new.connection_id, new.endpoint.get_remote_address().clone());
                 self.connected_at.entry(new.peer_id).or_default().push(at);
+                self.on_read_connected(new.peer_id);
             }
             FromSwarm::ConnectionClosed(old) => {
                 // Kademlia takes nothing in from connections that are gone.
                 while let Some((peer, id, event)) = self.heard.pop_front() {
+                    if self.is_read_answer(&event) {
+                        self.on_read_answer(peer, event);
+                        continue;
+                    }
                     self.kad.on_connection_handler_event(peer, id, event);
                 }
                 self.speaker = None;
@@ -538,10 +583,16 @@ impl NetworkBehaviour for Dht {
                     if known.is_empty() {
                         self.connected_at.remove(&old.peer_id);
                         self.servers.remove(&old.peer_id);
+                        self.on_read_disconnected(&old.peer_id);
                     }
                 }
                 self.rule.on_observed(now, Observed::Closed(old.connection_id));
                 self.apply_rule(now);
+            }
+            FromSwarm::DialFailure(failed) => {
+                if let Some(peer) = failed.peer_id {
+                    self.on_read_undialled(&peer, failed.error);
+                }
             }
             FromSwarm::ExternalAddrConfirmed(_) | FromSwarm::ExternalAddrExpired(_) => {
                 self.announcements.on_change(now);
@@ -558,6 +609,7 @@ impl NetworkBehaviour for Dht {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
         loop {
             self.start_calls(Instant::now());
+            self.drive_reads(Instant::now());
             if let Some(output) = self.outputs.pop_front() {
                 return Poll::Ready(output);
             }
@@ -573,11 +625,21 @@ impl NetworkBehaviour for Dht {
                 Poll::Pending => {
                     self.speaker = None;
                     if let Some((peer, id, event)) = self.heard.pop_front() {
+                        if self.is_read_answer(&event) {
+                            self.on_read_answer(peer, event);
+                            continue;
+                        }
                         self.speaker = Some(peer);
                         self.kad.on_connection_handler_event(peer, id, event);
                         continue;
                     }
                 }
+            }
+            if self.walks.is_searching() {
+                if self.search_made_up() {
+                    continue;
+                }
+                cx.waker().wake_by_ref();
             }
             let at = tokio::time::Instant::from_std(self.next_timeout());
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
