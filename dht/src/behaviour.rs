@@ -18,7 +18,7 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{
     self, AddProviderOk, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey,
-    StoreInserts,
+    RoutingUpdate, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
@@ -27,10 +27,12 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
+use crate::admission::{Admission, Standing, Verdict};
 use crate::announce::Announcements;
 use crate::check::Checks;
 use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, protocol};
 use crate::pace::Pace;
+use crate::point::{common_bits, of_peer};
 use crate::quota::Quotas;
 use crate::rate::{RequestRates, Trusted};
 use crate::{Config, Floods, ModeRule, Observed, Persist, RecordKind, Store};
@@ -141,6 +143,7 @@ pub struct Dht {
     has_regions: bool,
     calls: Calls,
     pace: Pace,
+    admission: Admission,
     quotas: Quotas,
     rates: RequestRates,
     floods: Floods,
@@ -225,6 +228,7 @@ impl Dht {
             has_regions: true,
             calls: Calls::default(),
             pace: Pace::new(now),
+            admission: Admission::default(),
             quotas: Quotas::new(),
             rates: RequestRates::new(per_peer, per_group, trusted.clone()),
             floods: Floods::default(),
@@ -282,7 +286,7 @@ impl Dht {
     pub fn on_identified(&mut self, peer: &IdentifiedPeer) {
         let now = Instant::now();
         if !peer.protocols.contains(&self.protocol) {
-            self.kad.remove_peer(&peer.peer);
+            self.forget(&peer.peer);
             self.servers.remove(&peer.peer);
             // It may have been a server a moment ago: two nodes that meet are both islands at first, and if each held the
             // other for a server for good, neither would be one.
@@ -295,9 +299,7 @@ impl Dht {
         if self.connected_at.contains_key(&peer.peer) {
             self.servers.insert(peer.peer);
         }
-        for address in &peer.addresses {
-            self.kad.add_address(&peer.peer, address.clone());
-        }
+        self.admit(peer, now);
         for connection in &peer.global_connections {
             self.rule.on_observed(now, Observed::GlobalServer(*connection));
         }
@@ -307,9 +309,43 @@ impl Dht {
         }
     }
 
+    /// Lets a server into the table, unless too many of its kind are there.
+    fn admit(&mut self, peer: &IdentifiedPeer, now: Instant) {
+        let table = self.table_peers();
+        let bucket = common_bits(&of_peer(&self.me), &of_peer(&peer.peer));
+        let standing = if (self.trusted)(&peer.peer) { Standing::Trusted } else { Standing::Stranger };
+        let at = self.connected_at.get(&peer.peer).map_or(&[][..], Vec::as_slice);
+        let at = at.iter().map(|(_, at)| at);
+        let verdict = self.admission.judge(now, (&peer.peer, standing, bucket), at, &table);
+        if verdict == Verdict::Crowded {
+            tracing::debug!(peer = %peer.peer, "not let into the table: others of its network are there");
+            return;
+        }
+        for address in &peer.addresses {
+            let update = self.kad.add_address(&peer.peer, address.clone());
+            if update != RoutingUpdate::Success && verdict == Verdict::EntersFirst && self.make_room(bucket, &table) {
+                self.kad.add_address(&peer.peer, address.clone());
+            }
+        }
+    }
+
+    /// Takes a stranger out of a full bucket, one that is not connected if there is one.
+    fn make_room(&mut self, bucket: u32, table: &HashSet<PeerId>) -> bool {
+        let me = of_peer(&self.me);
+        let strangers = table.iter().filter(|peer| common_bits(&me, &of_peer(peer)) == bucket && !(self.trusted)(peer));
+        let leaving = strangers.min_by_key(|peer| self.connected_at.contains_key(*peer)).copied();
+        leaving.is_some_and(|peer| self.kad.remove_peer(&peer).is_some())
+    }
+
+    /// Peers kept out of the table because others of their network are there.
+    pub fn kept_out(&self) -> u64 {
+        self.admission.refused()
+    }
+
     /// Forgets a peer, e.g. one of another network.
     pub fn forget(&mut self, peer: &PeerId) {
         self.kad.remove_peer(peer);
+        self.admission.forget(peer);
     }
 
     /// A peer at a global address reached us at this global address, not through a relay.

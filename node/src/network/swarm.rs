@@ -503,6 +503,7 @@ impl Actor {
         counters.push(("topic_floods".into(), self.topics.floods));
         counters.push(("announcements_lost".into(), self.judges.lost));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
+        counters.push(("dht_peers_refused{reason=\"crowded\"}".into(), behaviour.dht.kept_out()));
         counters.push(("dht_values_hidden".into(), behaviour.dht.hidden_values() as u64));
         for (reason, count) in self.shed.counts() {
             counters.push((format!("connections_shed{{reason=\"{reason}\"}}"), count));
