@@ -1,7 +1,9 @@
 //! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
 
 mod calls;
+mod inbound;
 mod reads;
+mod table;
 mod values;
 mod walks;
 
@@ -11,28 +13,26 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{
     self, AddProviderOk, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey,
-    RoutingUpdate, StoreInserts,
+    StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use crate::admission::{Admission, Standing, Verdict};
+use crate::admission::Admission;
 use crate::announce::Announcements;
 use crate::check::Checks;
 use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, protocol};
 use crate::pace::Pace;
-use crate::point::{common_bits, of_peer};
 use crate::quota::Quotas;
 use crate::rate::{RequestRates, Trusted};
 use crate::{Config, Floods, ModeRule, Observed, Persist, RecordKind, Store};
@@ -145,6 +145,8 @@ pub struct Dht {
     pace: Pace,
     admission: Admission,
     quotas: Quotas,
+    /// The same for what peers say that they provide, counted by itself.
+    provider_quotas: Quotas,
     rates: RequestRates,
     floods: Floods,
     /// What connections said and Kademlia has not heard yet: one at a time, so that what it makes of it is known to be
@@ -230,6 +232,7 @@ impl Dht {
             pace: Pace::new(now),
             admission: Admission::default(),
             quotas: Quotas::new(),
+            provider_quotas: Quotas::new(),
             rates: RequestRates::new(per_peer, per_group, trusted.clone()),
             floods: Floods::default(),
             heard: VecDeque::new(),
@@ -282,109 +285,11 @@ impl Dht {
         self.kad.stop_providing(&key);
     }
 
-    /// Takes in what identify says about a peer. Only servers enter the table.
-    pub fn on_identified(&mut self, peer: &IdentifiedPeer) {
-        let now = Instant::now();
-        if !peer.protocols.contains(&self.protocol) {
-            self.forget(&peer.peer);
-            self.servers.remove(&peer.peer);
-            // It may have been a server a moment ago: two nodes that meet are both islands at first, and if each held the
-            // other for a server for good, neither would be one.
-            for connection in &peer.global_connections {
-                self.rule.on_observed(now, Observed::Closed(*connection));
-            }
-            self.apply_rule(now);
-            return;
-        }
-        if self.connected_at.contains_key(&peer.peer) {
-            self.servers.insert(peer.peer);
-        }
-        self.admit(peer, now);
-        for connection in &peer.global_connections {
-            self.rule.on_observed(now, Observed::GlobalServer(*connection));
-        }
-        self.apply_rule(now);
-        if self.table_size() <= SMALL_NETWORK {
-            self.announcements.on_change(now);
-        }
-    }
-
-    /// Lets a server into the table, unless too many of its kind are there.
-    fn admit(&mut self, peer: &IdentifiedPeer, now: Instant) {
-        let table = self.table_peers();
-        let bucket = common_bits(&of_peer(&self.me), &of_peer(&peer.peer));
-        let standing = if (self.trusted)(&peer.peer) { Standing::Trusted } else { Standing::Stranger };
-        let at = self.connected_at.get(&peer.peer).map_or(&[][..], Vec::as_slice);
-        let at = at.iter().map(|(_, at)| at);
-        let verdict = self.admission.judge(now, (&peer.peer, standing, bucket), at, &table);
-        if verdict == Verdict::Crowded {
-            tracing::debug!(peer = %peer.peer, "not let into the table: others of its network are there");
-            return;
-        }
-        for address in &peer.addresses {
-            let update = self.kad.add_address(&peer.peer, address.clone());
-            if update != RoutingUpdate::Success && verdict == Verdict::EntersFirst && self.make_room(bucket, &table) {
-                self.kad.add_address(&peer.peer, address.clone());
-            }
-        }
-    }
-
-    /// Takes a stranger out of a full bucket, one that is not connected if there is one.
-    fn make_room(&mut self, bucket: u32, table: &HashSet<PeerId>) -> bool {
-        let me = of_peer(&self.me);
-        let strangers = table.iter().filter(|peer| common_bits(&me, &of_peer(peer)) == bucket && !(self.trusted)(peer));
-        let leaving = strangers.min_by_key(|peer| self.connected_at.contains_key(*peer)).copied();
-        leaving.is_some_and(|peer| self.kad.remove_peer(&peer).is_some())
-    }
-
-    /// Peers kept out of the table because others of their network are there.
-    pub fn kept_out(&self) -> u64 {
-        self.admission.refused()
-    }
-
-    /// Forgets a peer, e.g. one of another network.
-    pub fn forget(&mut self, peer: &PeerId) {
-        self.kad.remove_peer(peer);
-        self.admission.forget(peer);
-    }
-
     /// A peer at a global address reached us at this global address, not through a relay.
     pub fn on_reached(&mut self, address: Multiaddr) {
         let now = Instant::now();
         self.rule.on_observed(now, Observed::DialledAt(address));
         self.apply_rule(now);
-    }
-
-    /// Peers in the routing table.
-    pub fn table_size(&mut self) -> usize {
-        self.kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
-    }
-
-    /// Who is in the routing table.
-    pub fn table_peers(&mut self) -> HashSet<PeerId> {
-        self.kad
-            .kbuckets()
-            .flat_map(|bucket| bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// Whether a connected peer said that it answers queries.
-    pub fn is_server(&self, peer: &PeerId) -> bool {
-        self.servers.contains(peer)
-    }
-
-    /// Peers in the routing table with their addresses, at most `max`, to be remembered for the next start.
-    pub fn table(&mut self, max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        self.kad
-            .kbuckets()
-            .flat_map(|bucket| {
-                bucket
-                    .iter()
-                    .map(|entry| (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect()))
-                    .collect::<Vec<_>>()
-            })
-            .take(max)
-            .collect()
     }
 
     /// Whether this node answers queries.
@@ -440,46 +345,16 @@ impl Dht {
         }
     }
 
-    /// Counts a request. Kademlia has answered it already, so a peer over its rate is disconnected.
-    fn on_request(&mut self, now: Instant) {
-        let Some(peer) = self.speaker else { return };
-        let at = self.connected_at.get(&peer).map_or(&[][..], Vec::as_slice);
-        if let Err(reason) = self.rates.take(now, &peer, at.iter().map(|(_, at)| at)) {
-            tracing::debug!(%peer, ?reason, "too many DHT requests, disconnected");
-            self.floods.count(reason);
-            self.heard.retain(|(speaker, ..)| *speaker != peer);
-            self.speaker = None;
-            self.outputs.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
-        }
-    }
-
     fn on_kad_event(&mut self, event: kad::Event) {
         if matches!(event, kad::Event::InboundRequest { .. }) {
             self.on_request(Instant::now());
         }
         match event {
-            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } } => {
-                let connected = self.connected_at.get(&record.provider).map_or(&[][..], Vec::as_slice);
-                let may_name = self.may_name;
-                record.addresses.retain(|claimed| connected.iter().any(|(_, at)| may_name(at, claimed)));
-                if connected.is_empty() || self.kad.store_mut().provide_from_peer(record).is_err() {
-                    self.rejected.fetch_add(1, Ordering::Relaxed);
-                }
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
+                self.on_provided(record);
             }
             kad::Event::InboundRequest { request: InboundRequest::PutRecord { source, record: Some(record), .. } } => {
-                let now = Instant::now();
-                let at = self.connected_at.get(&source).map_or(&[][..], Vec::as_slice);
-                let allowed = if (self.trusted)(&source) {
-                    Ok(())
-                } else {
-                    self.quotas.take(now, source, at.iter().map(|(_, at)| at), record.value.len())
-                };
-                let store = self.kad.store_mut();
-                let stored = allowed.and_then(|()| store.put_checked(record, now, SystemTime::now()));
-                if let Err(reason) = stored {
-                    self.rejected.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%reason, peer = %source, "record not stored");
-                }
+                self.on_put_by_peer(source, record);
             }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => self.on_progress(id, result, step.last),
             _ => {}
@@ -534,16 +409,6 @@ impl Dht {
             self.reads.next_timeout(),
         ];
         timeouts.into_iter().flatten().min().map_or(self.clean_at, |at| at.min(self.clean_at))
-    }
-}
-
-impl Store {
-    /// Takes a provider record from a peer, for the usual life time at most.
-    fn provide_from_peer(&mut self, mut record: kad::ProviderRecord) -> kad::store::Result<()> {
-        use libp2p::kad::store::RecordStore;
-        let latest = Instant::now() + PROVIDER_TTL;
-        record.expires = Some(record.expires.map_or(latest, |at| at.min(latest)));
-        self.add_provider(record)
     }
 }
 

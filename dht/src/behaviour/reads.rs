@@ -25,6 +25,8 @@ const START_FROM: usize = 20;
 const AGREEING: usize = 2;
 /// How long answers that are on their way are waited for, when the paths agree.
 const GRACE: Duration = Duration::from_millis(300);
+/// How long those who got a value are waited for to give it back, once one has.
+const READ_BACK: Duration = Duration::from_millis(1_500);
 /// How often lookups under way are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// Lookups that may wait for one peer to be connected.
@@ -55,7 +57,7 @@ pub(super) struct Reading {
     good: HashMap<Vec<u8>, u64>,
     best: Option<Best>,
     agreed_at: Option<Instant>,
-    deadline: Instant,
+    begun: Instant,
     has_walked: bool,
     /// Nodes asked before the region was walked.
     asked_before: usize,
@@ -98,7 +100,7 @@ impl Reading {
             good: HashMap::new(),
             best: None,
             agreed_at: None,
-            deadline: now + QUERY_TIMEOUT,
+            begun: now,
             has_walked: false,
             asked_before: 0,
             hops: 0,
@@ -261,7 +263,7 @@ impl Dht {
         loop {
             let Some(reading) = self.reads.readings.get_mut(&id) else { return };
             reading.paths.on_time(now);
-            if now >= reading.deadline {
+            if now >= reading.begun + QUERY_TIMEOUT {
                 break;
             }
             if let Some(at) = reading.agreed_at
@@ -281,7 +283,11 @@ impl Dht {
                 Purpose::ReadBack { holders, .. } => !holders.is_empty(),
                 Purpose::Get | Purpose::Check { .. } => reading.is_found(),
             };
-            if reading.paths.is_waiting(now) || (!reading.paths.is_at_end() && !is_enough) {
+            let is_worth_waiting = match &reading.purpose {
+                Purpose::ReadBack { .. } => now < reading.begun + READ_BACK,
+                Purpose::Get | Purpose::Check { .. } => reading.paths.is_waiting(now),
+            };
+            if !reading.paths.is_at_end() && (is_worth_waiting || !is_enough) {
                 return;
             }
             if is_enough || !reading.paths.sweep() {
@@ -373,7 +379,7 @@ impl Dht {
                     && !reading.has_walked
                     && self.has_regions
                     && !is_everybody
-                    && now < reading.deadline
+                    && now < reading.begun + QUERY_TIMEOUT
                 {
                     let (number, key) = (reading.number, reading.key.clone());
                     self.start_walk(number, key, Goal::Read { id, reading: Box::new(reading) });
@@ -393,5 +399,47 @@ impl Dht {
                 self.on_checked(&reading.key, !is_hidden);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(now: Instant) -> Reading {
+        let at = point::of_bytes(b"key");
+        Reading::new(0, RecordKey::from(vec![1]), at, Paths::fixed(at, std::iter::empty()), Purpose::Get, now)
+    }
+
+    #[test]
+    fn two_paths_agree_and_one_that_knows_better_is_heard() {
+        let now = Instant::now();
+        let mut lookup = reading(now);
+        lookup.on_value(now, Some(0), b"old", 1);
+        assert!(lookup.is_found() && lookup.agreed_at.is_none(), "one path decides nothing");
+        lookup.on_value(now, Some(0), b"old", 1);
+        assert!(lookup.agreed_at.is_none(), "nor does it twice");
+        lookup.on_value(now, Some(1), b"old", 1);
+        assert!(lookup.agreed_at.is_some());
+        lookup.on_value(now, Some(2), b"new", 2);
+        assert!(lookup.agreed_at.is_none(), "about the old one only");
+        lookup.on_value(now, Some(1), b"old", 1);
+        assert!(lookup.agreed_at.is_none());
+        assert_eq!(lookup.best.as_ref().map(|best| best.value.as_slice()), Some(&b"new"[..]));
+        lookup.on_value(now, Some(0), b"new", 2);
+        assert!(lookup.agreed_at.is_some());
+    }
+
+    #[test]
+    fn what_this_node_has_itself_is_no_path() {
+        let now = Instant::now();
+        let mut lookup = reading(now);
+        lookup.on_value(now, None, b"mine", 5);
+        assert!(!lookup.is_found());
+        lookup.on_value(now, Some(0), b"old", 1);
+        assert!(!lookup.is_found() && lookup.agreed_at.is_none());
+        lookup.on_value(now, Some(0), b"mine", 5);
+        lookup.on_value(now, Some(2), b"mine", 5);
+        assert!(lookup.agreed_at.is_some());
     }
 }

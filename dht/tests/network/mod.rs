@@ -1,10 +1,14 @@
 //! A network of real DHT nodes in one process, over the in-memory transport: honest ones, silent ones, and a crowd of
 //! hostile ones beside a key.
+#![allow(dead_code, reason = "each program that uses it uses a part")]
 
-use std::collections::HashMap;
+mod delay;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use delay::Delayed;
 use futures::StreamExt;
 use libp2p::core::transport::{MemoryTransport, Transport};
 use libp2p::core::upgrade::Version;
@@ -83,12 +87,21 @@ pub(crate) struct Network {
     pub(crate) nodes: Vec<Node>,
     addresses: Addresses,
     tasks: JoinSet<()>,
+    hostile: JoinSet<()>,
+    /// How long a message to a node takes, by its number.
+    delay: fn(usize) -> Duration,
 }
 
 impl Network {
     /// So many nodes that know each other as well as those of a real network do.
     pub(crate) async fn new(count: usize, regions: Regions) -> Self {
-        let mut network = Self { nodes: Vec::new(), addresses: Addresses::default(), tasks: JoinSet::new() };
+        Self::with_delay(count, regions, |_| Duration::ZERO).await
+    }
+
+    /// The same, where messages take time.
+    pub(crate) async fn with_delay(count: usize, regions: Regions, delay: fn(usize) -> Duration) -> Self {
+        let (tasks, hostile) = (JoinSet::new(), JoinSet::new());
+        let mut network = Self { nodes: Vec::new(), addresses: Addresses::default(), tasks, hostile, delay };
         for n in 0..count {
             network.add_node(regions).await;
             // Each knows three of those before it and finds the rest by itself.
@@ -130,7 +143,7 @@ impl Network {
             |_, _| true,
         );
         let dht = if regions == Regions::With { dht } else { dht.without_regions() };
-        let mut swarm = swarm(&keypair, Honest { dht });
+        let mut swarm = swarm(&keypair, Honest { dht }, (self.delay)(self.nodes.len()));
         let address = listen(&mut swarm).await;
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(id, address.clone());
         let (commands, receiver) = mpsc::channel(64);
@@ -160,7 +173,7 @@ impl Network {
             config.set_periodic_bootstrap_interval(None);
             let mut kad = kad::Behaviour::with_config(me, MemoryStore::new(me), config);
             kad.set_mode(Some(Mode::Server));
-            let mut swarm = swarm(keypair, Hostile { kad });
+            let mut swarm = swarm(keypair, Hostile { kad }, Duration::ZERO);
             let address = listen(&mut swarm).await;
             self.addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(me, address.clone());
             swarms.push((me, address, swarm));
@@ -181,7 +194,7 @@ impl Network {
                 expected += 1;
             }
             let met = met.clone();
-            self.tasks.spawn(async move {
+            self.hostile.spawn(async move {
                 loop {
                     if let SwarmEvent::ConnectionEstablished { .. } = swarm.select_next_some().await {
                         let _ = met.try_send(());
@@ -193,6 +206,18 @@ impl Network {
         for _ in 0..expected {
             meetings.recv().await;
         }
+    }
+
+    /// The hostile nodes are gone.
+    pub(crate) async fn disperse(&mut self) {
+        self.hostile.shutdown().await;
+    }
+
+    /// This part of the nodes, every so many, falls silent; some are spared.
+    pub(crate) fn silence(&self, count: usize, spared: &HashSet<PeerId>) {
+        let mut victims: Vec<&Node> = self.nodes.iter().filter(|node| !spared.contains(&node.id)).collect();
+        victims.sort_by_key(|node| node.id);
+        victims.iter().take(count).for_each(|node| node.fall_silent());
     }
 
     /// The honest nodes, nearest to a key first.
@@ -249,11 +274,12 @@ struct Hostile {
     kad: kad::Behaviour<MemoryStore>,
 }
 
-fn swarm<B: NetworkBehaviour>(keypair: &Keypair, behaviour: B) -> Swarm<B> {
+fn swarm<B: NetworkBehaviour>(keypair: &Keypair, behaviour: B, delay: Duration) -> Swarm<B> {
     let builder = SwarmBuilder::with_existing_identity(keypair.clone()).with_tokio();
-    let builder = builder.with_other_transport(|keypair| {
+    let builder = builder.with_other_transport(move |keypair| {
         let noise = noise::Config::new(keypair).expect("a key signs");
-        MemoryTransport::default().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux::Config::default())
+        let transport = MemoryTransport::default().map(move |channel, _| Delayed::new(channel, delay));
+        transport.upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux::Config::default())
     });
     let builder = builder.expect("a transport").with_behaviour(|_| behaviour).expect("a behaviour");
     builder.with_swarm_config(|config| config.with_idle_connection_timeout(IDLE)).build()
