@@ -31,7 +31,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use crate::admission::Admission;
 use crate::announce::Announcements;
 use crate::check::Checks;
-use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, protocol};
+use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, REQUEST_TIMEOUT, protocol};
 use crate::pace::Pace;
 use crate::quota::Quotas;
 use crate::rate::{RequestRates, Trusted};
@@ -192,6 +192,7 @@ impl Dht {
         let mut kad_config = kad::Config::new(protocol.clone());
         kad_config
             .set_query_timeout(QUERY_TIMEOUT)
+            .set_substreams_timeout(REQUEST_TIMEOUT)
             .set_provider_record_ttl(Some(PROVIDER_TTL))
             // Keys are announced again at our own pace.
             .set_provider_publication_interval(None)

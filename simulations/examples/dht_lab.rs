@@ -30,6 +30,10 @@ const HOSTILE: usize = 45;
 const READERS_OF_ATTACKED: usize = 50;
 /// Of a hundred nodes so many fall silent.
 const SILENT_PERCENT: usize = 30;
+/// Liars for each hundred honest nodes: of all nodes every fifth lies.
+const LIARS_PERCENT: usize = 25;
+/// Values put while they are silent.
+const PUT_IN_SILENCE: usize = 10;
 /// Lookups at a time.
 const PARALLEL: usize = 4;
 
@@ -44,12 +48,24 @@ struct Series {
     colour: &'static str,
     /// Other nodes on which each value was stored.
     stored: Vec<usize>,
+    /// How long that took, in milliseconds.
+    put_ms: Vec<f64>,
     got: Vec<Got>,
     /// How many nodes there are, as nodes estimate it.
     sizes: Vec<f64>,
 }
 
 impl Series {
+    fn new(name: &'static str, colour: &'static str) -> Self {
+        Self { name, colour, stored: Vec::new(), put_ms: Vec::new(), got: Vec::new(), sizes: Vec::new() }
+    }
+
+    async fn put(&mut self, publisher: &Node, key: [u8; 32]) {
+        let begun = Instant::now();
+        self.stored.push(publisher.put(key, vec![1, 1]).await);
+        self.put_ms.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+
     fn found(&self) -> usize {
         self.got.iter().filter(|got| got.value.is_some()).count()
     }
@@ -100,13 +116,12 @@ async fn calm_and_silent(nodes: usize) -> [Series; 2] {
     let begun = Instant::now();
     let network = Network::with_delay(nodes, Regions::With, delay).await;
     eprintln!("{nodes} nodes know each other after {:?}", begun.elapsed());
-    let series = |name, colour| Series { name, colour, stored: Vec::new(), got: Vec::new(), sizes: Vec::new() };
-    let (mut calm, mut silent) = (series("calm", "#2a7"), series("30 % silent", "#27c"));
+    let (mut calm, mut silent) = (Series::new("calm", "#2a7"), Series::new("30 % silent", "#27c"));
     let mut readers = Vec::new();
     for number in 0..KEYS {
         let key = key(number as u8);
         let publisher = strangers(&network, &key, 1, &HashSet::new())[0];
-        calm.stored.push(publisher.put(key, vec![1, 1]).await);
+        calm.put(publisher, key).await;
         readers.extend(strangers(&network, &key, READERS, &HashSet::from([publisher.id])).iter().map(|n| (*n, key)));
     }
     look_up(&mut calm, readers).await;
@@ -123,6 +138,13 @@ async fn calm_and_silent(nodes: usize) -> [Series; 2] {
     let looking: Vec<&Node> = network.nodes.iter().filter(|node| spared.contains(&node.id)).collect();
     let readers = (0..KEYS * READERS).map(|n| (looking[n % looking.len()], key((n / READERS) as u8)));
     look_up(&mut silent, readers.collect()).await;
+    // What is put now is found as well.
+    for number in 0..PUT_IN_SILENCE {
+        silent.put(looking[number % looking.len()], key((KEYS + number) as u8)).await;
+    }
+    let readers =
+        (0..PUT_IN_SILENCE * READERS).map(|n| (looking[(n + 7) % looking.len()], key((KEYS + n / READERS) as u8)));
+    look_up(&mut silent, readers.collect()).await;
     [calm, silent]
 }
 
@@ -131,18 +153,34 @@ async fn crowded(nodes: usize, regions: Regions) -> Series {
         Regions::With => ("45 hostile beside the key", "#b52"),
         Regions::Without => ("the same without regions", "#999"),
     };
-    let mut series = Series { name, colour, stored: Vec::new(), got: Vec::new(), sizes: Vec::new() };
+    let mut series = Series::new(name, colour);
     let mut network = Network::with_delay(nodes, regions, delay).await;
     for number in 0..ATTACKED {
         let key = key(200 + number);
         network.crowd(&key, HOSTILE).await;
         let publisher = strangers(&network, &key, 1, &HashSet::new())[0];
-        series.stored.push(publisher.put(key, vec![1, 1]).await);
+        series.put(publisher, key).await;
         let readers = strangers(&network, &key, READERS_OF_ATTACKED, &HashSet::from([publisher.id]));
         look_up(&mut series, readers.into_iter().map(|node| (node, key)).collect()).await;
         network.disperse().await;
         eprintln!("{name}: {} of {} found, stored on {:?}", series.found(), series.got.len(), series.stored);
     }
+    series
+}
+
+async fn among_liars(nodes: usize) -> Series {
+    let mut series = Series::new("every fifth lies", "#83a");
+    let mut network = Network::with_delay(nodes, Regions::With, delay).await;
+    network.liars(nodes * LIARS_PERCENT / 100).await;
+    let mut readers = Vec::new();
+    for number in 0..KEYS {
+        let key = key(number as u8);
+        let publisher = strangers(&network, &key, 1, &HashSet::new())[0];
+        series.put(publisher, key).await;
+        readers.extend(strangers(&network, &key, READERS, &HashSet::from([publisher.id])).iter().map(|n| (*n, key)));
+    }
+    look_up(&mut series, readers).await;
+    eprintln!("{}: {} of {} found", series.name, series.found(), series.got.len());
     series
 }
 
@@ -167,7 +205,7 @@ fn svg(nodes: usize, all: &[Series]) -> String {
     );
     let _ = writeln!(text, "<text x='20' y='24' font-size='14'>Lookups that find the value, {nodes} nodes</text>");
     for (at, series) in all.iter().enumerate() {
-        let (y, width) = (44 + at * 62, series.percent() * 3.0);
+        let (y, width) = (40 + at * 52, series.percent() * 3.0);
         let _ = writeln!(text, "<text x='20' y='{}'>{}</text>", y + 12, series.name);
         let _ = writeln!(text, "<rect x='20' y='{}' width='300' height='20' fill='#eee'/>", y + 18);
         let _ = writeln!(
@@ -214,8 +252,8 @@ fn report(nodes: usize, all: &[Series], took: Duration) -> String {
          Real `Dht` behaviours over the in-memory transport with Noise and Yamux; a message takes 5 to 45 ms, a round trip 50 ms in\n\
          the mean. Repeat it with `just dht-lab {nodes}` (it took {} s here); each lookup is a line of `dht-lab.csv`.\n\n\
          ![found, and time until the first answer](dht-lab.svg)\n\n\
-         | scenario | found | hops, median / p90 | first answer ms, median / p90 | nodes asked, mean | regions walked | stored on, median |\n\
-         |---|---|---|---|---|---|---|\n",
+         | scenario | found | hops, median / p90 | first answer ms, median / p90 | nodes asked, mean | regions walked | stored on, median / least | put ms, median / p95 |\n\
+         |---|---|---|---|---|---|---|---|\n",
         took.as_secs()
     );
     for series in all {
@@ -224,14 +262,23 @@ fn report(nodes: usize, all: &[Series], took: Duration) -> String {
         let walked = series.got.iter().filter(|got| got.is_walked).count();
         let mut stored: Vec<f64> = series.stored.iter().map(|count| *count as f64).collect();
         stored.sort_by(f64::total_cmp);
-        let stored = if stored.is_empty() { "as before".to_owned() } else { format!("{:.0}", quantile(&stored, 0.5)) };
+        let stored = match stored.first() {
+            None => "as before".to_owned(),
+            Some(least) => format!("{:.0} / {least:.0}", quantile(&stored, 0.5)),
+        };
+        let mut puts = series.put_ms.clone();
+        puts.sort_by(f64::total_cmp);
+        let puts = match puts.as_slice() {
+            [] => "-".to_owned(),
+            puts => format!("{:.0} / {:.0}", quantile(puts, 0.5), quantile(puts, 0.95)),
+        };
         let of = |values: &[f64]| match values {
             [] => "-".to_owned(),
             _ => format!("{:.0} / {:.0}", quantile(values, 0.5), quantile(values, 0.9)),
         };
         let _ = writeln!(
             text,
-            "| {} | {} of {} ({:.1} %) | {} | {} | {:.0} | {walked} | {stored} |",
+            "| {} | {} of {} ({:.1} %) | {} | {} | {:.0} | {walked} | {stored} | {puts} |",
             series.name,
             series.found(),
             series.got.len(),
@@ -248,6 +295,7 @@ fn report(nodes: usize, all: &[Series], took: Duration) -> String {
         "\n**Estimate of the size**, by {} nodes: median {:.0}, 10 % below {:.0}, 10 % above {:.0}.\n\n\
          **Silent**: {SILENT_PERCENT} % of the nodes stop reading in the same moment and close nothing, so nothing tells that they are\n\
          gone; the lookups begin at once.\n\n\
+         **Lying**: as many more nodes that every fifth is hostile, anywhere, each known to half of the honest ones.\n\n\
          **Hostile**: {HOSTILE} nodes whose ids were ground until each lies nearer to the key than any honest node. They make\n\
          themselves known to the neighbours of the key, answer lookups with each other, acknowledge what is put and drop it. Then\n\
          the value is published, and looked for by {READERS_OF_ATTACKED} nodes that lie far from the key; {ATTACKED} keys, one after the other. \"Without\n\
@@ -269,6 +317,7 @@ async fn main() -> std::io::Result<()> {
     let begun = Instant::now();
     let mut all = Vec::from(calm_and_silent(nodes).await);
     eprintln!("calm {:.1} %, silent {:.1} %, {:?}", all[0].percent(), all[1].percent(), begun.elapsed());
+    all.push(among_liars(nodes).await);
     all.push(crowded(nodes, Regions::With).await);
     all.push(crowded(nodes, Regions::Without).await);
     std::fs::create_dir_all(&folder)?;

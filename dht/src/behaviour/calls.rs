@@ -99,7 +99,7 @@ impl Dht {
                     let id = self.kad.get_providers(key);
                     self.searches.insert(id, Search { number, told: HashSet::new() });
                 }
-                Some((number, Ask::Values(key))) => self.start_get(number, key),
+                Some((number, Ask::Values(key))) => self.start_get(number, &key),
                 Some((number, Ask::Put { key, value })) => self.start_put(number, key, value),
                 None => return,
             }

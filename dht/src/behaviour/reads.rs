@@ -154,13 +154,13 @@ impl Dht {
         self.reads.readings.retain(|_, reading| reading.number != query || !matches!(reading.purpose, Purpose::Get));
     }
 
-    pub(super) fn start_get(&mut self, number: QueryNumber, key: RecordKey) {
+    pub(super) fn start_get(&mut self, number: QueryNumber, key: &RecordKey) {
         use libp2p::kad::store::RecordStore;
         let (at, now) = (point::of_bytes(key.as_ref()), Instant::now());
         let start = self.candidates(&at, START_FROM);
         let mut reading = Reading::new(number, key.clone(), at, Paths::new(at, start.into_iter()), Purpose::Get, now);
         let store = self.kad.store_mut();
-        let own = store.get(&key).filter(|record| !record.is_expired(now)).map(|record| record.value.clone());
+        let own = store.get(key).filter(|record| !record.is_expired(now)).map(|record| record.value.clone());
         if let Some(value) = own
             && let Ok(checked) = store.check(key.as_ref(), &value, None, SystemTime::now())
         {

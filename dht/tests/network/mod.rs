@@ -158,13 +158,24 @@ impl Network {
         let target = KBucketKey::new(key.to_vec());
         let nearest = self.nearest(key);
         let first = KBucketKey::from(nearest[0]).distance(&target);
-        let mut keypairs = Vec::new();
-        while keypairs.len() < count {
-            let keypair = Keypair::generate_ed25519();
-            if KBucketKey::from(keypair.public().to_peer_id()).distance(&target) < first {
-                keypairs.push(keypair);
-            }
-        }
+        let is_nearer = |keypair: &Keypair| KBucketKey::from(keypair.public().to_peer_id()).distance(&target) < first;
+        let keypairs = std::iter::repeat_with(Keypair::generate_ed25519).filter(is_nearer).take(count).collect();
+        // Each makes itself known to the neighbours of the key, and to others here and there.
+        let known_to = |at: usize| {
+            let others = nearest.iter().skip(30 + at % 5).step_by(5);
+            nearest.iter().take(30).chain(others).copied().collect()
+        };
+        self.add_hostile(keypairs, known_to).await;
+    }
+
+    /// Hostile nodes anywhere, known to every second node.
+    pub(crate) async fn liars(&mut self, count: usize) {
+        let keypairs = std::iter::repeat_with(Keypair::generate_ed25519).take(count).collect();
+        let ids: Vec<PeerId> = self.nodes.iter().map(|node| node.id).collect();
+        self.add_hostile(keypairs, |at| ids.iter().skip(at % 2).step_by(2).copied().collect()).await;
+    }
+
+    async fn add_hostile(&mut self, keypairs: Vec<Keypair>, known_to: impl Fn(usize) -> Vec<PeerId>) {
         let mut swarms = Vec::new();
         for keypair in &keypairs {
             let me = keypair.public().to_peer_id();
@@ -185,11 +196,8 @@ impl Network {
             for (other, address) in all.iter().filter(|(other, _)| *other != me) {
                 swarm.behaviour_mut().kad.add_address(other, address.clone());
             }
-            // Each makes itself known to the neighbours of the key, and to others here and there.
-            let near = nearest.iter().take(30);
-            let others = nearest.iter().skip(30 + at % 5).step_by(5);
-            for honest in near.chain(others) {
-                let node = self.nodes.iter().find(|node| node.id == *honest).expect("it is one of ours");
+            for honest in known_to(at) {
+                let node = self.nodes.iter().find(|node| node.id == honest).expect("it is one of ours");
                 swarm.dial(node.address.clone()).expect("dials");
                 expected += 1;
             }
