@@ -245,6 +245,9 @@ impl Path {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::group::{Width, group_of};

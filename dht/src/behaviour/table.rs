@@ -110,3 +110,78 @@ impl Dht {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use libp2p::core::transport::PortUse;
+    use libp2p::core::{ConnectedPoint, Endpoint};
+    use libp2p::swarm::behaviour::ConnectionEstablished;
+    use libp2p::swarm::{ConnectionId, FromSwarm, NetworkBehaviour};
+
+    use super::*;
+    use crate::{Config, MemoryPersist};
+
+    fn dht(trusted: &[PeerId]) -> Dht {
+        let trusted = trusted.to_vec();
+        let is_trusted = Arc::new(move |peer: &PeerId| trusted.contains(peer));
+        let persist = Box::<MemoryPersist>::default();
+        Dht::new(PeerId::random(), "main", &Config::default(), is_trusted, Vec::new(), persist, |_, _| true)
+    }
+
+    /// A server connects from one address and names another as its own.
+    fn comes(dht: &mut Dht, peer: PeerId, number: usize, from: &str, named: &str) {
+        let endpoint = ConnectedPoint::Dialer {
+            address: from.parse().expect("an address"),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        dht.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: peer,
+            connection_id: ConnectionId::new_unchecked(number),
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        dht.on_identified(&IdentifiedPeer {
+            peer,
+            protocols: vec![dht.protocol.clone()],
+            addresses: vec![named.parse().expect("an address")],
+            global_connections: Vec::new(),
+        });
+    }
+
+    #[tokio::test]
+    async fn fifty_nodes_of_one_network_fill_no_table_whatever_addresses_they_name() {
+        let mut dht = dht(&[]);
+        for n in 0..50 {
+            let (from, named) = (format!("/ip4/9.9.9.{n}/tcp/1"), format!("/ip4/7.{n}.1.1/tcp/1"));
+            comes(&mut dht, PeerId::random(), n, &from, &named);
+        }
+        assert!((2..=3).contains(&dht.table_size()), "{}", dht.table_size());
+        assert_eq!(dht.kept_out(), 50 - dht.table_size() as u64);
+        let in_a_bucket = dht.kad.kbuckets().map(|bucket| bucket.num_entries()).max();
+        assert_eq!(in_a_bucket, Some(2));
+        for n in 50..55 {
+            comes(&mut dht, PeerId::random(), n, &format!("/ip4/9.9.{n}.1/tcp/1"), "/ip4/9.9.9.9/tcp/1");
+        }
+        assert!(dht.table_size() >= 7, "who comes from elsewhere enters");
+    }
+
+    #[tokio::test]
+    async fn a_trusted_peer_enters_a_full_bucket() {
+        let friends: Vec<PeerId> = std::iter::repeat_with(PeerId::random).take(5).collect();
+        let mut dht = dht(&friends);
+        for n in 0..400 {
+            comes(&mut dht, PeerId::random(), n, "/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1");
+        }
+        let fullest = dht.kad.kbuckets().map(|bucket| bucket.num_entries()).max();
+        assert_eq!(fullest, Some(20), "a bucket has no more");
+        for (n, friend) in friends.iter().enumerate() {
+            comes(&mut dht, *friend, 1_000 + n, "/ip4/9.9.9.1/tcp/1", "/ip4/9.9.9.1/tcp/1");
+        }
+        let table = dht.table_peers();
+        assert!(friends.iter().all(|friend| table.contains(friend)));
+    }
+}
