@@ -488,6 +488,7 @@ impl Actor {
         let external: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
         let behaviour = self.swarm.behaviour_mut();
         let dht_peers = behaviour.dht.table_size();
+        let hidden_values = behaviour.dht.hidden_values();
         let mut counters: Vec<(String, u64)> = behaviour
             .transport
             .limits
@@ -504,7 +505,6 @@ impl Actor {
         counters.push(("announcements_lost".into(), self.judges.lost));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         counters.push(("dht_peers_refused{reason=\"crowded\"}".into(), behaviour.dht.kept_out()));
-        counters.push(("dht_values_hidden".into(), behaviour.dht.hidden_values() as u64));
         for (reason, count) in self.shed.counts() {
             counters.push((format!("connections_shed{{reason=\"{reason}\"}}"), count));
         }
@@ -521,6 +521,7 @@ impl Actor {
             snapshot.listen = listen;
             snapshot.external = external;
             snapshot.dht_peers = dht_peers;
+            snapshot.hidden_values = hidden_values;
             snapshot.counters = counters;
         });
     }
