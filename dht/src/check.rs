@@ -15,9 +15,14 @@ const WIDER: f64 = 4.0;
 /// Keys with a failure that are remembered; when there are more, the oldest are forgotten.
 const MAX_KEYS: usize = 4_096;
 
+/// Checks that nobody waits for begin at most this often: of a zone of 100,000 labels each is looked at now and then.
+const EVERY: Duration = Duration::from_secs(2);
+
 /// Keys whose last check failed.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
+    /// When the next check may begin.
+    next: Option<Instant>,
     failed: HashMap<RecordKey, Failed>,
 }
 
@@ -28,6 +33,15 @@ struct Failed {
 }
 
 impl Checks {
+    /// Whether a value that was put is to be looked for: not too often, but always where it was not found the last time.
+    pub(crate) fn may_begin(&mut self, now: Instant, key: &RecordKey) -> bool {
+        let is_time = self.next.is_none_or(|next| now >= next);
+        if is_time {
+            self.next = Some(now + EVERY);
+        }
+        is_time || self.failed.contains_key(key)
+    }
+
     /// Takes note of a check. True: the value counts as hidden from now on.
     pub(crate) fn on_checked(&mut self, now: Instant, key: &RecordKey, is_found: bool) -> bool {
         if is_found {
@@ -80,6 +94,16 @@ mod tests {
         assert!(!checks.on_checked(now + 4 * PERIOD, &key, true));
         assert_eq!((checks.factor(&key), checks.hidden()), (1.0, 0));
         assert!(!checks.on_checked(now + 5 * PERIOD, &key, false), "it starts anew");
+    }
+
+    #[test]
+    fn many_values_at_once_are_not_all_looked_for_but_suspicious_ones_are() {
+        let (mut checks, now, key) = (Checks::default(), Instant::now(), RecordKey::from(vec![1; 32]));
+        let other = RecordKey::from(vec![2; 32]);
+        assert!(checks.may_begin(now, &key) && !checks.may_begin(now, &key));
+        checks.on_checked(now, &key, false);
+        assert!(checks.may_begin(now, &key) && !checks.may_begin(now, &other));
+        assert!(checks.may_begin(now + EVERY, &other));
     }
 
     #[test]

@@ -71,8 +71,8 @@ pub(super) enum Purpose {
     Get,
     /// It was put, and those who got it are asked for it.
     ReadBack { after: After, holders: Vec<PeerId> },
-    /// Whether others would find it.
-    Check { value: Vec<u8> },
+    /// Whether others would find it, or a newer one: an old one in its place hides it.
+    Check { order: u64 },
 }
 
 /// The newest value, and who gave it.
@@ -120,7 +120,12 @@ impl Reading {
 
     /// Somebody else has it.
     fn is_found(&self) -> bool {
-        self.best.as_ref().is_some_and(|best| !best.paths.is_empty())
+        self.is_found_since(0)
+    }
+
+    /// Somebody else has one that is not older.
+    fn is_found_since(&self, order: u64) -> bool {
+        self.best.as_ref().is_some_and(|best| best.order >= order && !best.paths.is_empty())
     }
 }
 
@@ -281,7 +286,8 @@ impl Dht {
             }
             let is_enough = match &reading.purpose {
                 Purpose::ReadBack { holders, .. } => !holders.is_empty(),
-                Purpose::Get | Purpose::Check { .. } => reading.is_found(),
+                Purpose::Get => reading.is_found(),
+                Purpose::Check { order } => reading.is_found_since(*order),
             };
             let is_worth_waiting = match &reading.purpose {
                 Purpose::ReadBack { .. } => now < reading.begun + READ_BACK,
@@ -394,10 +400,7 @@ impl Dht {
                 self.outputs.push_back(ToSwarm::GenerateEvent(event));
             }
             Purpose::ReadBack { after, holders } => self.on_read_back(reading.number, reading.key, holders, after),
-            Purpose::Check { value } => {
-                let is_hidden = !is_found && !reading.good.contains_key(&value);
-                self.on_checked(&reading.key, !is_hidden);
-            }
+            Purpose::Check { order } => self.on_checked(&reading.key, reading.is_found_since(order)),
         }
     }
 }
@@ -436,6 +439,9 @@ mod tests {
         let mut lookup = reading(now);
         lookup.on_value(now, None, b"mine", 5);
         assert!(!lookup.is_found());
+        let mut check = reading(now);
+        check.on_value(now, Some(0), b"old", 1);
+        assert!(check.is_found_since(1) && !check.is_found_since(2), "an old one in its place hides it");
         lookup.on_value(now, Some(0), b"old", 1);
         assert!(!lookup.is_found() && lookup.agreed_at.is_none());
         lookup.on_value(now, Some(0), b"mine", 5);

@@ -11,9 +11,9 @@ use super::calls::Ask;
 use super::reads::{Purpose, Reading};
 use super::walks::Goal;
 use super::{Dht, Event, QueryNumber};
-use crate::Reject;
 use crate::paths::Paths;
 use crate::point;
+use crate::{Checked, Reject};
 
 /// Nodes from which a value is looked for once more: three for each path.
 const CHECK_FROM: usize = 9;
@@ -42,8 +42,8 @@ impl Dht {
     ///
     /// In a network of up to twenty nodes that is a lookup, the value and the question for each of them. In a larger one
     /// it is some 30 requests for the lookup, up to five more lookups where somebody crowds the neighbourhood of the key,
-    /// 20 to 40 nodes (80 at most) that get the value and are asked for it, and 24 requests that look for it from another
-    /// side. What a walk told is used again for ten minutes, so that most of a large zone needs no lookups.
+    /// 20 to 40 nodes (80 at most) that get the value and are asked for it, and once in two seconds 24 requests that look for
+    /// it from another side. What a walk told is used again for ten minutes, so that most of a large zone needs no lookups.
     ///
     /// # Errors
     /// The value does not prove itself, a newer one is stored here, or too many others are on their way.
@@ -110,18 +110,20 @@ impl Dht {
         }
         let is_worth_a_check = !holders.is_empty() && !is_everybody && !self.is_small();
         self.stored(number, holders);
-        if is_worth_a_check {
-            self.start_check(number, key, value);
+        if is_worth_a_check && self.checks.may_begin(Instant::now(), &key) {
+            self.start_check(number, key, &value);
         }
     }
 
     /// Looks for a value as a stranger would: from nodes that lie far from its key.
-    fn start_check(&mut self, number: QueryNumber, key: RecordKey, value: Vec<u8>) {
+    fn start_check(&mut self, number: QueryNumber, key: RecordKey, value: &[u8]) {
+        let checked = self.kad.store_mut().check(key.as_ref(), value, None, SystemTime::now());
+        let Ok(Checked { order, .. }) = checked else { return };
         let at = point::of_bytes(key.as_ref());
         let far = self.candidates(&at, usize::MAX);
         let start = far.into_iter().rev().take(CHECK_FROM);
         let paths = Paths::new(at, start);
-        self.start_reading(Reading::new(number, key, at, paths, Purpose::Check { value }, Instant::now()));
+        self.start_reading(Reading::new(number, key, at, paths, Purpose::Check { order }, Instant::now()));
     }
 
     /// A check ended.
