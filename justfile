@@ -31,3 +31,7 @@ example-config:
 # How fast the gateway is, beside nginx.
 bench-gateway *args:
     bash apps/gateway/benches/gateway.sh {{args}}
+
+# Hundreds of real DHT nodes in one process, calm, a third silent, and under attack; writes simulations/reports/dht-lab.*
+dht-lab *args:
+    cargo run -p p2p-simulations --example dht_lab -- {{args}}

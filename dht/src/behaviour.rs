@@ -1,7 +1,11 @@
 //! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
 
 mod calls;
+mod inbound;
+mod reads;
+mod table;
 mod values;
+mod walks;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -9,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use libp2p::core::Endpoint;
@@ -20,19 +24,22 @@ use libp2p::kad::{
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
+use crate::admission::Admission;
 use crate::announce::Announcements;
-use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, protocol};
+use crate::check::Checks;
+use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, REQUEST_TIMEOUT, protocol};
 use crate::pace::Pace;
 use crate::quota::Quotas;
 use crate::rate::{RequestRates, Trusted};
 use crate::{Config, Floods, ModeRule, Observed, Persist, RecordKind, Store};
 use calls::{Ask, Calls};
-use values::ValueQuery;
+use reads::Reads;
+use values::Putting;
+use walks::Walks;
 
 /// Below this many peers in the table each new one may be a holder of our keys, so they are announced again.
 const SMALL_NETWORK: usize = 20;
@@ -77,6 +84,12 @@ pub enum Event {
     ValuesDone {
         /// The call.
         query: QueryNumber,
+        /// Nodes that were asked.
+        asked: usize,
+        /// Nodes asked one after the other until the first had a value; 0: none had.
+        hops: u32,
+        /// Whether the whole region of the key was walked.
+        is_walked: bool,
     },
     /// A value was put and read back.
     Stored {
@@ -84,6 +97,12 @@ pub enum Event {
         query: QueryNumber,
         /// Other nodes that gave it back.
         holders: Vec<PeerId>,
+    },
+    /// A value that this node put again and again is found by nobody else: somebody may be hiding it. It goes to more
+    /// nodes from now on.
+    Hidden {
+        /// Its key.
+        key: Vec<u8>,
     },
     /// This node answers queries from now on, or no longer.
     ModeChanged(Mode),
@@ -104,6 +123,7 @@ pub struct IdentifiedPeer {
 
 /// The DHT.
 pub struct Dht {
+    me: PeerId,
     kad: kad::Behaviour<Store>,
     protocol: StreamProtocol,
     rule: ModeRule,
@@ -115,10 +135,18 @@ pub struct Dht {
     announcements: Announcements<RecordKey>,
     announcing: HashMap<QueryId, RecordKey>,
     searches: HashMap<QueryId, Search>,
-    values: HashMap<QueryId, ValueQuery>,
+    walks: Walks,
+    putting: HashMap<QueryId, Putting>,
+    reads: Reads,
+    checks: Checks,
+    /// Whether values go to regions; without, experiments show what they are good for.
+    has_regions: bool,
     calls: Calls,
     pace: Pace,
+    admission: Admission,
     quotas: Quotas,
+    /// The same for what peers say that they provide, counted by itself.
+    provider_quotas: Quotas,
     rates: RequestRates,
     floods: Floods,
     /// What connections said and Kademlia has not heard yet: one at a time, so that what it makes of it is known to be
@@ -164,6 +192,7 @@ impl Dht {
         let mut kad_config = kad::Config::new(protocol.clone());
         kad_config
             .set_query_timeout(QUERY_TIMEOUT)
+            .set_substreams_timeout(REQUEST_TIMEOUT)
             .set_provider_record_ttl(Some(PROVIDER_TTL))
             // Keys are announced again at our own pace.
             .set_provider_publication_interval(None)
@@ -184,6 +213,7 @@ impl Dht {
         let mode = rule.mode(now);
         kad.set_mode(Some(mode));
         Self {
+            me,
             kad,
             protocol,
             island: rule.is_island(),
@@ -194,10 +224,16 @@ impl Dht {
             announcements: Announcements::new(now),
             announcing: HashMap::new(),
             searches: HashMap::new(),
-            values: HashMap::new(),
+            walks: Walks::default(),
+            putting: HashMap::new(),
+            reads: Reads::default(),
+            checks: Checks::default(),
+            has_regions: true,
             calls: Calls::default(),
             pace: Pace::new(now),
+            admission: Admission::default(),
             quotas: Quotas::new(),
+            provider_quotas: Quotas::new(),
             rates: RequestRates::new(per_peer, per_group, trusted.clone()),
             floods: Floods::default(),
             heard: VecDeque::new(),
@@ -213,6 +249,14 @@ impl Dht {
             may_name,
             far_away: Multiaddr::empty().with(Protocol::Ip4(Ipv4Addr::new(192, 0, 2, 1))),
         }
+    }
+
+    /// Stores and looks for values at the twenty nearest nodes only, as Kademlia alone does: for experiments, to have
+    /// something to compare with.
+    #[must_use]
+    pub fn without_regions(mut self) -> Self {
+        self.has_regions = false;
+        self
     }
 
     /// Looks for providers of a key; answers come as events with this number.
@@ -242,77 +286,11 @@ impl Dht {
         self.kad.stop_providing(&key);
     }
 
-    /// Takes in what identify says about a peer. Only servers enter the table.
-    pub fn on_identified(&mut self, peer: &IdentifiedPeer) {
-        let now = Instant::now();
-        if !peer.protocols.contains(&self.protocol) {
-            self.kad.remove_peer(&peer.peer);
-            self.servers.remove(&peer.peer);
-            // It may have been a server a moment ago: two nodes that meet are both islands at first, and if each held the
-            // other for a server for good, neither would be one.
-            for connection in &peer.global_connections {
-                self.rule.on_observed(now, Observed::Closed(*connection));
-            }
-            self.apply_rule(now);
-            return;
-        }
-        if self.connected_at.contains_key(&peer.peer) {
-            self.servers.insert(peer.peer);
-        }
-        for address in &peer.addresses {
-            self.kad.add_address(&peer.peer, address.clone());
-        }
-        for connection in &peer.global_connections {
-            self.rule.on_observed(now, Observed::GlobalServer(*connection));
-        }
-        self.apply_rule(now);
-        if self.table_size() <= SMALL_NETWORK {
-            self.announcements.on_change(now);
-        }
-    }
-
-    /// Forgets a peer, e.g. one of another network.
-    pub fn forget(&mut self, peer: &PeerId) {
-        self.kad.remove_peer(peer);
-    }
-
     /// A peer at a global address reached us at this global address, not through a relay.
     pub fn on_reached(&mut self, address: Multiaddr) {
         let now = Instant::now();
         self.rule.on_observed(now, Observed::DialledAt(address));
         self.apply_rule(now);
-    }
-
-    /// Peers in the routing table.
-    pub fn table_size(&mut self) -> usize {
-        self.kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
-    }
-
-    /// Who is in the routing table.
-    pub fn table_peers(&mut self) -> HashSet<PeerId> {
-        self.kad
-            .kbuckets()
-            .flat_map(|bucket| bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>())
-            .collect()
-    }
-
-    /// Whether a connected peer said that it answers queries.
-    pub fn is_server(&self, peer: &PeerId) -> bool {
-        self.servers.contains(peer)
-    }
-
-    /// Peers in the routing table with their addresses, at most `max`, to be remembered for the next start.
-    pub fn table(&mut self, max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        self.kad
-            .kbuckets()
-            .flat_map(|bucket| {
-                bucket
-                    .iter()
-                    .map(|entry| (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect()))
-                    .collect::<Vec<_>>()
-            })
-            .take(max)
-            .collect()
     }
 
     /// Whether this node answers queries.
@@ -368,46 +346,16 @@ impl Dht {
         }
     }
 
-    /// Counts a request. Kademlia has answered it already, so a peer over its rate is disconnected.
-    fn on_request(&mut self, now: Instant) {
-        let Some(peer) = self.speaker else { return };
-        let at = self.connected_at.get(&peer).map_or(&[][..], Vec::as_slice);
-        if let Err(reason) = self.rates.take(now, &peer, at.iter().map(|(_, at)| at)) {
-            tracing::debug!(%peer, ?reason, "too many DHT requests, disconnected");
-            self.floods.count(reason);
-            self.heard.retain(|(speaker, ..)| *speaker != peer);
-            self.speaker = None;
-            self.outputs.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
-        }
-    }
-
     fn on_kad_event(&mut self, event: kad::Event) {
         if matches!(event, kad::Event::InboundRequest { .. }) {
             self.on_request(Instant::now());
         }
         match event {
-            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(mut record) } } => {
-                let connected = self.connected_at.get(&record.provider).map_or(&[][..], Vec::as_slice);
-                let may_name = self.may_name;
-                record.addresses.retain(|claimed| connected.iter().any(|(_, at)| may_name(at, claimed)));
-                if connected.is_empty() || self.kad.store_mut().provide_from_peer(record).is_err() {
-                    self.rejected.fetch_add(1, Ordering::Relaxed);
-                }
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
+                self.on_provided(record);
             }
             kad::Event::InboundRequest { request: InboundRequest::PutRecord { source, record: Some(record), .. } } => {
-                let now = Instant::now();
-                let at = self.connected_at.get(&source).map_or(&[][..], Vec::as_slice);
-                let allowed = if (self.trusted)(&source) {
-                    Ok(())
-                } else {
-                    self.quotas.take(now, source, at.iter().map(|(_, at)| at), record.value.len())
-                };
-                let store = self.kad.store_mut();
-                let stored = allowed.and_then(|()| store.put_checked(record, now, SystemTime::now()));
-                if let Err(reason) = stored {
-                    self.rejected.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%reason, peer = %source, "record not stored");
-                }
+                self.on_put_by_peer(source, record);
             }
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => self.on_progress(id, result, step.last),
             _ => {}
@@ -438,7 +386,9 @@ impl Dht {
                     self.outputs.push_back(ToSwarm::GenerateEvent(event));
                 }
             }
-            other => self.on_value_progress(id, other, last),
+            QueryResult::PutRecord(_) if last => self.on_put(id),
+            closest @ QueryResult::GetClosestPeers(_) if last => self.on_closest(id, closest),
+            _ => {}
         }
     }
 
@@ -453,21 +403,13 @@ impl Dht {
 
     fn next_timeout(&self) -> Instant {
         let now = Instant::now();
-        [self.announcements.next_timeout(), self.next_call_at(), self.rule.next_timeout(now), Some(self.clean_at)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(self.clean_at)
-    }
-}
-
-impl Store {
-    /// Takes a provider record from a peer, for the usual life time at most.
-    fn provide_from_peer(&mut self, mut record: kad::ProviderRecord) -> kad::store::Result<()> {
-        use libp2p::kad::store::RecordStore;
-        let latest = Instant::now() + PROVIDER_TTL;
-        record.expires = Some(record.expires.map_or(latest, |at| at.min(latest)));
-        self.add_provider(record)
+        let timeouts = [
+            self.announcements.next_timeout(),
+            self.next_call_at(),
+            self.rule.next_timeout(now),
+            self.reads.next_timeout(),
+        ];
+        timeouts.into_iter().flatten().min().map_or(self.clean_at, |at| at.min(self.clean_at))
     }
 }
 
@@ -526,10 +468,15 @@ impl NetworkBehaviour for Dht {
             FromSwarm::ConnectionEstablished(new) => {
                 let at = (new.connection_id, new.endpoint.get_remote_address().clone());
                 self.connected_at.entry(new.peer_id).or_default().push(at);
+                self.on_read_connected(new.peer_id);
             }
             FromSwarm::ConnectionClosed(old) => {
                 // Kademlia takes nothing in from connections that are gone.
                 while let Some((peer, id, event)) = self.heard.pop_front() {
+                    if self.is_read_answer(&event) {
+                        self.on_read_answer(peer, event);
+                        continue;
+                    }
                     self.kad.on_connection_handler_event(peer, id, event);
                 }
                 self.speaker = None;
@@ -538,10 +485,16 @@ impl NetworkBehaviour for Dht {
                     if known.is_empty() {
                         self.connected_at.remove(&old.peer_id);
                         self.servers.remove(&old.peer_id);
+                        self.on_read_disconnected(&old.peer_id);
                     }
                 }
                 self.rule.on_observed(now, Observed::Closed(old.connection_id));
                 self.apply_rule(now);
+            }
+            FromSwarm::DialFailure(failed) => {
+                if let Some(peer) = failed.peer_id {
+                    self.on_read_undialled(&peer, failed.error);
+                }
             }
             FromSwarm::ExternalAddrConfirmed(_) | FromSwarm::ExternalAddrExpired(_) => {
                 self.announcements.on_change(now);
@@ -558,6 +511,7 @@ impl NetworkBehaviour for Dht {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
         loop {
             self.start_calls(Instant::now());
+            self.drive_reads(Instant::now());
             if let Some(output) = self.outputs.pop_front() {
                 return Poll::Ready(output);
             }
@@ -573,11 +527,21 @@ impl NetworkBehaviour for Dht {
                 Poll::Pending => {
                     self.speaker = None;
                     if let Some((peer, id, event)) = self.heard.pop_front() {
+                        if self.is_read_answer(&event) {
+                            self.on_read_answer(peer, event);
+                            continue;
+                        }
                         self.speaker = Some(peer);
                         self.kad.on_connection_handler_event(peer, id, event);
                         continue;
                     }
                 }
+            }
+            if self.walks.is_searching() {
+                if self.search_made_up() {
+                    continue;
+                }
+                cx.waker().wake_by_ref();
             }
             let at = tokio::time::Instant::from_std(self.next_timeout());
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// How long a lookup may take. The library's 60 s only delay the bad news.
 pub(crate) const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one peer may take to answer a request. The library's 10 s are those of the whole lookup: a few silent peers would
+/// use them up.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a provider record lives (drives.md 8.3).
 pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How often this node says again what it provides: twice in the life of a record, so one failure is survived. Kademlia's

@@ -1,14 +1,22 @@
 #![doc = include_str!("../README.md")]
 
+mod admission;
 mod announce;
 mod behaviour;
+mod check;
 mod config;
+mod group;
+mod known;
 mod mode;
 mod pace;
+mod paths;
 mod persist;
+mod point;
 mod quota;
 mod rate;
 mod records;
+mod region;
+mod size;
 mod store;
 
 pub use behaviour::{Dht, Event, IdentifiedPeer, QueryNumber};

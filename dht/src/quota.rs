@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use crate::Reject;
+use crate::group::{Group, Width, group_of};
 
 /// Bytes of values that one peer may store within an hour.
 pub(crate) const MAX_BYTES_PER_PEER: usize = 1024 * 1024;
@@ -24,7 +23,7 @@ const MAX_COUNTED: usize = 4096;
 /// What was stored by whom.
 pub(crate) struct Quotas {
     peers: Counts<PeerId>,
-    groups: Counts<[u8; 6]>,
+    groups: Counts<Group>,
 }
 
 struct Counts<K> {
@@ -49,7 +48,7 @@ impl Quotas {
         bytes: usize,
     ) -> Result<(), Reject> {
         let bytes = bytes.saturating_add(OVERHEAD_BYTES);
-        let mut groups: Vec<_> = at.filter_map(group).collect();
+        let mut groups: Vec<_> = at.filter_map(|at| group_of(at, Width::Customer)).collect();
         groups.sort_unstable();
         groups.dedup();
         if !self.peers.has_room(now, &peer, bytes)
@@ -84,33 +83,6 @@ impl<K: Eq + Hash> Counts<K> {
         }
         *used = used.saturating_add(bytes);
     }
-}
-
-/// The group of a global address: the first 48 bits, an IPv4 address counting with its /24. Local ones have none.
-pub(crate) fn group(address: &Multiaddr) -> Option<[u8; 6]> {
-    let ip = match address.iter().next()? {
-        Protocol::Ip4(ip) => IpAddr::V4(ip),
-        Protocol::Ip6(ip) => ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4),
-        _ => return None,
-    };
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            let is_shared = a == 100 && (b & 0xc0) == 64;
-            let is_local =
-                ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || is_shared;
-            // The first word of no global IPv6 address is 0.
-            (!is_local).then_some([0, 0, 4, a, b, c])
-        }
-        IpAddr::V6(ip) => (!is_local_v6(ip)).then(|| {
-            let [a, b, c, d, e, f, ..] = ip.octets();
-            [a, b, c, d, e, f]
-        }),
-    }
-}
-
-fn is_local_v6(ip: Ipv6Addr) -> bool {
-    ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::quota::group;
+use crate::group::{Group, Width, group_of};
 
 /// A burst, in seconds of its rate.
 const BURST_SECONDS: f64 = 5.0;
@@ -55,7 +55,7 @@ pub type Trusted = Arc<dyn Fn(&PeerId) -> bool + Send + Sync>;
 pub(crate) struct RequestRates {
     trusted: Trusted,
     peers: Rates<PeerId>,
-    groups: Rates<[u8; 6]>,
+    groups: Rates<Group>,
 }
 
 struct Rates<K> {
@@ -92,7 +92,7 @@ impl RequestRates {
         if !self.peers.take(now, *peer) {
             return Err(OverRate::Peer);
         }
-        let mut groups: Vec<_> = at.filter_map(group).collect();
+        let mut groups: Vec<_> = at.filter_map(|at| group_of(at, Width::Customer)).collect();
         groups.sort_unstable();
         groups.dedup();
         let is_within = groups.into_iter().all(|group| self.groups.take(now, group));

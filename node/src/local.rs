@@ -67,6 +67,16 @@ pub(crate) struct LocalNode {
     pub(crate) stop_requested: CancellationToken,
 }
 
+/// What the user is told of values that others do not find.
+fn hidden(values: usize) -> Option<String> {
+    (values > 0).then(|| {
+        format!(
+            "{values} of the names and values that this node published are found by nobody else, again and again: someone may be \
+             hiding them. They go to more nodes meanwhile"
+        )
+    })
+}
+
 #[async_trait]
 impl Contract for LocalNode {
     async fn info(&self) -> Result<NodeInfo> {
@@ -87,7 +97,7 @@ impl Contract for LocalNode {
             drives: self.drives.list().len() as u32,
             gateway: self.gateway.clone(),
             locked: self.keys.is_locked(),
-            notices: self.notices.clone(),
+            notices: self.notices.iter().cloned().chain(hidden(snapshot.hidden_values)).collect(),
         })
     }
 

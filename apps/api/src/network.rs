@@ -78,7 +78,7 @@ pub struct NodeInfo {
     /// Whether the keys are locked: what needs one waits until they are unlocked.
     #[serde(default)]
     pub locked: bool,
-    /// Sentences about what was recovered or moved aside at the start.
+    /// Sentences about what was recovered or moved aside at the start, and what the user should know since.
     #[serde(default)]
     pub notices: Vec<String>,
 }

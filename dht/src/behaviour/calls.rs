@@ -21,7 +21,8 @@ pub(super) enum Ask {
 }
 
 impl Ask {
-    /// Requests to each of the peers asked. A put is a lookup, the value, and the question who has it.
+    /// Requests to each of the peers asked. A put is a lookup, the value, and the question who has it; the lookups of a
+    /// walk and of a check ask others as well, in a network that is so large that the pace is higher.
     fn requests(&self) -> u32 {
         match self {
             Self::Providers(_) | Self::Values(_) => 1,
@@ -75,7 +76,7 @@ impl Dht {
         }
         let event = match ask {
             Ask::Providers(_) => Event::ProvidersDone { query: number },
-            Ask::Values(_) => Event::ValuesDone { query: number },
+            Ask::Values(_) => Event::ValuesDone { query: number, asked: 0, hops: 0, is_walked: false },
             Ask::Put { .. } => Event::Stored { query: number, holders: Vec::new() },
         };
         self.outputs.push_back(ToSwarm::GenerateEvent(event));
@@ -98,7 +99,7 @@ impl Dht {
                     let id = self.kad.get_providers(key);
                     self.searches.insert(id, Search { number, told: HashSet::new() });
                 }
-                Some((number, Ask::Values(key))) => self.start_get(number, key),
+                Some((number, Ask::Values(key))) => self.start_get(number, &key),
                 Some((number, Ask::Put { key, value })) => self.start_put(number, key, value),
                 None => return,
             }

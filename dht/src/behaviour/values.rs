@@ -1,59 +1,49 @@
-//! Values: stored at the nodes nearest to their key and read back, or collected from several of them.
+//! Values on their way into the network: the region of the key is walked, the value put at everybody in it, read back
+//! from them, and looked for once more from another side.
 
-use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
 use libp2p::PeerId;
-use libp2p::kad::{
-    GetClosestPeersError, GetClosestPeersOk, GetRecordOk, QueryId, QueryResult, Quorum, Record, RecordKey,
-};
+use libp2p::kad::{QueryId, Quorum, Record, RecordKey};
 use libp2p::swarm::ToSwarm;
 
 use super::calls::Ask;
+use super::reads::{Purpose, Reading};
+use super::walks::Goal;
 use super::{Dht, Event, QueryNumber};
-use crate::Reject;
+use crate::paths::Paths;
+use crate::point;
+use crate::{Checked, Reject};
 
-/// A call under way.
-pub(super) struct ValueQuery {
+/// Nodes from which a value is looked for once more: three for each path.
+const CHECK_FROM: usize = 9;
+
+/// A value that is being put.
+pub(super) struct Putting {
     number: QueryNumber,
     key: RecordKey,
-    step: Step,
+    value: Vec<u8>,
+    peers: Vec<PeerId>,
+    /// These are all nodes there are.
+    is_everybody: bool,
+    /// They are known from earlier walks.
+    is_remembered: bool,
 }
 
-enum Step {
-    /// Collects answers. Values that were checked already are not checked again.
-    Get { good: HashSet<Vec<u8>> },
-    /// Looks for the nodes nearest to the key.
-    Nearest { value: Vec<u8> },
-    /// Puts it there.
-    Put { value: Vec<u8> },
-    /// What the acknowledgements are worth: who gives it back.
-    ReadBack { value: Vec<u8>, holders: HashSet<PeerId> },
+/// What a put still has to do once it is known who gave the value back.
+pub(super) struct After {
+    pub(super) value: Vec<u8>,
+    pub(super) is_everybody: bool,
+    pub(super) is_remembered: bool,
 }
 
 impl Dht {
-    /// Looks for values under a key, here and at several peers; those that prove themselves come as
-    /// [`Event::Value`] with this number.
-    pub fn get_values(&mut self, key: &[u8]) -> QueryNumber {
-        self.ask(Ask::Values(RecordKey::from(key.to_vec())))
-    }
-
-    pub(super) fn start_get(&mut self, number: QueryNumber, key: RecordKey) {
-        let id = self.kad.get_record(key.clone());
-        self.values.insert(id, ValueQuery { number, key, step: Step::Get { good: HashSet::new() } });
-    }
-
-    /// Ends a search for values; no more events come for it.
-    pub fn stop_values(&mut self, query: QueryNumber) {
-        self.calls.forget(query);
-        let Some(id) = self.values.iter().find(|(_, q)| q.number == query).map(|(id, _)| *id) else { return };
-        self.values.remove(&id);
-        if let Some(mut running) = self.kad.query_mut(&id) {
-            running.finish();
-        }
-    }
-
-    /// Stores a value here and at the nodes nearest to its key, which are then asked for it: [`Event::Stored`].
+    /// Stores a value here and at all nodes in the region of its key, which are then asked for it: [`Event::Stored`].
+    ///
+    /// In a network of up to twenty nodes that is a lookup, the value and the question for each of them. In a larger one
+    /// it is some 30 requests for the lookup, up to five more lookups where somebody crowds the neighbourhood of the key,
+    /// 20 to 40 nodes (80 at most) that get the value and are asked for it, and once in two seconds 24 requests that look for
+    /// it from another side. What a walk told is used again for ten minutes, so that most of a large zone needs no lookups.
     ///
     /// # Errors
     /// The value does not prove itself, a newer one is stored here, or too many others are on their way.
@@ -71,82 +61,79 @@ impl Dht {
         Ok(self.ask(Ask::Put { key, value }))
     }
 
+    /// Values of this node that others do not find, though they were put again and again: somebody may be hiding them.
+    pub fn hidden_values(&self) -> usize {
+        self.checks.hidden()
+    }
+
     pub(super) fn start_put(&mut self, number: QueryNumber, key: RecordKey, value: Vec<u8>) {
-        let id = self.kad.get_closest_peers(key.to_vec());
-        self.values.insert(id, ValueQuery { number, key, step: Step::Nearest { value } });
+        self.start_walk(number, key, Goal::Put { value, is_fresh: false });
     }
 
-    pub(super) fn on_value_progress(&mut self, id: QueryId, result: QueryResult, last: bool) {
-        match result {
-            QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(found))) => {
-                self.on_found(id, found.peer, found.record);
-            }
-            QueryResult::GetClosestPeers(result) if last => {
-                let peers = match result {
-                    Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
-                };
-                self.on_nearest(id, peers.into_iter().map(|info| info.peer_id).collect());
-                return;
-            }
-            QueryResult::PutRecord(_) if last => {
-                self.on_put(id);
-                return;
-            }
-            _ => {}
-        }
-        if last && let Some(ValueQuery { number, step, .. }) = self.values.remove(&id) {
-            let event = match step {
-                Step::Get { .. } => Event::ValuesDone { query: number },
-                Step::ReadBack { holders, .. } => {
-                    Event::Stored { query: number, holders: holders.into_iter().collect() }
-                }
-                Step::Nearest { .. } | Step::Put { .. } => Event::Stored { query: number, holders: Vec::new() },
-            };
-            self.outputs.push_back(ToSwarm::GenerateEvent(event));
-        }
-    }
-
-    fn on_found(&mut self, id: QueryId, from: Option<PeerId>, record: Record) {
-        let Some(query) = self.values.get_mut(&id) else { return };
-        if record.key != query.key {
-            return;
-        }
-        match &mut query.step {
-            Step::Get { good } => {
-                if !good.contains(&record.value) {
-                    let checked =
-                        self.kad.store_mut().check(record.key.as_ref(), &record.value, None, SystemTime::now());
-                    if let Err(reason) = checked {
-                        tracing::debug!(%reason, ?from, "a value that was found does not prove itself");
-                        return;
-                    }
-                    good.insert(record.value.clone());
-                }
-                let event = Event::Value { query: query.number, from, value: record.value };
-                self.outputs.push_back(ToSwarm::GenerateEvent(event));
-            }
-            Step::ReadBack { value, holders } if record.value == *value => holders.extend(from),
-            _ => {}
-        }
-    }
-
-    fn on_nearest(&mut self, id: QueryId, peers: Vec<PeerId>) {
-        let Some(ValueQuery { number, key, step }) = self.values.remove(&id) else { return };
-        let Step::Nearest { value } = step else { return };
+    /// The region is known.
+    pub(super) fn on_region_to_put(
+        &mut self,
+        number: QueryNumber,
+        key: RecordKey,
+        value: Vec<u8>,
+        peers: Vec<PeerId>,
+        is_everybody: bool,
+        is_remembered: bool,
+    ) {
         if peers.is_empty() {
-            self.outputs.push_back(ToSwarm::GenerateEvent(Event::Stored { query: number, holders: Vec::new() }));
+            self.stored(number, Vec::new());
             return;
         }
         // No publisher: who stores it is not to learn whose it is.
         let record = Record::new(key.clone(), value.clone());
-        let id = self.kad.put_record_to(record, peers.into_iter(), Quorum::All);
-        self.values.insert(id, ValueQuery { number, key, step: Step::Put { value } });
+        let id = self.kad.put_record_to(record, peers.clone().into_iter(), Quorum::All);
+        self.putting.insert(id, Putting { number, key, value, peers, is_everybody, is_remembered });
     }
 
-    fn on_put(&mut self, id: QueryId) {
-        let Some(ValueQuery { number, key, step }) = self.values.remove(&id) else { return };
-        let Step::Put { value } = step else { return };
-        let id = self.kad.get_record(key.clone());
-        self.values.insert(id, ValueQuery { number, key, step: Step::ReadBack { value, holders: HashSet::new() } });
+    /// What the acknowledgements are worth: who gives it back.
+    pub(super) fn on_put(&mut self, id: QueryId) {
+        let Some(Putting { number, key, value, peers, is_everybody, is_remembered }) = self.putting.remove(&id) else {
+            return;
+        };
+        let at = point::of_bytes(key.as_ref());
+        let paths = Paths::fixed(at, peers.into_iter());
+        let purpose = Purpose::ReadBack { after: After { value, is_everybody, is_remembered }, holders: Vec::new() };
+        self.start_reading(Reading::new(number, key, at, paths, purpose, Instant::now()));
+    }
+
+    /// It was read back, or was not.
+    pub(super) fn on_read_back(&mut self, number: QueryNumber, key: RecordKey, holders: Vec<PeerId>, after: After) {
+        let After { value, is_everybody, is_remembered } = after;
+        if holders.is_empty() && is_remembered {
+            self.start_walk(number, key, Goal::Put { value, is_fresh: true });
+            return;
+        }
+        let is_worth_a_check = !holders.is_empty() && !is_everybody && !self.is_small();
+        self.stored(number, holders);
+        if is_worth_a_check && self.checks.may_begin(Instant::now(), &key) {
+            self.start_check(number, key, &value);
+        }
+    }
+
+    /// Looks for a value as a stranger would: from nodes that lie far from its key.
+    fn start_check(&mut self, number: QueryNumber, key: RecordKey, value: &[u8]) {
+        let checked = self.kad.store_mut().check(key.as_ref(), value, None, SystemTime::now());
+        let Ok(Checked { order, .. }) = checked else { return };
+        let at = point::of_bytes(key.as_ref());
+        let far = self.candidates(&at, usize::MAX);
+        let start = far.into_iter().rev().take(CHECK_FROM);
+        let paths = Paths::new(at, start);
+        self.start_reading(Reading::new(number, key, at, paths, Purpose::Check { order }, Instant::now()));
+    }
+
+    /// A check ended.
+    pub(super) fn on_checked(&mut self, key: &RecordKey, is_found: bool) {
+        if self.checks.on_checked(Instant::now(), key, is_found) {
+            self.outputs.push_back(ToSwarm::GenerateEvent(Event::Hidden { key: key.to_vec() }));
+        }
+    }
+
+    fn stored(&mut self, number: QueryNumber, holders: Vec<PeerId>) {
+        self.outputs.push_back(ToSwarm::GenerateEvent(Event::Stored { query: number, holders }));
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> 
     gauge("resident_bytes", "Resident memory", resident_bytes());
     gauge("connections", "Open connections", snapshot.connections.len() as u64);
     gauge("dht_peers", "Peers in the DHT's routing table", snapshot.dht_peers as u64);
+    gauge("dht_values_hidden", "Values of this node that nobody else finds", snapshot.hidden_values as u64);
     gauge("drives", "Drives known here", drives.list().len() as u64);
     let counters = drives.counters();
     let mut counter = |name: &str, help: &str, value: u64| {

@@ -1,5 +1,6 @@
 //! How fast labels are published that nobody waits for: a zone of 100,000 labels is to be out within half a day, and neither
-//! this node nor those that store it are to notice.
+//! this node nor those that store it are to notice. In a large network a label is 40 to 80 messages to as many nodes, most of
+//! them small: at this pace 200 to 400 a second, which hardly ever meet the same node twice in a second.
 
 use std::time::{Duration, Instant};
 

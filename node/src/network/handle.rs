@@ -99,6 +99,8 @@ pub(crate) struct Snapshot {
     pub(crate) agents: HashMap<libp2p::PeerId, String>,
     pub(crate) dht_peers: usize,
     pub(crate) is_server: bool,
+    /// What this node put and nobody else finds.
+    pub(crate) hidden_values: usize,
     /// A peer at a global address dialled us.
     pub(crate) reached: bool,
     /// Whether others can dial this node; `None` before anything is known.

@@ -438,9 +438,14 @@ impl Actor {
             }
             p2p_dht::Event::ProvidersDone { query } => drop(self.searches.remove(&query)),
             p2p_dht::Event::Value { query, from, value } => self.on_value(query, from, value),
-            p2p_dht::Event::ValuesDone { query } => self.values.on_done(query),
+            p2p_dht::Event::ValuesDone { query, .. } => self.values.on_done(query),
             p2p_dht::Event::Stored { query, holders } => self.values.on_stored(query, holders.len()),
             p2p_dht::Event::Announced { ok, .. } => tracing::debug!(ok, "announced"),
+            p2p_dht::Event::Hidden { key } => {
+                let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+                tracing::warn!(%key, "nobody else finds what this node published: someone may be hiding it");
+                self.events.push("network", "value.hidden", serde_json::json!({ "key": key }));
+            }
             p2p_dht::Event::ModeChanged(mode) => {
                 self.with_snapshot(|snapshot| snapshot.is_server = mode == Mode::Server);
             }
@@ -493,6 +498,7 @@ impl Actor {
         let behaviour = self.swarm.behaviour_mut();
         behaviour.transport.limits.on_public(is_public);
         let dht_peers = behaviour.dht.table_size();
+        let hidden_values = behaviour.dht.hidden_values();
         let mut counters: Vec<(String, u64)> = behaviour
             .transport
             .limits
@@ -508,6 +514,7 @@ impl Actor {
         counters.push(("topic_floods".into(), self.topics.floods));
         counters.push(("announcements_lost".into(), self.judges.lost));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
+        counters.push(("dht_peers_refused{reason=\"crowded\"}".into(), behaviour.dht.kept_out()));
         for (reason, count) in self.shed.counts() {
             counters.push((format!("connections_shed{{reason=\"{reason}\"}}"), count));
         }
@@ -524,6 +531,7 @@ impl Actor {
             snapshot.listen = listen;
             snapshot.external = external;
             snapshot.dht_peers = dht_peers;
+            snapshot.hidden_values = hidden_values;
             snapshot.counters = counters;
         });
     }

@@ -1,0 +1,187 @@
+//! Who is in the routing table.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use libp2p::kad::RoutingUpdate;
+use libp2p::{Multiaddr, PeerId};
+
+use super::{Dht, IdentifiedPeer, SMALL_NETWORK};
+use crate::Observed;
+use crate::admission::{Standing, Verdict};
+use crate::point::{common_bits, of_peer};
+
+impl Dht {
+    /// Takes in what identify says about a peer. Only servers enter the table.
+    pub fn on_identified(&mut self, peer: &IdentifiedPeer) {
+        let now = Instant::now();
+        if !peer.protocols.contains(&self.protocol) {
+            self.forget(&peer.peer);
+            self.servers.remove(&peer.peer);
+            // It may have been a server a moment ago: two nodes that meet are both islands at first, and if each held the
+            // other for a server for good, neither would be one.
+            for connection in &peer.global_connections {
+                self.rule.on_observed(now, Observed::Closed(*connection));
+            }
+            self.apply_rule(now);
+            return;
+        }
+        if self.connected_at.contains_key(&peer.peer) {
+            self.servers.insert(peer.peer);
+        }
+        self.admit(peer, now);
+        for connection in &peer.global_connections {
+            self.rule.on_observed(now, Observed::GlobalServer(*connection));
+        }
+        self.apply_rule(now);
+        if self.table_size() <= SMALL_NETWORK {
+            self.announcements.on_change(now);
+        }
+    }
+
+    /// Lets a server into the table, unless too many of its kind are there.
+    fn admit(&mut self, peer: &IdentifiedPeer, now: Instant) {
+        let table = self.table_peers();
+        let bucket = common_bits(&of_peer(&self.me), &of_peer(&peer.peer));
+        let standing = if (self.trusted)(&peer.peer) { Standing::Trusted } else { Standing::Stranger };
+        let at = self.connected_at.get(&peer.peer).map_or(&[][..], Vec::as_slice);
+        let at = at.iter().map(|(_, at)| at);
+        let verdict = self.admission.judge(now, (&peer.peer, standing, bucket), at, &table);
+        if verdict == Verdict::Crowded {
+            tracing::debug!(peer = %peer.peer, "not let into the table: others of its network are there");
+            return;
+        }
+        for address in &peer.addresses {
+            let update = self.kad.add_address(&peer.peer, address.clone());
+            if update != RoutingUpdate::Success && verdict == Verdict::EntersFirst && self.make_room(bucket, &table) {
+                self.kad.add_address(&peer.peer, address.clone());
+            }
+        }
+    }
+
+    /// Takes a stranger out of a full bucket, one that is not connected if there is one.
+    fn make_room(&mut self, bucket: u32, table: &HashSet<PeerId>) -> bool {
+        let me = of_peer(&self.me);
+        let strangers = table.iter().filter(|peer| common_bits(&me, &of_peer(peer)) == bucket && !(self.trusted)(peer));
+        let leaving = strangers.min_by_key(|peer| self.connected_at.contains_key(*peer)).copied();
+        leaving.is_some_and(|peer| self.kad.remove_peer(&peer).is_some())
+    }
+
+    /// Peers kept out of the table because others of their network are there.
+    pub fn kept_out(&self) -> u64 {
+        self.admission.refused()
+    }
+
+    /// Forgets a peer, e.g. one of another network.
+    pub fn forget(&mut self, peer: &PeerId) {
+        self.kad.remove_peer(peer);
+        self.admission.forget(peer);
+    }
+
+    /// Peers in the routing table.
+    pub fn table_size(&mut self) -> usize {
+        self.kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
+    }
+
+    /// Who is in the routing table.
+    pub fn table_peers(&mut self) -> HashSet<PeerId> {
+        self.kad
+            .kbuckets()
+            .flat_map(|bucket| bucket.iter().map(|entry| *entry.node.key.preimage()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Whether a connected peer said that it answers queries.
+    pub fn is_server(&self, peer: &PeerId) -> bool {
+        self.servers.contains(peer)
+    }
+
+    /// Peers in the routing table with their addresses, at most `max`, to be remembered for the next start.
+    pub fn table(&mut self, max: usize) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        self.kad
+            .kbuckets()
+            .flat_map(|bucket| {
+                bucket
+                    .iter()
+                    .map(|entry| (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect()))
+                    .collect::<Vec<_>>()
+            })
+            .take(max)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use libp2p::core::transport::PortUse;
+    use libp2p::core::{ConnectedPoint, Endpoint};
+    use libp2p::swarm::behaviour::ConnectionEstablished;
+    use libp2p::swarm::{ConnectionId, FromSwarm, NetworkBehaviour};
+
+    use super::*;
+    use crate::{Config, MemoryPersist};
+
+    fn dht(trusted: &[PeerId]) -> Dht {
+        let trusted = trusted.to_vec();
+        let is_trusted = Arc::new(move |peer: &PeerId| trusted.contains(peer));
+        let persist = Box::<MemoryPersist>::default();
+        Dht::new(PeerId::random(), "main", &Config::default(), is_trusted, Vec::new(), persist, |_, _| true)
+    }
+
+    /// A server connects from one address and names another as its own.
+    fn comes(dht: &mut Dht, peer: PeerId, number: usize, from: &str, named: &str) {
+        let endpoint = ConnectedPoint::Dialer {
+            address: from.parse().expect("an address"),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        dht.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: peer,
+            connection_id: ConnectionId::new_unchecked(number),
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        dht.on_identified(&IdentifiedPeer {
+            peer,
+            protocols: vec![dht.protocol.clone()],
+            addresses: vec![named.parse().expect("an address")],
+            global_connections: Vec::new(),
+        });
+    }
+
+    #[tokio::test]
+    async fn fifty_nodes_of_one_network_fill_no_table_whatever_addresses_they_name() {
+        let mut dht = dht(&[]);
+        for n in 0..50 {
+            let (from, named) = (format!("/ip4/9.9.9.{n}/tcp/1"), format!("/ip4/7.{n}.1.1/tcp/1"));
+            comes(&mut dht, PeerId::random(), n, &from, &named);
+        }
+        assert!((2..=3).contains(&dht.table_size()), "{}", dht.table_size());
+        assert_eq!(dht.kept_out(), 50 - dht.table_size() as u64);
+        let in_a_bucket = dht.kad.kbuckets().map(|bucket| bucket.num_entries()).max();
+        assert_eq!(in_a_bucket, Some(2));
+        for n in 50..55 {
+            comes(&mut dht, PeerId::random(), n, &format!("/ip4/9.9.{n}.1/tcp/1"), "/ip4/9.9.9.9/tcp/1");
+        }
+        assert!(dht.table_size() >= 7, "who comes from elsewhere enters");
+    }
+
+    #[tokio::test]
+    async fn a_trusted_peer_enters_a_full_bucket() {
+        let friends: Vec<PeerId> = std::iter::repeat_with(PeerId::random).take(5).collect();
+        let mut dht = dht(&friends);
+        for n in 0..400 {
+            comes(&mut dht, PeerId::random(), n, "/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1");
+        }
+        let fullest = dht.kad.kbuckets().map(|bucket| bucket.num_entries()).max();
+        assert_eq!(fullest, Some(20), "a bucket has no more");
+        for (n, friend) in friends.iter().enumerate() {
+            comes(&mut dht, *friend, 1_000 + n, "/ip4/9.9.9.1/tcp/1", "/ip4/9.9.9.1/tcp/1");
+        }
+        let table = dht.table_peers();
+        assert!(friends.iter().all(|friend| table.contains(friend)));
+    }
+}

@@ -1,0 +1,35 @@
+//! A value is found though hostile nodes crowd the neighbourhood of its key.
+
+mod network;
+
+use network::{Network, Regions};
+
+const KEY: [u8; 32] = [7; 32];
+const HONEST: usize = 60;
+/// More than the twenty nodes at which Kademlia alone stores a value.
+const HOSTILE: usize = 24;
+
+async fn found(regions: Regions) -> (usize, usize) {
+    let mut network = Network::new(HONEST, regions).await;
+    network.crowd(&KEY, HOSTILE).await;
+    let stored = network.by_rank(&KEY, 40).put(KEY, vec![1, 1]).await;
+    let mut found = 0;
+    for rank in 46..HONEST {
+        let got = network.by_rank(&KEY, rank).get(KEY).await;
+        found += usize::from(got.value.is_some());
+    }
+    (stored, found)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_finds_a_value_beside_whose_key_hostile_nodes_crowd() {
+    let (stored, found) = found(Regions::With).await;
+    assert!(stored >= 10, "stored on {stored}");
+    assert_eq!(found, HONEST - 46);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_regions_the_crowd_has_it_all() {
+    let (stored, found) = found(Regions::Without).await;
+    assert!(stored <= 2 && found < (HONEST - 46) / 2, "stored on {stored}, {found} found it: the crowd proves nothing");
+}
