@@ -395,7 +395,8 @@ pub trait NamesContract: Send + Sync + 'static {
     async fn publish(&self, _zone: Option<&str>) -> Result<Published> {
         Err(unsupported())
     }
-    /// The records of a name. [`ErrorKind::NotFound`] if there are none.
+    /// The records of a name. [`ErrorKind::NotFound`] if there are none, [`ErrorKind::Unreachable`] if nobody who could know was
+    /// reached.
     async fn resolve(&self, _resolve: ResolveName) -> Result<Resolved> {
         Err(unsupported())
     }
