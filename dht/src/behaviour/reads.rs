@@ -377,7 +377,6 @@ impl Dht {
 
     /// A lookup is at its end.
     fn on_read(&mut self, id: QueryId, reading: Reading, now: Instant) {
-        let is_found = reading.is_found();
         match reading.purpose {
             Purpose::Get => {
                 let is_everybody = reading.paths.answered() <= SMALL_NETWORK && self.is_small();
