@@ -9,9 +9,21 @@ const HONEST: usize = 60;
 /// More than the twenty nodes at which Kademlia alone stores a value.
 const HOSTILE: usize = 24;
 
-async fn found(regions: Regions) -> (usize, usize) {
+/// Whose neighbourhood is crowded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Key,
+    /// That of the key, and that of the node that publishes: it is to believe that there are many more nodes.
+    KeyAndPublisher,
+}
+
+async fn found(regions: Regions, beside: Beside) -> (usize, usize) {
     let mut network = Network::new(HONEST, regions).await;
     network.crowd(&KEY, HOSTILE).await;
+    if beside == Beside::KeyAndPublisher {
+        let publisher = network.by_rank(&KEY, 40).id;
+        network.crowd(&publisher.to_bytes(), HOSTILE).await;
+    }
     let stored = network.by_rank(&KEY, 40).put(KEY, vec![1, 1]).await;
     let mut found = 0;
     for rank in 46..HONEST {
@@ -23,13 +35,20 @@ async fn found(regions: Regions) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_finds_a_value_beside_whose_key_hostile_nodes_crowd() {
-    let (stored, found) = found(Regions::With).await;
+    let (stored, found) = found(Regions::With, Beside::Key).await;
+    assert!(stored >= 10, "stored on {stored}");
+    assert_eq!(found, HONEST - 46);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_around_the_publisher_does_not_make_its_regions_small() {
+    let (stored, found) = found(Regions::With, Beside::KeyAndPublisher).await;
     assert!(stored >= 10, "stored on {stored}");
     assert_eq!(found, HONEST - 46);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_regions_the_crowd_has_it_all() {
-    let (stored, found) = found(Regions::Without).await;
+    let (stored, found) = found(Regions::Without, Beside::Key).await;
     assert!(stored <= 2 && found < (HONEST - 46) / 2, "stored on {stored}, {found} found it: the crowd proves nothing");
 }

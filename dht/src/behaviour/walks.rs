@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use libp2p::PeerId;
-use libp2p::kad::{GetClosestPeersError, GetClosestPeersOk, KBucketKey, PeerInfo, QueryId, QueryResult, RecordKey};
+use libp2p::kad::{GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult, RecordKey};
 
 use super::reads::Reading;
 use super::{Dht, QueryNumber, SMALL_NETWORK};
@@ -12,7 +12,7 @@ use crate::group::{Group, Width, group_of};
 use crate::known::Known;
 use crate::point::{self, Cell, MadeUp, Point, distance, of_peer};
 use crate::region::{Found, Next, Walk};
-use crate::size::{SAMPLE_NODES, Size};
+use crate::size::{GOOD_SAMPLES, SAMPLE_NODES, Size};
 
 /// Hashes that one look for a made-up key may take before others have their turn: about a millisecond.
 const HASHES_AT_A_TIME: u32 = 2_048;
@@ -25,7 +25,10 @@ pub(super) struct Walks {
     made_up: VecDeque<(u64, Cell, MadeUp)>,
     next: u64,
     size: Size,
-    is_counting: bool,
+    /// Lookups of made-up keys under way, to count nodes.
+    counting: usize,
+    /// Walks that wait for them.
+    waiting: Vec<(QueryNumber, RecordKey, Goal)>,
     known: Known,
 }
 
@@ -74,18 +77,23 @@ impl Dht {
     /// How many nodes there are, about.
     pub fn network_size(&mut self) -> f64 {
         let table = self.table_size();
-        let me = self.me;
-        let own: Vec<Point> = self
-            .kad
-            .get_closest_local_peers(&KBucketKey::from(me))
-            .take(SAMPLE_NODES)
-            .map(|key| distance(&of_peer(&me), &of_peer(key.preimage())))
-            .collect();
-        let estimate = if table < SAMPLE_NODES { None } else { self.walks.size.estimate(&own) };
+        let estimate = if table < SAMPLE_NODES { None } else { self.walks.size.estimate() };
         estimate.unwrap_or(0.0).max(table as f64)
     }
 
+    /// Walks the region of a key, as soon as it is known how large it is.
     pub(super) fn start_walk(&mut self, number: QueryNumber, key: RecordKey, goal: Goal) {
+        if self.has_regions && !self.is_small() {
+            self.count_nodes();
+            if !self.walks.size.is_good() && self.walks.counting > 0 {
+                self.walks.waiting.push((number, key, goal));
+                return;
+            }
+        }
+        self.begin_walk(number, key, goal);
+    }
+
+    fn begin_walk(&mut self, number: QueryNumber, key: RecordKey, goal: Goal) {
         let at = point::of_bytes(key.as_ref());
         let (nodes, factor) = (self.network_size(), self.checks.factor(&key));
         let usual_groups = self.walks.size.usual_groups();
@@ -98,7 +106,6 @@ impl Dht {
             for (cell, peers) in self.walks.known.near(Instant::now(), &around) {
                 walk.on_known(cell, peers.iter().cloned());
             }
-            self.count_nodes();
         }
         let id = self.walks.next;
         self.walks.next += 1;
@@ -108,6 +115,7 @@ impl Dht {
 
     /// Ends the walks of a call that nobody waits for any more.
     pub(super) fn forget_walks(&mut self, number: QueryNumber) {
+        self.walks.waiting.retain(|(waiting, _, goal)| *waiting != number || matches!(goal, Goal::Put { .. }));
         self.walks.walks.retain(|_, walking| walking.number != number || matches!(walking.goal, Goal::Put { .. }));
         let walks = &self.walks.walks;
         self.walks.made_up.retain(|(walk, ..)| walks.contains_key(walk));
@@ -207,20 +215,20 @@ impl Dht {
         }
     }
 
-    /// Looks up a made-up key, one after the other, while the estimate is worth more.
+    /// Looks up made-up keys while the estimate is worth more: four at once for the first one, then one after the other.
     fn count_nodes(&mut self) {
-        if self.walks.is_counting || !self.walks.size.wants_more(Instant::now()) {
-            return;
+        let at_once = if self.walks.size.is_good() { 1 } else { GOOD_SAMPLES };
+        while self.walks.counting < at_once && self.walks.size.wants_more(Instant::now()) {
+            self.walks.counting += 1;
+            let key = [point::random().to_be_bytes(), point::random().to_be_bytes()].concat();
+            let at = point::of_bytes(&key);
+            let id = self.kad.get_closest_peers(key);
+            self.walks.lookups.insert(id, Lookup { at, of: Of::Size });
         }
-        self.walks.is_counting = true;
-        let key = [point::random().to_be_bytes(), point::random().to_be_bytes()].concat();
-        let at = point::of_bytes(&key);
-        let id = self.kad.get_closest_peers(key);
-        self.walks.lookups.insert(id, Lookup { at, of: Of::Size });
     }
 
     fn on_counted(&mut self, now: Instant, at: &Point, found: &[Found]) {
-        self.walks.is_counting = false;
+        self.walks.counting = self.walks.counting.saturating_sub(1);
         let mut nearest: Vec<(Point, Option<Group>)> =
             found.iter().map(|found| (distance(at, &of_peer(&found.peer)), found.group)).collect();
         nearest.sort_unstable_by_key(|(distance, _)| *distance);
@@ -231,6 +239,11 @@ impl Dht {
         self.walks.size.on_lookup(now, &distances, &groups);
         if is_enough {
             self.count_nodes();
+        }
+        if self.walks.size.is_good() || self.walks.counting == 0 {
+            for (number, key, goal) in std::mem::take(&mut self.walks.waiting) {
+                self.begin_walk(number, key, goal);
+            }
         }
     }
 }

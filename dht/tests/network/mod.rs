@@ -154,9 +154,11 @@ impl Network {
 
     /// Hostile nodes whose ids were ground until they lie nearer to the key than any honest one. They answer lookups with
     /// each other, say that they store what is put, and do not.
-    pub(crate) async fn crowd(&mut self, key: &[u8; 32], count: usize) {
+    pub(crate) async fn crowd(&mut self, key: &[u8], count: usize) {
         let target = KBucketKey::new(key.to_vec());
         let nearest = self.nearest(key);
+        // Beside a node: nearer than any other.
+        let nearest: Vec<PeerId> = nearest.into_iter().filter(|id| KBucketKey::from(*id) != target).collect();
         let first = KBucketKey::from(nearest[0]).distance(&target);
         let is_nearer = |keypair: &Keypair| KBucketKey::from(keypair.public().to_peer_id()).distance(&target) < first;
         let keypairs = std::iter::repeat_with(Keypair::generate_ed25519).filter(is_nearer).take(count).collect();
@@ -229,7 +231,7 @@ impl Network {
     }
 
     /// The honest nodes, nearest to a key first.
-    pub(crate) fn nearest(&self, key: &[u8; 32]) -> Vec<PeerId> {
+    pub(crate) fn nearest(&self, key: &[u8]) -> Vec<PeerId> {
         let target = KBucketKey::new(key.to_vec());
         let mut nearest: Vec<PeerId> = self.nodes.iter().map(|node| node.id).collect();
         nearest.sort_by_cached_key(|id| KBucketKey::from(*id).distance(&target));
