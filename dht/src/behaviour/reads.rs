@@ -380,7 +380,7 @@ impl Dht {
         match reading.purpose {
             Purpose::Get => {
                 let is_everybody = reading.paths.answered() <= SMALL_NETWORK && self.is_small();
-                if !is_found
+                if !reading.is_found()
                     && !reading.has_walked
                     && self.has_regions
                     && !is_everybody
