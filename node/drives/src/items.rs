@@ -19,7 +19,7 @@ const MAX_ITEM_BYTES: usize =
 /// One item, checked as far as it can be by itself.
 pub(crate) enum Got {
     /// A signed head.
-    Head(HeadEnvelope),
+    Head(Box<HeadEnvelope>),
     /// An index node; its id is the hash of the bytes.
     Node(NodeId, Bytes),
     /// Content; the bytes have that hash.
@@ -56,7 +56,8 @@ impl ItemReader {
                 Item::Head(envelope) => {
                     take(envelope.len())?;
                     let head = HeadEnvelope::decode(envelope.into_vec().into());
-                    return Ok(Got::Head(head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?));
+                    let head = head.map_err(|error| FetchError::Lied(format!("a bad head: {error}")))?;
+                    return Ok(Got::Head(Box::new(head)));
                 }
                 Item::Node { len } => {
                     let mut bytes = vec![0; take(len as usize)?];
@@ -83,7 +84,7 @@ pub(crate) async fn read_heads(stream: &mut PeerStream) -> Result<Vec<HeadEnvelo
     loop {
         match items.next(stream).await? {
             Got::End => return Ok(heads),
-            Got::Head(head) => heads.push(head),
+            Got::Head(head) => heads.push(*head),
             Got::Node(..) | Got::Blob(..) => {}
         }
     }

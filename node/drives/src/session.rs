@@ -201,7 +201,7 @@ impl Session {
         let (mut items, mut heads, mut nodes) = (ItemReader::default(), Vec::new(), Vec::new());
         let blob = loop {
             match items.next(&mut stream).await? {
-                Got::Head(head) => heads.push(head),
+                Got::Head(head) => heads.push(*head),
                 Got::Node(id, bytes) => nodes.push((id, bytes)),
                 // The page is shown while what else it needs is still on its way.
                 Got::Blob(hash, bytes) => break Some((hash, bytes)),
