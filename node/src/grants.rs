@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use p2p_api::{ApiError, AppInfo, AppManifest, AppState, ErrorKind, Result, Scope};
 use p2p_drives::{Batch, Ledger, LedgerTable};
@@ -28,6 +28,9 @@ const TABLE: LedgerTable = LedgerTable::Apps;
 const MAX_APPS: usize = 256;
 /// Apps that wait for the user.
 const MAX_PENDING: usize = 32;
+
+/// Takes the id of an app.
+type TellGone = Box<dyn Fn(&str) + Send + Sync>;
 
 /// What is remembered of an app.
 #[derive(Clone, Serialize, Deserialize)]
@@ -66,9 +69,22 @@ pub(crate) struct Grants {
     apps: Arc<Mutex<BTreeMap<String, Entry>>>,
     pub(crate) shares: Shares,
     pub(crate) audit: Audit,
+    /// Told of apps that may nothing any more.
+    when_gone: Arc<OnceLock<TellGone>>,
 }
 
 impl Grants {
+    /// Calls this with the id of every app that is revoked or denied from now on; the first such call counts.
+    pub(crate) fn tell_when_gone(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.when_gone.set(Box::new(tell));
+    }
+
+    fn gone(&self, id: &str) {
+        if let Some(tell) = self.when_gone.get() {
+            tell(id);
+        }
+    }
+
     /// Reads what the ledger has. Folders of apps lie below `home`.
     pub(crate) fn open(ledger: Arc<dyn Ledger>, home: &Path) -> Result<Self, String> {
         let (mut apps, shares) = (BTreeMap::new(), Shares::default());
@@ -80,7 +96,14 @@ impl Grants {
             }
         }
         let audit = Audit::open(home.join("audit.log"));
-        Ok(Self { ledger, folder: home.join("apps"), apps: Arc::new(Mutex::new(apps)), shares, audit })
+        Ok(Self {
+            ledger,
+            folder: home.join("apps"),
+            apps: Arc::new(Mutex::new(apps)),
+            shares,
+            audit,
+            when_gone: Arc::default(),
+        })
     }
 
     /// An app asks. What it was granted before stays as it is while it waits for more.
@@ -128,6 +151,7 @@ impl Grants {
         let info = self.write(&mut apps, id, row)?;
         if info.state == AppState::Denied {
             token::remove(&self.token_file(id));
+            self.gone(id);
         }
         Ok(info)
     }
@@ -144,6 +168,7 @@ impl Grants {
         self.end(&mut apps, id);
         apps.remove(id);
         token::remove(&self.token_file(id));
+        self.gone(id);
         Ok(())
     }
 
@@ -292,7 +317,11 @@ mod tests {
         assert!(again.by_token(token.trim()).is_none(), "the old one is over");
         let token = std::fs::read_to_string(&file).expect("text");
         let grant = again.by_token(token.trim()).expect("the new one is known");
+        let gone = Arc::new(Mutex::new(Vec::new()));
+        let told = gone.clone();
+        again.tell_when_gone(move |app| told.lock().expect("whole").push(app.to_owned()));
         again.revoke("chat").expect("revoked");
+        assert_eq!(*gone.lock().expect("whole"), ["chat"]);
         assert!(grant.live.revoked.is_cancelled() && again.by_token(token.trim()).is_none() && !file.exists());
         assert_eq!(again.revoke("chat").expect_err("gone").kind, ErrorKind::NotFound);
     }

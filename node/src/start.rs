@@ -145,7 +145,8 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
     let (network, incoming, network_task) = network::spawn(network).await.map_err(StartError::Network)?;
     let ledger: Arc<dyn Ledger> = Arc::new(ledger);
     if keys.is_locked() {
-        notices.push("the keys are locked: what needs one waits for p2p unlock".to_owned());
+        // No notice: it passes with the next unlock, and `locked` tells it.
+        tracing::warn!("the keys are locked: what needs one waits for p2p unlock");
     }
     let (names, publisher, flood) = Names::open(NamesParts {
         network_name: options.config.network.clone(),
@@ -237,6 +238,8 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
     let access = Access::open(access_ledger, home.path()).map_err(StartError::Store)?;
     let trusted: HashSet<PeerId> =
         options.config.transport.limits.trusted().filter_map(|peer| our_peer_id(&peer)).collect();
+    let of_people = people.clone();
+    access.grants.tell_when_gone(move |app| of_people.forget_picks(app));
     let access =
         access.with_contacts(move |peer| trusted.contains(peer) || people.is_contact(peer)).with_keys(keys.clone());
     let access = access.with_app_bandwidth(options.config.app_mib_per_second.saturating_mul(1024 * 1024));

@@ -125,6 +125,10 @@ pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
         Finding { area: Area::Nat, ..reachability(info) },
         Finding { area: Area::Lan, ..neighbours(info, connected) },
     ];
+    all.extend(info.locked.then(|| {
+        let what = "the keys are locked: what needs one waits";
+        finding(Level::Warn, "Keys", what, Some("unlock them with p2p unlock"))
+    }));
     let ways = [relays(info), paths(info, connected)];
     all.extend(ways.into_iter().flatten().map(|finding| Finding { area: Area::Nat, ..finding }));
     all.extend(info.notices.iter().map(|notice| finding(Level::Warn, "Since the start", notice.clone(), None)));

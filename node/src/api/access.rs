@@ -13,7 +13,7 @@ use crate::keys::Keys;
 /// Who may call, beside the user. Cheap to clone.
 #[derive(Clone)]
 pub struct Access {
-    pub(super) grants: Grants,
+    pub(crate) grants: Grants,
     pub(super) answers: Answers,
     is_contact: Arc<dyn Fn(&PeerId) -> bool + Send + Sync>,
     pub(super) keys: Option<Keys>,

@@ -98,7 +98,7 @@ impl BlockStore for DhtBlocks {
         let now = timestamp(SystemTime::now());
         candidates.retain(|found| Block::parse(&found.block).is_ok_and(|block| block.expiration() > now));
         if candidates.is_empty() {
-            if *self.network.dht_peers().borrow() == 0 {
+            if !self.network.reaches_others() {
                 return Err(StoreError::Unreachable("this node reaches no other".into()));
             }
             if lookup.timed_out {

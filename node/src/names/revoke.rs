@@ -230,7 +230,7 @@ pub(super) async fn learn(inner: &Arc<Inner>, zone: ZoneKey) -> bool {
         }
         break;
     }
-    if !lookup.timed_out && !learnt && *inner.network.dht_peers().borrow() > 0 {
+    if !lookup.timed_out && !learnt && inner.network.reaches_others() {
         let mut asked = inner.asked_revoked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.len() >= MAX_ASKED {
             asked.clear();

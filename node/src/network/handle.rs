@@ -291,6 +291,12 @@ impl Network {
         self.dht_peers.clone()
     }
 
+    /// Whether the DHT can tell anything: somebody is in its table, and somebody is connected. Those in the table may all
+    /// be gone.
+    pub(crate) fn reaches_others(&self) -> bool {
+        *self.dht_peers.borrow() > 0 && !self.snapshot().connections.is_empty()
+    }
+
     async fn send(&self, command: Command) -> Result<(), String> {
         self.commands.send(command).await.map_err(|_| STOPPING.to_owned())
     }

@@ -119,7 +119,8 @@ pub(crate) async fn spawn(
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
     let (connected, seen_connected) = watch::channel(0);
-    let snapshot = Arc::new(Mutex::new(Snapshot { is_server: true, ..Snapshot::default() }));
+    let is_server = swarm.behaviour().dht.mode() == Mode::Server;
+    let snapshot = Arc::new(Mutex::new(Snapshot { is_server, ..Snapshot::default() }));
     let addresses = parsed(config.dht.bootstrap.iter().chain(&bootstrap))?;
     let own_relays = parsed(&config.transport.relays)?;
     let mut actor = Actor {

@@ -62,6 +62,11 @@ impl Picks {
         Ok(info)
     }
 
+    fn forget_app(&self, app: &str) {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, pick| pick.app != app);
+        self.answered.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
     fn get(&self, id: &str, now_s: u64) -> Result<PickInfo> {
         self.current(now_s).get(id).cloned().ok_or_else(|| unknown(id))
     }
@@ -93,6 +98,11 @@ impl People {
         let data = serde_json::json!({ "pick": info.pick, "app": info.app });
         self.inner.events.push("contacts", "contact.pick", data);
         Ok(info)
+    }
+
+    /// Forgets what an app asked for, and what it was told: it may nothing any more, and another may come under its id.
+    pub(crate) fn forget_picks(&self, app: &str) {
+        self.inner.picks.forget_app(app);
     }
 
     /// Those that wait, the oldest first, and those that were answered a short while ago.
@@ -179,6 +189,10 @@ mod tests {
         assert_eq!(picks.answer("1", None, 12).expect_err("once").kind, ErrorKind::Conflict);
         assert_eq!(picks.get("1", 12).expect("there").contact, Some(bob));
         assert_eq!(picks.answer("2", None, 12).expect_err("unknown").kind, ErrorKind::NotFound);
+        picks.ask("4".to_owned(), by("other"), 12).expect("asked");
+        picks.forget_app("chat");
+        assert_eq!(picks.get("1", 12).expect_err("its app is gone").kind, ErrorKind::NotFound);
+        assert!(picks.get("4", 12).is_ok());
         let long = PickContact { app: None, reason: "x".repeat(201) };
         assert_eq!(picks.ask("3".to_owned(), long, 12).expect_err("too long").kind, ErrorKind::InvalidInput);
         let tricky = PickContact { app: None, reason: "a\u{1b}[2J".to_owned() };
