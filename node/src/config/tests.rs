@@ -11,12 +11,9 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("config.toml"), text)
 }
 
-/// A folder of its own for a test.
-fn folder(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("p2p-config-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    path
+/// A folder of its own for a test; gone with it.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
 }
 
 #[test]
@@ -62,7 +59,8 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn a_file_that_is_no_configuration_is_not_read_into_memory() {
-    let path = folder("large").join("config.toml");
+    let home = folder();
+    let path = home.path().join("config.toml");
     fs::write(&path, "#".repeat(2 * 1024 * 1024)).unwrap();
     assert!(matches!(Config::load(&path), Err(ConfigError::TooLarge { .. })));
     assert!(matches!(set_listen(&path, &listen()), Err(ConfigError::TooLarge { .. })));
@@ -135,7 +133,8 @@ fn listen_addresses_are_put_in_and_everything_else_stays() {
         ),
         ("# [transport]\n", "# [transport]\n\n[transport]\nlisten = NEW\n"),
     ] {
-        let path = folder("edit").join("config.toml");
+        let home = folder();
+        let path = home.path().join("config.toml");
         fs::write(&path, before).unwrap();
         let old = Config::load(&path).unwrap();
         set_listen(&path, &listen()).unwrap();
@@ -148,18 +147,19 @@ fn listen_addresses_are_put_in_and_everything_else_stays() {
 
 #[test]
 fn a_missing_file_is_made_small() {
-    let home = folder("missing");
-    let path = home.join("new/config.toml");
+    let home = folder();
+    let path = home.path().join("new/config.toml");
     set_listen(&path, &listen()).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# Settings") && text.lines().count() < 10, "{text}");
     assert_eq!(Config::load(&path).unwrap().transport.listen, listen());
-    assert_eq!(fs::read_dir(home.join("new")).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(home.path().join("new")).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]
 fn a_file_that_cannot_be_understood_is_left_alone() {
-    let path = folder("broken").join("config.toml");
+    let home = folder();
+    let path = home.path().join("config.toml");
     fs::write(&path, "network = \n").unwrap();
     assert!(matches!(set_listen(&path, &listen()), Err(ConfigError::Parse { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "network = \n");
@@ -170,8 +170,8 @@ fn a_file_that_cannot_be_understood_is_left_alone() {
 fn links_and_permissions_of_the_file_survive() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    let home = folder("link");
-    let (real, link) = (home.join("real.toml"), home.join("config.toml"));
+    let home = folder();
+    let (real, link) = (home.path().join("real.toml"), home.path().join("config.toml"));
     fs::write(&real, "network = \"lab\"\n").unwrap();
     fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
     symlink("real.toml", &link).unwrap();
