@@ -9,9 +9,8 @@ const HONEST: usize = 60;
 /// More than the twenty nodes at which Kademlia alone stores a value.
 const HOSTILE: usize = 24;
 
-/// Readers, and how many of them may miss it because the machine is slow: nobody does on an idle one.
+/// Nodes far from the key that look for the value.
 const READERS: usize = 14;
-const SLOW: usize = 2;
 /// A network at a time: with three the deadlines of lookups would measure the machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -43,15 +42,15 @@ async fn found(regions: Regions, beside: Beside) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_finds_a_value_beside_whose_key_hostile_nodes_crowd() {
     let (stored, found) = found(Regions::With, Beside::Key).await;
-    assert!(stored >= 5, "stored on {stored}");
-    assert!(found >= READERS - SLOW, "{found} found it");
+    assert!(stored >= 10, "stored on {stored}");
+    assert_eq!(found, READERS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_around_the_publisher_does_not_make_its_regions_small() {
     let (stored, found) = found(Regions::With, Beside::KeyAndPublisher).await;
-    assert!(stored >= 5, "stored on {stored}");
-    assert!(found >= READERS - SLOW, "{found} found it");
+    assert!(stored >= 10, "stored on {stored}");
+    assert_eq!(found, READERS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
