@@ -128,7 +128,7 @@ async fn fetch_small(view: &View, viewer: &Viewer, files: Vec<FileRef>) -> Resul
     let fetch = |session: Arc<Session>| {
         let (missing, shared) = (missing.clone(), view.shared().clone());
         async move {
-            let (present, body) = session.many(missing.clone()).await?;
+            let (present, body) = session.many(missing.clone(), &()).await?;
             let (mut body, mut kept) = (Bytes::from(body), Vec::new());
             for (file, _) in missing.iter().zip(present.iter()).filter(|(_, is_present)| *is_present) {
                 let bytes = body.split_to(file.size as usize);

@@ -72,7 +72,8 @@ impl ContentIndex {
         Ok(made)
     }
 
-    fn make(root: NodeId, nodes: &NodeStore) -> Result<Self, DriveError> {
+    /// The index of the version under a root. Blocks.
+    pub(crate) fn make(root: NodeId, nodes: &NodeStore) -> Result<Self, DriveError> {
         let mut index = Self { root, leaves: Vec::new(), files: Vec::new() };
         index.add(&Expected::root(root), nodes)?;
         index.files.sort_unstable();
@@ -245,6 +246,8 @@ pub(crate) fn read_kept(kept: &KeptContent, hash: &ContentId, size: u64) -> Opti
 pub(crate) enum Place {
     /// In the folder, as the newest version has it.
     Folder,
+    /// In the folder, as the version that is on its way will have it, or on its way.
+    Incoming,
     /// Among what was kept of earlier versions.
     Kept,
 }
@@ -269,7 +272,14 @@ impl Blob {
                 _ => Self::of_file(shared, file, hash, size),
             };
         }
-        let index = ContentIndex::of(drive, &shared.nodes)?;
+        let index = match place {
+            Place::Incoming => match drive.incoming.borrow().clone() {
+                Some(incoming) => incoming.content(&shared.nodes)?,
+                None => return Err(ContentError::NotFound),
+            },
+            _ if drive.snapshot().is_none() => return Err(ContentError::NotFound),
+            _ => ContentIndex::of(drive, &shared.nodes)?,
+        };
         let folder = shared.folder_of(drive)?;
         let mut result = Err(ContentError::NotFound);
         for at in index.locate(hash, &shared.nodes, &mut LeafCache::default())? {

@@ -755,7 +755,8 @@ impl Shared {
 
 fn is_served(drive: &Drive) -> bool {
     let state = drive.state();
-    state.row.active && state.row.role != Role::Reader && state.at.is_some()
+    let has_some = state.at.is_some() || drive.incoming.borrow().is_some();
+    state.row.active && state.row.role != Role::Reader && has_some
 }
 
 /// The drive a link is to.

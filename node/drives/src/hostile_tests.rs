@@ -7,3 +7,4 @@ mod forged;
 mod liar;
 pub(crate) mod network;
 mod serving;
+mod uneven;

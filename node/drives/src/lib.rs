@@ -20,6 +20,7 @@ mod heads;
 mod history;
 #[cfg(test)]
 mod hostile_tests;
+mod incoming;
 mod index;
 mod items;
 mod kept;

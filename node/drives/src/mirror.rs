@@ -1,20 +1,25 @@
 //! From a drive to a folder: plan what is missing, fetch it from all peers there are, place it, make it durable
 //! (specs/drives.md, sections 3 and 7).
 //!
-//! A planner walks the index in order and puts pieces of work into a bounded queue; every session takes from it with a
-//! few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
+//! A planner walks the index in order and puts pieces into a bounded queue; a scheduler says which session asks for which
+//! of them, with a few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
 
 mod follower;
 mod large;
+mod pace;
+mod pieces;
 mod plan;
 mod queue;
 mod small;
+mod swarm;
 
 pub(crate) use self::follower::{Follower, newest_of};
+pub(crate) use self::large::Partial;
+pub(crate) use self::swarm::Holds;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use p2p_identity::{ContentId, PeerId};
@@ -23,31 +28,26 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::follower::{Offer, Party, first_session, newer_heads};
-use self::large::Partial;
+use self::pace::REQUESTS_PER_PEER;
 use self::plan::Plan;
-use self::queue::{GiveBack, Queue};
+use self::queue::{Queue, Taken};
 use self::small::SmallFile;
+use self::swarm::{Again, Outcome as Came};
 use crate::DriveError;
 use crate::engine::Shared;
 use crate::folder::Folder;
 use crate::gather::gather;
 use crate::head::HeadEnvelope;
 use crate::heads::Snapshot;
+use crate::incoming::Incoming;
 use crate::index::{Keep, fetch_tree};
 use crate::key::PathKey;
 use crate::publish::LeftOut;
 use crate::registry::{Drive, MAX_ABSENT};
 use crate::session::{FetchError, Opened, Session};
 use crate::sources::Sources;
-use crate::tree::Tree;
+use crate::tree::{NodeId, Tree};
 
-/// Requests in flight to one peer. Three keep both ends' hashing, encryption and disk busy at once: 1 GiB over loopback on
-/// two cores takes 2.1 s with one, 1.9 s with two, three or four (medians of four).
-const REQUESTS_PER_PEER: usize = 3;
-/// Work planned ahead. Small, so that the plan takes no memory.
-const QUEUE: usize = 32;
-/// How long a request that a peer could not answer waits before it is tried again.
-const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long to go on without any progress, unless the caller says otherwise.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 /// How long peers are waited for that may keep an earlier version, once one has said that it does not.
@@ -102,8 +102,8 @@ pub struct Copied {
 #[derive(Clone)]
 pub(crate) enum Work {
     /// Small files, whole, in one request.
-    Small(Vec<SmallFile>),
-    /// A stretch of a large file.
+    Small(Arc<[SmallFile]>),
+    /// Groups of a large file.
     Large(Arc<Partial>, crate::GroupRanges),
 }
 
@@ -123,7 +123,9 @@ pub(crate) struct Job {
     /// Peers that said that they have not got some content; only of an earlier version.
     lacking: Mutex<HashMap<ContentId, HashSet<PeerId>>>,
     pub(crate) left_out: Mutex<Vec<LeftOut>>,
-    queue: Queue,
+    queue: Arc<Queue>,
+    /// What is served of the version while it comes.
+    incoming: OnceLock<Arc<Incoming>>,
     failure: Mutex<Option<DriveError>>,
     last_error: Mutex<Option<String>>,
     stale: AtomicBool,
@@ -163,6 +165,7 @@ impl Job {
         .await?;
         self.progress.files_total.store(files, Ordering::Relaxed);
         self.progress.bytes_total.store(bytes, Ordering::Relaxed);
+        let _shown = self.show(&at, scope);
         let planner = tokio::task::spawn_blocking({
             let plan = plan.clone();
             move || plan.run()
@@ -298,7 +301,7 @@ impl Job {
         let mut everyone: Vec<_> =
             sessions.iter().map(|session| (session.clone(), session.received.load(Ordering::Relaxed))).collect();
         for session in sessions.iter() {
-            self.start_workers(&mut workers, sources, session);
+            self.start_workers(&mut workers, sources, session, at.root);
         }
         let mut seen = (self.moved(), Instant::now());
         let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -311,12 +314,13 @@ impl Job {
                 Some(next) = opened.recv() => {
                     sessions.push(next.session.clone());
                     everyone.push((next.session.clone(), 0));
-                    self.start_workers(&mut workers, sources, &next.session);
+                    self.start_workers(&mut workers, sources, &next.session, at.root);
                 }
                 Some(ended) = workers.join_next(), if !workers.is_empty() => {
                     if let Ok(session) = ended
                         && session.is_ended()
                     {
+                        self.queue.remove(&session);
                         sessions.retain(|known| !Arc::ptr_eq(known, &session));
                     }
                 }
@@ -349,47 +353,60 @@ impl Job {
         workers: &mut JoinSet<Arc<Session>>,
         sources: &Arc<Sources>,
         session: &Arc<Session>,
+        root: NodeId,
     ) {
         for _ in 0..REQUESTS_PER_PEER {
-            workers.spawn(self.clone().work(sources.clone(), session.clone()));
+            workers.spawn(self.clone().work(sources.clone(), session.clone(), root));
         }
     }
 
     /// Takes work until there is none or the session ends.
-    async fn work(self: Arc<Self>, sources: Arc<Sources>, session: Arc<Session>) -> Arc<Session> {
-        while let Some(work) = self.queue.take().await {
+    async fn work(self: Arc<Self>, sources: Arc<Sources>, session: Arc<Session>, root: NodeId) -> Arc<Session> {
+        while let Some(taken) = self.queue.take(&session, root).await {
             if session.is_ended() {
-                self.queue.give_back(work);
+                drop(taken);
                 sources.on_ended(session.peer);
                 break;
             }
-            let guard = GiveBack { queue: &self.queue, work: Some(work) };
-            let result = match guard.work.clone() {
-                Some(Work::Small(files)) => small::fetch(&self, &session, files).await.map(Work::Small),
-                Some(Work::Large(partial, ranges)) => {
-                    let left = large::fetch(&self, &session, partial.clone(), ranges).await;
-                    left.map(|left| Work::Large(partial, left))
-                }
-                None => break,
+            let fetched = tokio::select! {
+                fetched = self.fetch(&session, &taken) => fetched,
+                () = taken.obsolete() => (Vec::new(), None),
             };
-            match result {
-                Ok(left) => {
-                    guard.done(left);
+            let (mut outcomes, error) = fetched;
+            if let Some(error) = error.as_ref().filter(|_| self.is_past) {
+                self.leave_out_what_is_gone(&mut outcomes, error, &session);
+            }
+            for (piece, outcome) in taken.pieces().iter().zip(&outcomes) {
+                if let (Came::Done, Some(number)) = (outcome, piece.number) {
+                    self.hold(number);
                 }
-                Err((left, error)) => {
-                    guard.done(if self.is_past { self.without_what_is_gone(left, &error, &session) } else { left });
-                    *lock(&self.last_error) = Some(format!("{} {error}", session.peer.fmt_short()));
-                    if !self.on_error(&sources, &session, error).await {
-                        break;
-                    }
+            }
+            taken.end(outcomes);
+            if let Some(error) = error {
+                *lock(&self.last_error) = Some(format!("{} {error}", session.peer.fmt_short()));
+                if !self.on_error(&sources, &session, error) {
+                    break;
                 }
             }
         }
         session
     }
 
+    async fn fetch(self: &Arc<Self>, session: &Session, taken: &Taken) -> (Vec<Came<Work>>, Option<FetchError>) {
+        match taken.pieces() {
+            [piece] if let Work::Small(files) = &piece.work => {
+                let (outcome, error) = small::fetch(self, session, taken, piece, files).await;
+                (vec![outcome], error)
+            }
+            [piece, ..] if let Work::Large(partial, _) = &piece.work => {
+                large::fetch(self, session, taken, partial).await
+            }
+            _ => (Vec::new(), None),
+        }
+    }
+
     /// Whether the session is worth going on with.
-    async fn on_error(&self, sources: &Sources, session: &Session, error: FetchError) -> bool {
+    fn on_error(&self, sources: &Sources, session: &Session, error: FetchError) -> bool {
         tracing::debug!(peer = %session.peer, %error, "request failed");
         match error {
             FetchError::Local(error) => {
@@ -405,10 +422,14 @@ impl Job {
             }
             FetchError::NotFound | FetchError::Stale | FetchError::Busy => {
                 self.stale.store(true, Ordering::Relaxed);
-                tokio::time::sleep(RETRY_DELAY).await;
                 true
             }
-            FetchError::Unreachable(_) | FetchError::Refused | FetchError::Broken(_) | FetchError::Stalled => {
+            FetchError::Stalled => {
+                session.end();
+                sources.on_stalled(session.peer);
+                false
+            }
+            FetchError::Unreachable(_) | FetchError::Refused | FetchError::Broken(_) => {
                 session.end();
                 sources.on_ended(session.peer);
                 false
@@ -416,10 +437,10 @@ impl Job {
         }
     }
 
-    /// Of work that a peer could not do: what somebody else may still have. The rest is reported.
-    fn without_what_is_gone(&self, left: Work, error: &FetchError, session: &Session) -> Work {
+    /// Of what a peer could not give: what nobody has any more is reported and counts as done.
+    fn leave_out_what_is_gone(&self, outcomes: &mut [Came<Work>], error: &FetchError, session: &Session) {
         if !matches!(error, FetchError::NotFound | FetchError::Stale) {
-            return left;
+            return;
         }
         let peers = self.progress.peers.load(Ordering::Relaxed).max(1);
         let is_gone = |hash: &ContentId| {
@@ -429,25 +450,62 @@ impl Job {
             by.len() >= peers && self.begun.elapsed() >= PAST_PATIENCE
         };
         let reason = || DriveError::NOT_KEPT.to_owned();
-        match left {
-            Work::Small(files) => {
-                let (gone, left): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_gone(&file.hash));
-                for file in gone {
-                    self.leave_out(&file.path, reason());
+        for outcome in outcomes {
+            match outcome {
+                Came::Done => {}
+                Came::Left(Work::Small(files), _) => {
+                    let (gone, left): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| is_gone(&file.hash));
+                    for file in gone {
+                        self.leave_out(&file.path, reason());
+                    }
+                    *outcome = match left.is_empty() {
+                        true => Came::Done,
+                        false => Came::Left(Work::Small(left.into()), Again::Later),
+                    };
                 }
-                Work::Small(left)
-            }
-            Work::Large(partial, ranges) => {
-                if !is_gone(partial.hash()) {
-                    return Work::Large(partial, ranges);
+                Came::Left(Work::Large(partial, _), _) => {
+                    if !is_gone(partial.hash()) {
+                        continue;
+                    }
+                    let is_known = lock(&self.left_out).iter().any(|left| left.path == partial.path());
+                    if !is_known {
+                        self.leave_out(partial.path(), reason());
+                    }
+                    *outcome = Came::Done;
                 }
-                let is_known = lock(&self.left_out).iter().any(|left| left.path == partial.path());
-                if !is_known {
-                    self.leave_out(partial.path(), reason());
-                }
-                Work::Large(partial, crate::GroupRanges::default())
             }
         }
+    }
+
+    /// Shows to others what comes, as it comes; until the result is dropped.
+    fn show(&self, at: &Snapshot, scope: Scope) -> Option<ShowOnly> {
+        // Who looks at changes only cannot count the pieces.
+        if self.is_past || scope == Scope::Changes || self.drive.snapshot().is_some_and(|old| old.root == at.root) {
+            return None;
+        }
+        let incoming = Arc::new(Incoming::new(at.clone()));
+        let _ = self.incoming.set(incoming.clone());
+        self.drive.incoming.send_replace(Some(incoming));
+        self.shared.changed();
+        Some(ShowOnly(self.drive.clone()))
+    }
+
+    /// A piece of the version is here.
+    fn hold(&self, number: u64) {
+        if let Some(incoming) = self.incoming.get() {
+            incoming.hold(number);
+        }
+    }
+
+    /// A large file is being fetched.
+    fn add_partial(&self, partial: &Arc<Partial>) {
+        if let Some(incoming) = self.incoming.get() {
+            incoming.add(partial);
+        }
+    }
+
+    pub(crate) fn left_out_count(&self) -> usize {
+        lock(&self.left_out).len()
     }
 
     fn moved(&self) -> (u64, u64) {
@@ -464,6 +522,15 @@ struct CloseOnDrop(Arc<Job>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.queue.close();
+    }
+}
+
+/// Takes back what was shown of a version that was on its way.
+struct ShowOnly(Arc<Drive>);
+
+impl Drop for ShowOnly {
+    fn drop(&mut self) {
+        self.0.incoming.send_replace(None);
     }
 }
 

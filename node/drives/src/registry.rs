@@ -15,6 +15,7 @@ use crate::DriveError;
 use crate::content::ContentIndex;
 use crate::head::HeadEnvelope;
 use crate::heads::{SignedSet, Snapshot};
+use crate::incoming::Incoming;
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
@@ -127,6 +128,8 @@ pub(crate) struct Drive {
     state: Mutex<DriveState>,
     /// Counts the heads this drive had, so that whoever serves it can tell its peers of the next one.
     pub(crate) head_count: watch::Sender<u64>,
+    /// A version that is on its way into the folder.
+    pub(crate) incoming: watch::Sender<Option<Arc<Incoming>>>,
     /// Held while the drive is imported or copied.
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
@@ -179,6 +182,7 @@ impl Drive {
             read_key: ReadKey::of_public(&id),
             state: Mutex::new(DriveState { row, at }),
             head_count: watch::Sender::new(0),
+            incoming: watch::Sender::new(None),
             work: Arc::default(),
             content: Mutex::default(),
             history: Mutex::default(),
@@ -198,6 +202,11 @@ impl Drive {
     /// The state that is served, and lies in the folder if there is one.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         lock(&self.state).at.clone()
+    }
+
+    /// What others may be told of: the state that is here, before there is one the one that is on its way.
+    pub(crate) fn shown(&self) -> Option<Snapshot> {
+        self.snapshot().or_else(|| self.incoming.borrow().as_ref().map(|incoming| incoming.at.clone()))
     }
 
     /// Adds a head that has just been stored, if the others were read already.

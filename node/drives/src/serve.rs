@@ -13,7 +13,6 @@ use p2p_identity::{ContentId, DriveId, PeerId};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::DriveError;
 use crate::blob::Encoder;
 use crate::codec::{Message, encode_node_len};
 use crate::content::{Blob, ContentError, ContentIndex, LeafCache, Place, read_kept, read_whole};
@@ -21,6 +20,7 @@ use crate::engine::Shared;
 use crate::frame::{FrameError, read_frame, read_message, write_message};
 use crate::heads::Snapshot;
 use crate::history;
+use crate::incoming::Said;
 use crate::mirror::lock;
 use crate::network::PeerStream;
 use crate::prefetch::{Along, along};
@@ -29,11 +29,12 @@ use crate::signed::Signed;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, HeadAnnounce, Hello, Item, Log, MAX_BUFFER_BYTES,
-    MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
+    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Have, HeadAnnounce, Hello, Item, Log,
+    MAX_BUFFER_BYTES, MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
     MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open, Presence, Prove, Request, RequestFrame,
     Status, Summary, VectorEntry, VectorList,
 };
+use crate::{DriveError, GroupRanges};
 
 /// First session number; see the head of this file.
 const FIRST_SESSION: u32 = 128;
@@ -241,7 +242,9 @@ impl Server {
         let mut heads = drive.head_count.subscribe();
         let hashes =
             |at: Option<Snapshot>| at.iter().flat_map(Snapshot::heads).map(Signed::hash).collect::<HashSet<_>>();
-        let mut told = hashes(drive.snapshot());
+        let mut told = hashes(drive.shown());
+        let mut incoming = drive.incoming.subscribe();
+        let mut said = Said::default();
         let (mut reader, mut writer) = tokio::io::split(&mut *stream);
         // Reading is not cancel safe, so one read goes on while heads are told.
         let mut next = Box::pin(read_control(&mut reader));
@@ -255,13 +258,25 @@ impl Server {
                         Err(error) => return Err(error.into()),
                     }
                 }
+                have = said.next(&mut incoming) => {
+                    for have in have {
+                        timed(WRITE_IDLE, write_message(&mut writer, &Control::Have(have))).await??;
+                    }
+                    timed(WRITE_IDLE, writer.flush()).await??;
+                }
                 changed = heads.changed() => {
-                    let at = drive.snapshot().filter(|_| changed.is_ok());
+                    let at = drive.shown().filter(|_| changed.is_ok());
                     let Some(at) = at else { continue };
                     // The owner's first: it names the writers.
                     for head in at.heads().filter(|head| !told.contains(&head.hash())) {
                         let announce = Control::HeadAnnounce(HeadAnnounce { envelope: envelope(head)? });
                         timed(WRITE_IDLE, write_message(&mut writer, &announce)).await??;
+                    }
+                    // What was on its way is here.
+                    if drive.state().row.complete {
+                        let root = ContentId::from(*at.root.as_bytes());
+                        let have = Control::Have(Have { root, added: GroupRanges::empty(), complete: true });
+                        timed(WRITE_IDLE, write_message(&mut writer, &have)).await??;
                     }
                     told = hashes(Some(at));
                     timed(WRITE_IDLE, writer.flush()).await??;
@@ -318,7 +333,7 @@ impl Server {
 
     async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
         let at = match open.head.filter(|wanted| drive.head().is_none_or(|head| head.hash() != *wanted)) {
-            None => drive.snapshot(),
+            None => drive.shown(),
             Some(earlier) => {
                 let (shared, id) = (self.shared.clone(), drive.id);
                 let found = tokio::task::spawn_blocking(move || shared.registry.head(&id, &earlier));
@@ -355,7 +370,7 @@ impl Server {
         after: &VectorList,
     ) -> Result<(), ServeError> {
         send(stream, &Status::Ok).await?;
-        for head in drive.snapshot().iter().flat_map(Snapshot::heads) {
+        for head in drive.shown().iter().flat_map(Snapshot::heads) {
             let (writer, counter) = (head.body().writer, head.body().counter);
             // The same counter again: it may be the other half of a fork.
             if !after.entries().iter().any(|known| known.writer == writer && known.counter > counter) {
@@ -417,9 +432,9 @@ impl Server {
         let mut refusal = Status::NotFound;
         let mut begun = None;
         // What lies in the folder may have changed; then what was kept of it will do.
-        for place in [Place::Folder, Place::Kept] {
-            let (shared, of_drive, hash) = (self.shared.clone(), drive.clone(), get.hash);
-            let source = tokio::task::spawn_blocking(move || Blob::open(&shared, &of_drive, &hash, place));
+        for place in [Place::Folder, Place::Incoming, Place::Kept] {
+            let (shared, of_drive, asked) = (self.shared.clone(), drive.clone(), get.clone());
+            let source = tokio::task::spawn_blocking(move || open(&shared, &of_drive, &asked, place));
             match source.await.map_err(DriveError::from)? {
                 Ok(source) => {
                     let source = Arc::new(source);
@@ -436,6 +451,8 @@ impl Server {
                     refusal = Status::Stale;
                 }
                 Err(ContentError::NotFound) => {}
+                // Not there yet is not changed.
+                Err(ContentError::Stale) if place == Place::Incoming => {}
                 Err(ContentError::Stale) => refusal = Status::Stale,
                 Err(ContentError::Failed(error)) => return Err(error.into()),
             }
@@ -557,14 +574,15 @@ async fn read_control(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Resul
 /// What this node holds of a drive; `None` before the first version.
 pub(crate) fn summary_of(drive: &Drive) -> Option<Summary> {
     let state = drive.state();
-    let at = state.at?;
+    let is_complete = state.row.complete && state.at.is_some();
+    let at = state.at.or_else(|| drive.shown())?;
     let mut entries: Vec<_> =
         at.counters().into_iter().map(|(writer, counter)| VectorEntry { writer, counter }).collect();
     entries.sort_by_key(|entry| entry.writer);
     Some(Summary {
         root: ContentId::from(*at.root.as_bytes()),
         vector: VectorList::new(entries)?,
-        complete: state.row.complete,
+        complete: is_complete,
     })
 }
 
@@ -572,14 +590,37 @@ fn envelope(head: &crate::HeadEnvelope) -> Result<Envelope, ServeError> {
     head.as_bytes().to_vec().try_into().map_err(|_| ServeError::Protocol("head too large"))
 }
 
+/// Finds what a peer asks for in one place; of a file that is on its way only what has come. Blocks.
+fn open(shared: &Shared, drive: &Drive, get: &Get, place: Place) -> Result<Blob, ContentError> {
+    let incoming = drive.incoming.borrow().clone().filter(|_| place == Place::Incoming);
+    if let Some(incoming) = incoming {
+        match incoming.open(get) {
+            Err(ContentError::NotFound) => {}
+            result => return result,
+        }
+    }
+    Blob::open(shared, drive, &get.hash, place)
+}
+
 fn read_many(shared: &Shared, drive: &Drive, many: &GetMany) -> Result<(Presence, Vec<u8>, u64), DriveError> {
-    let index = ContentIndex::of(drive, &shared.nodes)?;
+    let mut indexes = Vec::new();
+    if drive.snapshot().is_some() {
+        indexes.push(ContentIndex::of(drive, &shared.nodes)?);
+    }
+    let incoming = drive.incoming.borrow().clone();
+    if let Some(incoming) = incoming {
+        indexes.push(incoming.content(&shared.nodes)?);
+    }
     let folder = shared.folder_of(drive)?;
     let mut leaf = LeafCache::default();
     let (mut present, mut body, mut stale) = (Vec::new(), Vec::new(), 0);
     for file in many.files.iter() {
         let mut found = None;
-        for at in index.locate(&file.hash, &shared.nodes, &mut leaf)? {
+        let mut places = Vec::new();
+        for index in &indexes {
+            places.extend(index.locate(&file.hash, &shared.nodes, &mut leaf)?);
+        }
+        for at in places {
             if at.size != file.size {
                 continue;
             }

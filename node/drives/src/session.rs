@@ -1,7 +1,7 @@
 //! The opener's side of the exchange: connect, prove, ask (specs/drives.md, section 16).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::GroupRanges;
 use crate::codec::decode_node_len;
 use crate::frame::{FrameError, read_message, write_message};
 use crate::head::HeadEnvelope;
 use crate::items::{Got, ItemReader, read_heads};
+use crate::mirror::Holds;
 use crate::network::{Dialer, PeerStream};
 use crate::sources::Wanted;
 use crate::topic::{Proof, ReadKey, Session as ProofSession, Side, Topic};
 use crate::tree::NodeId;
 use crate::wire::{
-    ByeReason, Control, FIRST_BYTE_TIMEOUT, FileRef, GetMany, Hello, MAX_NODES_PER_REQUEST, MAX_PREFETCH_BYTES,
+    ByeReason, Control, FIRST_BYTE_TIMEOUT, FileRef, GetMany, Have, Hello, MAX_NODES_PER_REQUEST, MAX_PREFETCH_BYTES,
     NONCE_BYTES, Nodes, Open, Presence, Prove, Request, RequestFrame, Status, Summary,
 };
 
@@ -28,6 +30,8 @@ pub(crate) const BODY_IDLE: Duration = Duration::from_secs(10);
 /// Least bytes that must come in [`BODY_IDLE`], or all that are due: less is a peer that drips to keep us waiting. Low
 /// enough for 24 streams that share 10 KiB/s.
 const MIN_BODY_BYTES: usize = 4 * 1024;
+/// Serial number of the next session.
+static SESSIONS: AtomicU64 = AtomicU64::new(0);
 /// Items that wait to be taken in while more of an answer comes.
 const ITEMS_WAITING: usize = 8;
 
@@ -87,6 +91,20 @@ impl From<std::io::Error> for FetchError {
     }
 }
 
+/// Told how an answer comes in.
+pub(crate) trait Watch: Send + Sync {
+    /// It has begun.
+    fn on_answer(&self);
+    /// So many more bytes are here.
+    fn on_bytes(&self, bytes: u64);
+}
+
+impl Watch for () {
+    fn on_answer(&self) {}
+
+    fn on_bytes(&self, _: u64) {}
+}
+
 /// What a peer told with its acceptance.
 pub(crate) struct Opened {
     pub(crate) session: Arc<Session>,
@@ -106,7 +124,35 @@ pub(crate) struct Session {
     ended: Arc<AtomicBool>,
     /// Content bytes that came from this peer.
     pub(crate) received: AtomicU64,
+    /// Tells this session from all others of this process.
+    pub(crate) serial: u64,
+    held: Arc<Mutex<Held>>,
     _control: DropGuard,
+}
+
+/// What the peer says it holds.
+struct Held {
+    /// Root of the version that it speaks of.
+    root: ContentId,
+    /// Whether it holds all of it.
+    complete: bool,
+    /// Else numbers of the pieces that it holds.
+    pieces: GroupRanges,
+}
+
+impl Held {
+    /// Most runs that are remembered; a peer that says more says nothing new.
+    const MAX_RUNS: usize = 64 * 1024;
+
+    fn on_have(&mut self, have: Have) {
+        if self.root != have.root {
+            *self = Self { root: have.root, complete: false, pieces: GroupRanges::empty() };
+        }
+        self.complete |= have.complete;
+        if self.pieces.iter().take(Self::MAX_RUNS).count() < Self::MAX_RUNS {
+            self.pieces = self.pieces.union(&have.added);
+        }
+    }
 }
 
 /// The newest head that any peer of a search announced, and who it was.
@@ -216,9 +262,15 @@ impl Session {
             None => (None, None),
         };
         let ended = Arc::new(AtomicBool::new(false));
+        let summary = accept.summary;
+        let held = Held { root: summary.root, complete: summary.complete, pieces: GroupRanges::empty() };
+        let held = Arc::new(Mutex::new(held));
         let token = CancellationToken::new();
-        tokio::spawn(keep_control(stream, rest, peer, announced, ended.clone(), token.clone()));
+        let control = Listener { peer, announced, held: held.clone(), ended: ended.clone() };
+        tokio::spawn(control.keep(stream, rest, token.clone()));
         let session = Self {
+            serial: SESSIONS.fetch_add(1, Ordering::Relaxed),
+            held,
             peer,
             number: accept.session,
             dialer,
@@ -227,6 +279,15 @@ impl Session {
             _control: token.drop_guard(),
         };
         Ok(Opened { session: Arc::new(session), heads, nodes, blob, more })
+    }
+
+    /// What the peer holds of the version under a root: where it speaks of another, only asking tells.
+    pub(crate) fn holds(&self, root: NodeId) -> Holds {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.root.as_bytes() == root.as_bytes() && !held.complete {
+            true => Holds::Pieces(held.pieces.clone()),
+            false => Holds::Everything,
+        }
     }
 
     /// Whether the session is over, by the peer's word or by ours.
@@ -274,17 +335,22 @@ impl Session {
 
     /// Fetches small files by hash: which of them the peer has, and those one after the other, not yet checked. At most
     /// 512 files of 1 MiB together.
-    pub(crate) async fn many(&self, files: Vec<FileRef>) -> Result<(Presence, Vec<u8>), FetchError> {
+    pub(crate) async fn many(
+        &self,
+        files: Vec<FileRef>,
+        watch: &impl Watch,
+    ) -> Result<(Presence, Vec<u8>), FetchError> {
         let sizes: Vec<u64> = files.iter().map(|file| file.size).collect();
         let files = files.try_into().map_err(|_| FetchError::Broken("too many files asked for".into()))?;
         let mut stream = self.request(Request::GetMany(GetMany { files })).await?;
+        watch.on_answer();
         let mut bitmap = vec![0; Presence::encoded_len(sizes.len())];
         read_exact(&mut stream, &mut bitmap).await?;
         let present = Presence::decode(sizes.len(), &bitmap).map_err(|error| FetchError::Lied(error.to_string()))?;
         // The sizes are ours, from the signed index, and at most 1 MiB together: the peer cannot choose this length.
         let len: u64 = sizes.iter().zip(present.iter()).filter(|(_, present)| *present).map(|(size, _)| size).sum();
         let mut body = vec![0; len as usize];
-        read_exact(&mut stream, &mut body).await?;
+        read_watched(&mut stream, &mut body, watch).await?;
         self.received.fetch_add(len, Ordering::Relaxed);
         Ok((present, body))
     }
@@ -308,47 +374,56 @@ fn nothing() -> Summary {
     Summary { root: ContentId::from([0; 32]), vector: crate::wire::VectorList::default(), complete: false }
 }
 
-/// Reads what is still to come of the first answer, then keeps the control stream until the session is dropped or the
-/// peer ends it.
-async fn keep_control(
-    mut stream: PeerStream,
-    rest: Option<(ItemReader, mpsc::Sender<Result<Got, FetchError>>)>,
+/// What the opener does with what it hears on the control stream.
+struct Listener {
     peer: PeerId,
     announced: Announced,
+    held: Arc<Mutex<Held>>,
     ended: Arc<AtomicBool>,
-    token: CancellationToken,
-) {
-    if let Some((mut items, more)) = rest {
-        let is_whole = tokio::select! {
-            () = token.cancelled() => return,
-            is_whole = hand_on(&mut stream, &mut items, more) => is_whole,
-        };
-        if !is_whole {
-            return ended.store(true, Ordering::Relaxed);
-        }
-    }
-    loop {
-        tokio::select! {
-            () = token.cancelled() => {
-                let goodbye = async {
-                    write_message(&mut stream, &Control::Bye(ByeReason::DONE)).await.ok();
-                    stream.shutdown().await.ok();
-                };
-                let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
-                return;
+}
+
+impl Listener {
+    /// Reads what is still to come of the first answer, then keeps the control stream until the session is dropped or the
+    /// peer ends it.
+    async fn keep(
+        self,
+        mut stream: PeerStream,
+        rest: Option<(ItemReader, mpsc::Sender<Result<Got, FetchError>>)>,
+        token: CancellationToken,
+    ) {
+        if let Some((mut items, more)) = rest {
+            let is_whole = tokio::select! {
+                () = token.cancelled() => return,
+                is_whole = hand_on(&mut stream, &mut items, more) => is_whole,
+            };
+            if !is_whole {
+                return self.ended.store(true, Ordering::Relaxed);
             }
-            message = read_message::<Control>(&mut stream) => match message {
-                Ok(Control::Bye(_)) | Err(_) => break,
-                Ok(Control::HeadAnnounce(announce)) => {
-                    if let Ok(head) = HeadEnvelope::decode(announce.envelope.into_vec().into()) {
-                        announced.on_head(peer, head);
-                    }
-                }
-                Ok(_) => {}
-            },
         }
+        loop {
+            tokio::select! {
+                () = token.cancelled() => {
+                    let goodbye = async {
+                        write_message(&mut stream, &Control::Bye(ByeReason::DONE)).await.ok();
+                        stream.shutdown().await.ok();
+                    };
+                    let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+                    return;
+                }
+                message = read_message::<Control>(&mut stream) => match message {
+                    Ok(Control::Bye(_)) | Err(_) => break,
+                    Ok(Control::HeadAnnounce(announce)) => {
+                        if let Ok(head) = HeadEnvelope::decode(announce.envelope.into_vec().into()) {
+                            self.announced.on_head(self.peer, head);
+                        }
+                    }
+                    Ok(Control::Have(have)) => self.held.lock().unwrap_or_else(PoisonError::into_inner).on_have(have),
+                    Ok(_) => {}
+                },
+            }
+        }
+        self.ended.store(true, Ordering::Relaxed);
     }
-    ended.store(true, Ordering::Relaxed);
 }
 
 /// Hands on the rest of an answer; false if it broke off.
@@ -387,6 +462,21 @@ async fn status(stream: &mut PeerStream) -> Result<(), FetchError> {
         Status::Refused => Err(FetchError::Refused),
         Status::BadRequest | Status::TooLarge => Err(FetchError::Broken("the peer does not understand".into())),
     }
+}
+
+/// As [`read_exact`], telling somebody as the bytes come.
+pub(crate) async fn read_watched(
+    stream: &mut PeerStream,
+    buffer: &mut [u8],
+    watch: &impl Watch,
+) -> Result<(), FetchError> {
+    /// Bytes between one word and the next.
+    const TELL_EVERY: usize = 64 * 1024;
+    for part in buffer.chunks_mut(TELL_EVERY) {
+        read_exact(stream, part).await?;
+        watch.on_bytes(part.len() as u64);
+    }
+    Ok(())
 }
 
 /// Fills a buffer; stalls when fewer than [`MIN_BODY_BYTES`] come in [`BODY_IDLE`] and more are due.

@@ -32,6 +32,10 @@ const DHT_EVERY: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// … up to this.
 const RETRY_AT_MOST: Duration = Duration::from_secs(4);
+/// How long a peer that sent something wrong, or stalled too often, is not asked for the drive.
+const BANNED: Duration = Duration::from_secs(600);
+/// How often a peer may stall.
+const MAX_STALLS: u32 = 3;
 /// How long after midnight yesterday's topic is looked up as well.
 const YESTERDAY_SECONDS: u64 = 2 * 3_600;
 
@@ -61,14 +65,16 @@ struct Candidate {
     last_try: Option<Instant>,
     /// Failures in a row.
     failures: u32,
+    /// How often it was asked in vain.
+    stalls: u32,
 }
 
 impl Candidate {
-    const NEW: Self = Self { state: State::New, last_try: None, failures: 0 };
+    const NEW: Self = Self { state: State::New, last_try: None, failures: 0, stalls: 0 };
 
     fn set(&mut self, state: State) {
-        // Nothing that happens afterwards makes a liar honest.
-        if self.state == State::Banned {
+        // What is still under way says nothing in a liar's favour.
+        if self.state == State::Banned && !self.is_forgiven() {
             return;
         }
         match state {
@@ -78,6 +84,10 @@ impl Candidate {
         }
         self.state = state;
         self.last_try = Some(Instant::now());
+    }
+
+    fn is_forgiven(&self) -> bool {
+        self.last_try.is_none_or(|at| at.elapsed() >= BANNED)
     }
 
     fn is_rested(&self) -> bool {
@@ -151,7 +161,16 @@ impl Sources {
         self.set(peer, State::Failed("went away"));
     }
 
-    /// The peer sent something wrong: it is not asked again for this drive while this search runs.
+    /// Nothing came from the peer although it was asked: after the third time it is left alone for a while.
+    pub(crate) fn on_stalled(&self, peer: PeerId) {
+        let stalls = lock(&self.known).get_mut(&peer).map(|candidate| {
+            candidate.stalls += 1;
+            candidate.stalls
+        });
+        if stalls.is_some_and(|stalls| stalls >= MAX_STALLS) { self.ban(peer) } else { self.on_ended(peer) }
+    }
+
+    /// The peer sent something wrong: it is not asked again for this drive for ten minutes.
     pub(crate) fn ban(&self, peer: PeerId) {
         tracing::debug!(peer = %peer, "banned for this drive");
         self.set(peer, State::Banned);
@@ -287,7 +306,8 @@ impl Search {
             let wanted = match candidate.state {
                 State::New => true,
                 State::Failed(_) => candidate.is_rested(),
-                State::Trying | State::Active | State::Banned => false,
+                State::Banned => candidate.is_forgiven(),
+                State::Trying | State::Active => false,
             };
             if wanted && room > 0 {
                 room -= 1;

@@ -31,6 +31,8 @@ pub struct Grain(u8);
 impl Grain {
     /// 16 KiB: for ranges and the gateway, where a wrong byte must show soon.
     pub const FINE: Self = Self(0);
+    /// 256 KiB: for pieces of that size.
+    pub const QUARTER: Self = Self(4);
     /// 1 MiB: for whole pieces, where BLAKE3 should run at full speed.
     pub const BULK: Self = Self(6);
 

@@ -1,9 +1,13 @@
 //! A network of pipes: whoever is entered can be dialled, whoever is shown is a neighbour.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -11,7 +15,8 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use p2p_identity::{DriveId, Keystore, PeerAddr, PeerId, SecretKey, SecretKind};
 use tempfile::TempDir;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     BrowseQuota, Cache, CacheOpened, DialError, Dialer, Drives, DrivesConfig, HeadEnvelope, ImportProgress, LocalPath,
@@ -30,6 +35,8 @@ pub(crate) struct Net {
     acceptors: Mutex<HashMap<PeerId, Acceptor>>,
     hidden: Mutex<Vec<PeerId>>,
     shown: Mutex<Vec<PeerId>>,
+    /// Lines of peers that are not as fast as memory.
+    lines: Mutex<HashMap<PeerId, Arc<Mutex<Uplink>>>>,
 }
 
 impl Net {
@@ -53,12 +60,99 @@ impl Net {
         self.shown.lock().unwrap().append(&mut self.hidden.lock().unwrap());
     }
 
+    /// What a node sends goes over this from now on.
+    pub(crate) fn set_uplink(&self, peer: PeerId, uplink: Uplink) {
+        self.lines.lock().unwrap().insert(peer, Arc::new(Mutex::new(uplink)));
+    }
+
+    /// Bytes that a node has sent over its uplink.
+    pub(crate) fn sent(&self, peer: PeerId) -> u64 {
+        self.lines.lock().unwrap().get(&peer).map_or(0, |line| line.lock().unwrap().sent)
+    }
+
     /// A pipe from one node to another.
     pub(crate) fn open(&self, from: PeerId, to: PeerId) -> Result<DuplexStream, DialError> {
         let acceptor = self.acceptors.lock().unwrap().get(&to).cloned().ok_or(DialError("nobody there".into()))?;
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         tokio::spawn(acceptor(from, far));
         Ok(near)
+    }
+}
+
+/// A line that many streams share.
+pub(crate) struct Uplink {
+    /// Bytes a second.
+    pub(crate) rate: u64,
+    /// From then on nothing comes.
+    pub(crate) stalls_at: Option<Instant>,
+    /// From so many bytes on they are wrong.
+    pub(crate) lies_after: Option<u64>,
+    /// When the line is free again.
+    free_at: Option<Instant>,
+    sent: u64,
+}
+
+impl Uplink {
+    pub(crate) fn new(rate: u64) -> Self {
+        Self { rate, stalls_at: None, lies_after: None, free_at: None, sent: 0 }
+    }
+}
+
+/// The opener's end of a stream whose other end sends over a line.
+struct Shaped {
+    stream: DuplexStream,
+    uplink: Arc<Mutex<Uplink>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for Shaped {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if let Some(pause) = &mut this.pause {
+                std::task::ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+            }
+            let mut uplink = this.uplink.lock().unwrap();
+            let now = Instant::now();
+            if uplink.stalls_at.is_some_and(|at| now >= at) {
+                // Whoever reads is woken by its own clock.
+                return Poll::Pending;
+            }
+            if let Some(free) = uplink.free_at.filter(|free| *free > now) {
+                this.pause = Some(Box::pin(sleep_until(free)));
+                continue;
+            }
+            let before = buf.filled().len();
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let came = (buf.filled().len() - before) as u64;
+            uplink.sent += came;
+            if uplink.lies_after.is_some_and(|after| uplink.sent > after)
+                && let Some(byte) = buf.filled_mut().get_mut(before)
+                && came > 1_000
+            {
+                *byte ^= 1;
+            }
+            let took = Duration::from_secs_f64(came as f64 / uplink.rate as f64);
+            // The clock goes in milliseconds: what it was late is made up for.
+            let late = now.checked_sub(Duration::from_millis(5)).unwrap_or(now);
+            uplink.free_at = Some(uplink.free_at.unwrap_or(now).max(late) + took);
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+impl AsyncWrite for Shaped {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -73,7 +167,12 @@ struct Line {
 impl Dialer for Line {
     async fn open(&self, peer: PeerId) -> Result<PeerStream, DialError> {
         let net = self.net.upgrade().ok_or(DialError("the test is over".into()))?;
-        Ok(Box::new(net.open(self.me, peer)?))
+        let stream = net.open(self.me, peer)?;
+        let uplink = net.lines.lock().unwrap().get(&peer).cloned();
+        Ok(match uplink {
+            Some(uplink) => Box::new(Shaped { stream, uplink, pause: None }),
+            None => Box::new(stream),
+        })
     }
 
     async fn remember(&self, _: PeerAddr) {}

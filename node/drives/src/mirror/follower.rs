@@ -2,7 +2,7 @@
 //! version.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use p2p_identity::Hints;
@@ -206,7 +206,8 @@ impl Follower {
             begun: Instant::now(),
             lacking: Mutex::default(),
             left_out: Mutex::default(),
-            queue: Queue::default(),
+            queue: Arc::new(Queue::default()),
+            incoming: OnceLock::new(),
             failure: Mutex::default(),
             last_error: Mutex::default(),
             stale: AtomicBool::new(false),

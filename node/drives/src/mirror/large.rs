@@ -5,24 +5,24 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use p2p_identity::ContentId;
 
+use super::pieces::{piece_grain, piece_groups};
+use super::queue::Taken;
+use super::swarm::{Again, Outcome};
 use super::{Job, Work, lock};
-use crate::blob::{Decoder, GROUP_BYTES, Grain, GroupRanges, PARENT_BYTES, Plan, SizeProof, Step, valid_groups};
+use crate::blob::{Decoder, GroupRanges, PARENT_BYTES, Plan, SizeProof, Step, valid_groups};
+use crate::content::{Blob, ContentError};
 use crate::engine::Shared;
 use crate::folder::{Folder, Meta, temporary_name};
-use crate::session::{FetchError, Session, read_exact};
+use crate::session::{FetchError, Session, Watch, read_exact, read_watched};
 use crate::store::{Batch, CacheTable};
 use crate::wire::{Get, Request};
 use crate::{DriveError, MAX_BITMAP_BYTES};
 
-/// Bytes of one request. Long enough that opening a stream costs nothing and its window can grow; three in flight are
-/// below the 64 MiB that one peer may be asked for at a time. Measured with 4 MiB 2.0 s, with 16 and 32 MiB 1.9 s for
-/// 1 GiB over loopback.
-pub(super) const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
 /// What was proven is made durable after this many bytes …
 const COMMIT_BYTES: u64 = 64 * 1024 * 1024;
 /// … or this long, whichever comes first (specs/drives.md, 3.3).
@@ -41,6 +41,8 @@ pub(crate) struct Partial {
     outboard: File,
     outboard_path: PathBuf,
     state: Mutex<State>,
+    /// Written while the file is moved to its place, read while something is written into it: afterwards it is the user's.
+    is_placed: RwLock<bool>,
     committing: Mutex<()>,
 }
 
@@ -48,7 +50,6 @@ struct State {
     proven: GroupRanges,
     since_commit: u64,
     committed_at: Instant,
-    placed: bool,
 }
 
 impl Partial {
@@ -75,7 +76,7 @@ impl Partial {
                 .map_err(DriveError::io(format!("check what is there of {path:?}")))?,
         };
         job.progress.bytes.fetch_add(proven.byte_count(size), Ordering::Relaxed);
-        let state = State { proven, since_commit: 0, committed_at: Instant::now(), placed: false };
+        let state = State { proven, since_commit: 0, committed_at: Instant::now() };
         Ok(Self {
             shared,
             folder: job.folder.clone(),
@@ -88,11 +89,12 @@ impl Partial {
             outboard,
             outboard_path,
             state: Mutex::new(state),
+            is_placed: RwLock::new(false),
             committing: Mutex::default(),
         })
     }
 
-    pub(super) fn hash(&self) -> &ContentId {
+    pub(crate) fn hash(&self) -> &ContentId {
         &self.hash
     }
 
@@ -100,21 +102,31 @@ impl Partial {
         &self.path
     }
 
-    /// What is missing, in stretches of one request each.
-    pub(super) fn missing(&self) -> Vec<GroupRanges> {
+    /// How many bytes these groups of it hold.
+    pub(super) fn byte_count(&self, ranges: &GroupRanges) -> u64 {
+        ranges.byte_count(self.size)
+    }
+
+    /// Its pieces in order, each with what is missing of it.
+    pub(super) fn pieces(&self) -> Vec<GroupRanges> {
+        let groups = piece_groups(self.size);
         let all = GroupRanges::of_size(self.size);
-        let missing = all.difference(&lock(&self.state).proven).widen(Grain::BULK).clip(self.size);
-        let per_request = REQUEST_BYTES / GROUP_BYTES;
-        let mut stretches = Vec::new();
-        for run in missing.iter() {
-            let mut start = run.start;
-            while start < run.end {
-                let end = (start / per_request + 1) * per_request;
-                stretches.push(GroupRanges::from_groups(start..end.min(run.end)));
-                start = end;
-            }
+        let missing = all.difference(&lock(&self.state).proven).widen(piece_grain(self.size)).clip(self.size);
+        let piece = |start: u64| missing.intersect(&GroupRanges::from_groups(start..start + groups));
+        (0..all.count()).step_by(groups as usize).map(piece).collect()
+    }
+
+    /// The file as a source, if all these groups have come. Blocks.
+    pub(crate) fn open_proven(&self, ranges: &GroupRanges) -> Result<Blob, ContentError> {
+        if !ranges.clip(self.size).difference(&lock(&self.state).proven).is_empty() {
+            return Err(ContentError::NotFound);
         }
-        stretches
+        let cloned = |file: &File| file.try_clone().map_err(DriveError::io(format!("read {:?}", self.path)));
+        Ok(Blob::File { file: cloned(&self.data)?, outboard: cloned(&self.outboard)?, size: self.size })
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 
     /// Takes one unit and the parents before it. Blocks.
@@ -126,6 +138,10 @@ impl Partial {
         below: &mut Vec<u8>,
     ) -> Result<u64, FetchError> {
         let lied = |error: crate::ProofError| FetchError::Lied(format!("{:?}: {error}", self.path));
+        let is_placed = self.is_placed.read().unwrap_or_else(PoisonError::into_inner);
+        if *is_placed {
+            return Ok(0);
+        }
         let failed = |doing: &str| DriveError::io(format!("{doing} {:?}", self.path));
         for pair in parents {
             let parent = decoder.on_parent(pair).map_err(lied)?;
@@ -142,6 +158,7 @@ impl Partial {
         let is_due = state.since_commit >= COMMIT_BYTES || state.committed_at.elapsed() >= COMMIT_EVERY;
         let is_complete = state.proven == GroupRanges::of_size(self.size);
         drop(state);
+        drop(is_placed);
         if is_due && !is_complete {
             self.commit()?;
         }
@@ -170,13 +187,11 @@ impl Partial {
 
     /// Moves the file to its place when all of it is proven; once. Blocks.
     pub(super) fn place_if_complete(&self) -> Result<bool, DriveError> {
-        {
-            let mut state = lock(&self.state);
-            if state.placed || state.proven != GroupRanges::of_size(self.size) {
-                return Ok(false);
-            }
-            state.placed = true;
+        let mut is_placed = self.is_placed.write().unwrap_or_else(PoisonError::into_inner);
+        if *is_placed || lock(&self.state).proven != GroupRanges::of_size(self.size) {
+            return Ok(false);
         }
+        *is_placed = true;
         let failed = |doing: &str| DriveError::io(format!("{doing} {:?}", self.path));
         self.data.set_len(self.size).map_err(failed("write"))?;
         self.data.sync_data().map_err(failed("sync"))?;
@@ -192,27 +207,45 @@ fn bitmap_key(temporary: &str) -> Vec<u8> {
     blake3::hash(temporary.as_bytes()).as_bytes().to_vec()
 }
 
-/// Fetches a stretch; what is left of it is handed back with the error.
+/// Fetches pieces of a file; says how each came out.
 pub(super) async fn fetch(
     job: &Job,
     session: &Session,
-    partial: Arc<Partial>,
-    ranges: GroupRanges,
-) -> Result<GroupRanges, (Work, FetchError)> {
-    let result = receive(job, session, &partial, &ranges).await;
-    let left = ranges.difference(&lock(&partial.state).proven);
-    if let Err(error) = result {
-        return Err((Work::Large(partial, left), error));
-    }
+    taken: &Taken,
+    partial: &Arc<Partial>,
+) -> (Vec<Outcome<Work>>, Option<FetchError>) {
+    let ranges = taken.pieces().iter().fold(GroupRanges::empty(), |all, piece| match &piece.work {
+        Work::Large(_, ranges) => all.union(ranges),
+        Work::Small(_) => all,
+    });
+    // Of a piece that was stolen, or came back, some may be here.
+    let missing = ranges.difference(&lock(&partial.state).proven).widen(piece_grain(partial.size)).clip(partial.size);
+    let mut error = if missing.is_empty() { None } else { receive(job, session, taken, partial, &missing).await.err() };
+    let again = match &error {
+        Some(FetchError::NotFound | FetchError::Stale | FetchError::Busy) => Again::Later,
+        _ => Again::AtOnce,
+    };
+    let proven = lock(&partial.state).proven.clone();
+    let mut outcomes: Vec<_> = taken
+        .pieces()
+        .iter()
+        .map(|piece| match &piece.work {
+            Work::Large(partial, ranges) if !ranges.difference(&proven).is_empty() => {
+                Outcome::Left(Work::Large(partial.clone(), ranges.difference(&proven)), again)
+            }
+            _ => Outcome::Done,
+        })
+        .collect();
     let finished = partial.clone();
     let placed = tokio::task::spawn_blocking(move || finished.place_if_complete()).await;
     match placed.map_err(DriveError::from).and_then(|placed| placed) {
-        Ok(placed) => {
-            job.progress.files.fetch_add(u64::from(placed), Ordering::Relaxed);
-            Ok(GroupRanges::empty())
+        Ok(placed) => drop(job.progress.files.fetch_add(u64::from(placed), Ordering::Relaxed)),
+        Err(failure) => {
+            outcomes.clear();
+            error = Some(failure.into());
         }
-        Err(error) => Err((Work::Large(partial, left), error.into())),
     }
+    (outcomes, error)
 }
 
 /// What one unit needs while it is checked, handed back and forth so that its memory is used again.
@@ -222,21 +255,29 @@ struct Hands {
     spare: Vec<u8>,
 }
 
-async fn receive(job: &Job, session: &Session, partial: &Arc<Partial>, ranges: &GroupRanges) -> Result<(), FetchError> {
-    let get = Get { hash: partial.hash, ranges: ranges.clone(), grain: Grain::BULK, size_proof: SizeProof::No };
+async fn receive(
+    job: &Job,
+    session: &Session,
+    taken: &Taken,
+    partial: &Arc<Partial>,
+    ranges: &GroupRanges,
+) -> Result<(), FetchError> {
+    let grain = piece_grain(partial.size);
+    let get = Get { hash: partial.hash, ranges: ranges.clone(), grain, size_proof: SizeProof::No };
     let mut stream = session.request(Request::Get(get)).await?;
+    taken.on_answer();
     let mut size = [0; 8];
     read_exact(&mut stream, &mut size).await?;
     if u64::from_be_bytes(size) != partial.size {
         return Err(FetchError::Lied(format!("{:?} with another size", partial.path)));
     }
-    let decoder = Decoder::new(&partial.hash, partial.size, ranges, Grain::BULK, SizeProof::No);
+    let decoder = Decoder::new(&partial.hash, partial.size, ranges, grain, SizeProof::No);
     let mut hands = Some(Hands { decoder, below: Vec::new(), spare: Vec::new() });
     let mut checking: Option<tokio::task::JoinHandle<Result<Hands, FetchError>>> = None;
     let mut parents = Vec::new();
     let mut buffer = Vec::new();
     // The plan is known in advance, so the next unit is read while this one is checked and written.
-    for step in Plan::new(partial.size, ranges, Grain::BULK, SizeProof::No) {
+    for step in Plan::new(partial.size, ranges, grain, SizeProof::No) {
         match step {
             Step::Parent(_) => {
                 let mut pair = [0; PARENT_BYTES as usize];
@@ -244,8 +285,13 @@ async fn receive(job: &Job, session: &Session, partial: &Arc<Partial>, ranges: &
                 parents.push(pair);
             }
             Step::Unit(unit) => {
+                // Others may have taken over the rest.
+                let rest = GroupRanges::from_groups(unit.subtree.start_group..u64::MAX).intersect(ranges);
+                if rest.difference(&lock(&partial.state).proven).is_empty() {
+                    break;
+                }
                 buffer.resize(unit.len, 0);
-                read_exact(&mut stream, &mut buffer).await?;
+                read_watched(&mut stream, &mut buffer, taken).await?;
                 if let Some(task) = checking.take() {
                     hands = Some(task.await.map_err(DriveError::from)??);
                 }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use p2p_identity::ContentId;
 
 use super::large::Partial;
+use super::pieces::PieceCounter;
 use super::small::SmallFile;
 use super::{ExternalLinks, Job, Scope, Work};
 use crate::DriveError;
@@ -98,15 +100,48 @@ impl Plan {
 
     fn queue_all(&self) -> Result<(), DriveError> {
         let mut batch = Batch::default();
+        let mut count = Count::default();
         let mut blocked: Option<String> = None;
         if self.scope == Scope::Changes {
             // What the version before said of all files that are not looked at again.
             let unchanged = self.at.bytes.saturating_sub(self.changed_bytes()?);
             self.job.progress.bytes.fetch_add(unchanged, Ordering::Relaxed);
         }
-        self.entries(|entry| self.queue_entry(&entry, &mut batch, &mut blocked))?;
-        self.flush(&mut batch);
+        self.entries(|entry| {
+            let of = self.number(&entry, &mut count, &mut batch);
+            let before = (batch.files.len(), self.job.left_out_count());
+            let going = self.queue_entry(&entry, &mut batch, &mut blocked, of)?;
+            count.is_missing |= (batch.files.len(), self.job.left_out_count()) != before;
+            Ok(going)
+        })?;
+        self.end_piece(&mut count, &mut batch);
         Ok(())
+    }
+
+    /// The pieces that an entry's content belongs to, where the whole version is gone through and they can be counted. One
+    /// that is shared with the entries before ends where another begins.
+    fn number(&self, entry: &Entry, count: &mut Count, batch: &mut Batch) -> Option<Range<u64>> {
+        let version = entry.shown();
+        if self.scope != Scope::Everything || version.kind == Kind::Directory || version.inline.is_some() {
+            return None;
+        }
+        let pieces = count.pieces.add(version.size);
+        let shared = (version.size <= WHOLE_FILE_BYTES).then_some(pieces.start);
+        if count.shared != shared {
+            self.end_piece(count, batch);
+            count.shared = shared;
+        }
+        Some(pieces)
+    }
+
+    /// Queues what is missing of a shared piece; one of which nothing is missing is here.
+    fn end_piece(&self, count: &mut Count, batch: &mut Batch) -> bool {
+        let (number, is_missing) = (count.shared.take(), std::mem::take(&mut count.is_missing));
+        if let Some(number) = number.filter(|_| !is_missing) {
+            self.job.hold(number);
+        }
+        batch.number = number;
+        self.flush(batch)
     }
 
     fn changed_bytes(&self) -> Result<u64, DriveError> {
@@ -118,7 +153,13 @@ impl Plan {
         Ok(bytes)
     }
 
-    fn queue_entry(&self, entry: &Entry, batch: &mut Batch, blocked: &mut Option<String>) -> Result<Going, DriveError> {
+    fn queue_entry(
+        &self,
+        entry: &Entry,
+        batch: &mut Batch,
+        blocked: &mut Option<String>,
+        of: Option<Range<u64>>,
+    ) -> Result<Going, DriveError> {
         let path = entry.key().to_path();
         if blocked.as_ref().is_some_and(|prefix| is_below(&path, prefix)) {
             self.job.leave_out(&path, "the folder it belongs in could not be made");
@@ -151,7 +192,7 @@ impl Plan {
                 }
             }
             Kind::File => {
-                if !self.queue_file(&path, entry, batch)? {
+                if !self.queue_file(&path, entry, batch, of)? {
                     return Ok(Going::Stop);
                 }
             }
@@ -160,11 +201,21 @@ impl Plan {
     }
 
     /// False when nobody works any more.
-    fn queue_file(&self, path: &str, entry: &Entry, batch: &mut Batch) -> Result<bool, DriveError> {
+    fn queue_file(
+        &self,
+        path: &str,
+        entry: &Entry,
+        batch: &mut Batch,
+        of: Option<Range<u64>>,
+    ) -> Result<bool, DriveError> {
         let version = entry.shown();
         let meta = meta_of(version);
+        // A large file's pieces are its own.
+        let own = of.filter(|_| version.size > WHOLE_FILE_BYTES);
+        let hold_all = || own.clone().into_iter().flatten().for_each(|number| self.job.hold(number));
         match self.look(path, entry, meta) {
             Ok(There::Right) => {
+                hold_all();
                 self.count(version);
                 return Ok(true);
             }
@@ -186,21 +237,29 @@ impl Plan {
             return Ok(true);
         }
         if self.copy_from_old(path, version, meta)? {
+            hold_all();
             self.count(version);
             return Ok(true);
         }
         if version.size <= WHOLE_FILE_BYTES {
             return Ok(self.queue_small(path, version, batch));
         }
-        if !self.flush(batch) {
-            return Ok(false);
-        }
         let partial = Arc::new(Partial::open(&self.job, path, version.hash, version.size, meta)?);
-        let missing = partial.missing();
-        if missing.is_empty() && partial.place_if_complete()? {
+        if partial.place_if_complete()? {
+            hold_all();
             self.job.progress.files.fetch_add(1, Ordering::Relaxed);
+            return Ok(true);
         }
-        Ok(missing.into_iter().all(|ranges| self.job.queue.push(Work::Large(partial.clone(), ranges))))
+        self.job.add_partial(&partial);
+        for (at, missing) in partial.pieces().into_iter().enumerate() {
+            let number = own.as_ref().map(|own| own.start + at as u64);
+            if missing.is_empty() {
+                number.into_iter().for_each(|number| self.job.hold(number));
+            } else if !self.job.queue.push(number, Work::Large(partial.clone(), missing)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the link of a long target is there already.
@@ -209,7 +268,8 @@ impl Plan {
     }
 
     fn queue_small(&self, path: &str, version: &Version, batch: &mut Batch) -> bool {
-        if batch.is_full(version.size) && !self.flush(batch) {
+        // Where pieces are counted, they end elsewhere.
+        if self.scope == Scope::Changes && batch.is_full(version.size) && !self.flush(batch) {
             return false;
         }
         let (hash, size) = (version.hash, version.size);
@@ -218,8 +278,8 @@ impl Plan {
     }
 
     fn flush(&self, batch: &mut Batch) -> bool {
-        let files = std::mem::take(batch).files;
-        files.is_empty() || self.job.queue.push(Work::Small(files))
+        let Batch { files, number, .. } = std::mem::take(batch);
+        files.is_empty() || self.job.queue.push(number, Work::Small(files.into()))
     }
 
     /// What stands at the path of a file. Somebody's work is moved aside, or left alone where it goes to the drive.
@@ -547,6 +607,17 @@ fn meta_of(version: &Version) -> Meta {
 struct Batch {
     files: Vec<SmallFile>,
     bytes: u64,
+    number: Option<u64>,
+}
+
+/// Where a plan is among the pieces of a version.
+#[derive(Default)]
+struct Count {
+    pieces: PieceCounter,
+    /// The piece that entries share at the moment.
+    shared: Option<u64>,
+    /// Whether anything of it is missing.
+    is_missing: bool,
 }
 
 impl Batch {

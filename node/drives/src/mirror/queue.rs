@@ -1,40 +1,40 @@
-//! Work that waits for somebody to take it: bounded, and what was taken comes back if it was not done.
+//! The scheduler between those who plan and those who fetch: bounded, and what was taken comes back if it was not done.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use super::{QUEUE, Work, lock};
+use super::swarm::{Next, Outcome, Piece, PieceKey, Portion, Request, Swarm};
+use super::{Work, lock};
+use crate::session::{Session, Watch};
+use crate::tree::NodeId;
 
-/// Work that waits, and how much is under way.
+/// How often somebody who has nothing to do looks whether another has become slow, or holds more.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Work that waits, and what is under way. Sessions are told apart by their serial numbers.
 #[derive(Default)]
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    swarm: Mutex<Swarm<u64, Work>>,
     pub(super) changed: Notify,
 }
 
-#[derive(Default)]
-struct Waiting {
-    ready: VecDeque<Work>,
-    /// Nothing more will be planned.
-    closed: bool,
-    under_way: usize,
-}
-
 impl Queue {
-    /// Adds work; waits while enough is planned. False when nobody wants it any more. Blocks.
-    pub(super) fn push(&self, work: Work) -> bool {
+    /// Adds a piece; waits while enough is planned. False when nobody wants it any more. Blocks.
+    pub(super) fn push(&self, number: Option<u64>, work: Work) -> bool {
         loop {
             {
-                let mut waiting = lock(&self.waiting);
-                if waiting.closed {
-                    return false;
-                }
-                if waiting.ready.len() < QUEUE {
-                    waiting.ready.push_back(work);
+                let mut swarm = lock(&self.swarm);
+                if !swarm.is_full() {
+                    if !swarm.push(number, work) {
+                        return false;
+                    }
                     break;
+                }
+                if swarm.is_closed() {
+                    return false;
                 }
             }
             std::thread::park_timeout(Duration::from_millis(2));
@@ -45,68 +45,113 @@ impl Queue {
 
     /// No more work will be pushed.
     pub(super) fn close(&self) {
-        lock(&self.waiting).closed = true;
+        lock(&self.swarm).close();
         self.changed.notify_waiters();
     }
 
     pub(super) fn is_done(&self) -> bool {
-        let waiting = lock(&self.waiting);
-        waiting.closed && waiting.ready.is_empty() && waiting.under_way == 0
+        lock(&self.swarm).is_done()
     }
 
-    /// The next piece of work; `None` when there will be none.
-    pub(super) async fn take(&self) -> Option<Work> {
+    /// A session is over.
+    pub(super) fn remove(&self, session: &Session) {
+        lock(&self.swarm).remove(&session.serial);
+        self.changed.notify_waiters();
+    }
+
+    /// What to ask a peer for next, of the version under `root`; `None` when there will be nothing.
+    pub(super) async fn take(self: &Arc<Self>, session: &Session, root: NodeId) -> Option<Taken> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            {
-                let mut waiting = lock(&self.waiting);
-                if let Some(work) = waiting.ready.pop_front() {
-                    waiting.under_way += 1;
-                    return Some(work);
-                }
-                if waiting.closed && waiting.under_way == 0 {
-                    return None;
-                }
+            let next = {
+                let mut swarm = lock(&self.swarm);
+                swarm.set_holds(session.serial, session.holds(root));
+                swarm.next(session.serial, Instant::now())
+            };
+            match next {
+                Next::Ask(request) => return Some(Taken { queue: self.clone(), request, is_over: false }),
+                Next::Done => return None,
+                Next::Wait => {}
             }
-            changed.await;
+            let _ = tokio::time::timeout(LOOK_EVERY, changed).await;
+        }
+    }
+}
+
+/// A request that was taken. It goes back to the queue if it is dropped midway.
+pub(super) struct Taken {
+    queue: Arc<Queue>,
+    request: Request<Work>,
+    is_over: bool,
+}
+
+impl Taken {
+    pub(super) fn pieces(&self) -> &[Piece<Work>] {
+        &self.request.pieces
+    }
+
+    /// Resolves when others have done all of it.
+    pub(super) async fn obsolete(&self) {
+        self.request.obsolete.cancelled().await;
+    }
+
+    /// Whether a piece of which all has come may be put in place.
+    pub(super) fn claim(&self, piece: PieceKey) -> bool {
+        lock(&self.queue.swarm).claim(self.request.key, piece)
+    }
+
+    /// The request is over: how each of its pieces came out.
+    pub(super) fn end(mut self, outcomes: Vec<Outcome<Work>>) {
+        self.is_over = true;
+        lock(&self.queue.swarm).on_end(self.request.key, outcomes, Instant::now());
+        self.queue.changed.notify_waiters();
+    }
+}
+
+impl Watch for Taken {
+    fn on_answer(&self) {
+        lock(&self.queue.swarm).on_answer(self.request.key, Instant::now());
+    }
+
+    fn on_bytes(&self, bytes: u64) {
+        lock(&self.queue.swarm).on_bytes(self.request.key, bytes, Instant::now());
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.is_over {
+            lock(&self.queue.swarm).on_end(self.request.key, Vec::new(), Instant::now());
+            self.queue.changed.notify_waiters();
+        }
+    }
+}
+
+impl Portion for Work {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Small(files) => files.iter().map(|file| file.size).sum(),
+            Self::Large(partial, ranges) => partial.byte_count(ranges),
         }
     }
 
-    pub(super) fn give_back(&self, work: Work) {
-        lock(&self.waiting).ready.push_front(work);
-        self.finish();
+    fn files(&self) -> usize {
+        match self {
+            Self::Small(files) => files.len(),
+            Self::Large(..) => 0,
+        }
     }
 
-    pub(super) fn finish(&self) {
-        lock(&self.waiting).under_way -= 1;
-        self.changed.notify_waiters();
-    }
-}
-
-/// Work that goes back to the queue if its worker is stopped midway.
-pub(super) struct GiveBack<'a> {
-    pub(super) queue: &'a Queue,
-    pub(super) work: Option<Work>,
-}
-
-impl GiveBack<'_> {
-    /// The work is over but for what is left of it.
-    pub(super) fn done(mut self, left: Work) {
-        self.work = None;
-        let is_left = match &left {
-            Work::Small(files) => !files.is_empty(),
-            Work::Large(_, ranges) => !ranges.is_empty(),
-        };
-        if is_left { self.queue.give_back(left) } else { self.queue.finish() }
-    }
-}
-
-impl Drop for GiveBack<'_> {
-    fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            self.queue.give_back(work);
+    fn joins(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Large(partial, ranges), Self::Large(other, behind)) => {
+                let (end, start) = (ranges.iter().last().map(|run| run.end), behind.iter().next().map(|run| run.start));
+                Arc::ptr_eq(partial, other) && end.zip(start).is_some_and(|(end, start)| end <= start)
+            }
+            // Full as they are.
+            _ => false,
         }
     }
 }

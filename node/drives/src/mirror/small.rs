@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use p2p_identity::ContentId;
 
+use super::queue::Taken;
+use super::swarm::{Again, Outcome, Piece};
 use super::{Job, Work};
 use crate::DriveError;
 use crate::entry::Kind;
@@ -23,29 +25,37 @@ pub(crate) struct SmallFile {
     pub(crate) meta: Meta,
 }
 
-/// Fetches and places files; what the peer has not got is handed back with the error.
+/// Fetches and places the files of a piece; says how it came out.
 pub(super) async fn fetch(
     job: &Arc<Job>,
     session: &Session,
-    files: Vec<SmallFile>,
-) -> Result<Vec<SmallFile>, (Work, FetchError)> {
+    taken: &Taken,
+    piece: &Piece<Work>,
+    files: &[SmallFile],
+) -> (Outcome<Work>, Option<FetchError>) {
     let asked: Vec<FileRef> = files.iter().map(|file| FileRef { hash: file.hash, size: file.size }).collect();
-    match session.many(asked).await {
-        Err(error) => Err((Work::Small(files), error)),
-        Ok((present, body)) => {
-            let (placed, missing): (Vec<_>, Vec<_>) =
-                files.into_iter().zip(present.iter()).partition(|(_, is_present)| *is_present);
-            let missing: Vec<SmallFile> = missing.into_iter().map(|(file, _)| file).collect();
-            let placed: Vec<SmallFile> = placed.into_iter().map(|(file, _)| file).collect();
-            job.progress.fetched.fetch_add(body.len() as u64, Ordering::Relaxed);
-            let (left, error) = place(job, placed, body).await;
-            let left: Vec<SmallFile> = left.into_iter().chain(missing).collect();
-            match error {
-                Some(error) => Err((Work::Small(left), error)),
-                None if left.is_empty() => Ok(left),
-                None => Err((Work::Small(left), FetchError::NotFound)),
-            }
-        }
+    let answer = session.many(asked, taken).await;
+    let (present, body) = match answer {
+        Ok(answer) => answer,
+        Err(error) => return (Outcome::Left(piece.work.clone(), Again::AtOnce), Some(error)),
+    };
+    job.progress.fetched.fetch_add(body.len() as u64, Ordering::Relaxed);
+    let here = files.iter().zip(present.iter()).filter(|(_, is_present)| *is_present).map(|(file, _)| file.clone());
+    let here: Vec<SmallFile> = here.collect();
+    if here.is_empty() && !files.is_empty() {
+        return (Outcome::Left(piece.work.clone(), Again::Later), Some(FetchError::NotFound));
+    }
+    // Another request may have brought the same.
+    if !taken.claim(piece.key) {
+        return (Outcome::Left(piece.work.clone(), Again::AtOnce), None);
+    }
+    let (left, error) = place(job, here, body).await;
+    let missing = files.iter().zip(present.iter()).filter(|(_, is_present)| !*is_present).map(|(file, _)| file.clone());
+    let left: Vec<SmallFile> = left.into_iter().chain(missing).collect();
+    match error {
+        None if left.is_empty() => (Outcome::Done, None),
+        None => (Outcome::Left(Work::Small(left.into()), Again::Later), Some(FetchError::NotFound)),
+        error => (Outcome::Left(Work::Small(left.into()), Again::AtOnce), error),
     }
 }
 
