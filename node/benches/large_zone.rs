@@ -86,7 +86,7 @@ async fn run(labels: usize) {
         let mut bytes = vec![0; FILE_BYTES];
         getrandom::fill(&mut bytes).expect("random");
         std::fs::write(folder.join(format!("{n:02}")), bytes).expect("written");
-        changes.push(Ok(Change { path: format!("{n:02}"), at: None }));
+        changes.push(Ok(Change { path: format!("{n:02}"), ..Change::default() }));
     }
     let drives = owner.node().drives();
     let drive = drives.create(NewDrive { path: Some(folder), title: "b".into() }).await.expect("made");

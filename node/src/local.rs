@@ -27,7 +27,8 @@ use p2p_api::{
     TreeQuery, WritersContract,
 };
 use p2p_drives::{
-    At, Copied, CopyProgress, DriveError, Drives, ExternalLinks, Following, ImportProgress, Listing, LocalPath, PathKey,
+    At, Copied, CopyProgress, DriveError, Drives, Extent, ExternalLinks, Following, ImportProgress, Listing, LocalPath,
+    Named, PathKey,
 };
 use p2p_identity::{DriveId, Link, PeerId};
 use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
@@ -266,7 +267,8 @@ impl Contract for LocalNode {
             changes.map(|change| local_path(change.map_err(|error| DriveError::Invalid(error.message))?)).boxed();
         let (drives, counted) = (self.drives.clone(), progress.clone());
         let job: BoxFuture<'static, Result<ImportEvent>> = Box::pin(async move {
-            let published = drives.import(&drive, paths, how.message, counted).await.map_err(api_error)?;
+            let extent = if how.part { Extent::Part } else { Extent::Everything };
+            let published = drives.import(&drive, paths, extent, how.message, counted).await.map_err(api_error)?;
             Ok(ImportEvent::Published {
                 version: published.version,
                 files: published.files,
@@ -501,7 +503,12 @@ fn local_path(change: Change) -> std::result::Result<LocalPath, DriveError> {
     let at = change
         .at
         .map(|at| at.to_str().map(str::to_owned).ok_or_else(|| DriveError::Invalid("`at` is not UTF-8".into())));
-    Ok(LocalPath { key, at: at.transpose()? })
+    let named = match change.named {
+        p2p_api::Named::Entry => Named::Entry,
+        p2p_api::Named::Everything => Named::Everything,
+        p2p_api::Named::Gone => Named::Gone,
+    };
+    Ok(LocalPath { key, at: at.transpose()?, named })
 }
 
 fn path_key(path: &str) -> Result<Option<PathKey>> {

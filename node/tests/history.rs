@@ -53,7 +53,7 @@ async fn publish(node: &Node, folder: &Path) -> DriveInfo {
         paths.push(name);
     }
     paths.sort_by_key(|path| path.replace('/', "\x01"));
-    let changes: Vec<_> = paths.into_iter().map(|path| Ok(Change { path, at: None })).collect();
+    let changes: Vec<_> = paths.into_iter().map(|path| Ok(Change { path, ..Change::default() })).collect();
     let changes = futures::stream::iter(changes).boxed();
     let events = node.drives().import(drive, Import::default(), changes).await.expect("imports");
     events.try_collect::<Vec<_>>().await.expect("published");

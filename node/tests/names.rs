@@ -20,7 +20,7 @@ async fn a_stranger_resolves_a_name_and_clones_what_it_stands_for() {
     std::fs::write(folder.join("a.txt"), "hello").expect("written");
     let drives = owner.node().drives();
     let drive = drives.create(NewDrive { path: Some(folder), title: "docs".into() }).await.expect("made");
-    let changes = futures::stream::iter([Ok(Change { path: "a.txt".into(), at: None })]).boxed();
+    let changes = futures::stream::iter([Ok(Change { path: "a.txt".into(), ..Change::default() })]).boxed();
     let imported: Vec<_> =
         drives.import(drive.drive, Import::default(), changes).await.expect("imports").collect().await;
     assert!(imported.iter().all(Result::is_ok), "{imported:?}");

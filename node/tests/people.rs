@@ -305,7 +305,7 @@ async fn drive(home: &Home) -> DriveId {
 }
 
 async fn publish(home: &Home, drive: DriveId) -> p2p_api::Result<()> {
-    let changes = futures::stream::iter([Ok(Change { path: "file".into(), at: None })]);
+    let changes = futures::stream::iter([Ok(Change { path: "file".into(), ..Change::default() })]);
     let events = home.node().drives().import(drive, Import::default(), Box::pin(changes)).await?;
     events.try_collect::<Vec<_>>().await.map(drop)
 }

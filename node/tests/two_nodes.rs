@@ -50,7 +50,7 @@ async fn share(node: &Node, folder: &Path) -> (DriveInfo, ImportEvent) {
     let mut paths = Vec::new();
     collect(folder, "", &mut paths);
     paths.sort_by_key(|path| path.replace('/', "\x01"));
-    let changes = paths.into_iter().map(|path| Ok(Change { path, at: None }));
+    let changes = paths.into_iter().map(|path| Ok(Change { path, ..Change::default() }));
     let changes = futures::stream::iter(changes.collect::<Vec<_>>()).boxed();
     let mut events = node.drives().import(drive.drive, Import::default(), changes).await.expect("imports");
     let mut last = None;

@@ -47,7 +47,7 @@ impl Home {
         let mut paths = Vec::new();
         collect(&self.folder(), "", &mut paths);
         paths.sort_by_key(|path| path.replace('/', "\x01"));
-        let changes: Vec<_> = paths.into_iter().map(|path| Ok(Change { path, at: None })).collect();
+        let changes: Vec<_> = paths.into_iter().map(|path| Ok(Change { path, ..Change::default() })).collect();
         let changes = futures::stream::iter(changes).boxed();
         let events = self.node().drives().import(drive, Import::default(), changes).await.expect("imports");
         events.try_collect::<Vec<_>>().await.expect("published");
@@ -247,7 +247,7 @@ async fn who_is_not_let_in_keeps_its_edits_and_a_prefix_is_a_limit() {
     assert!(!writer.sync(&link).await, "nobody has let it in");
     writer.write("notes/mine", "mine");
     let refused = async {
-        let changes = futures::stream::iter([Ok(Change { path: "a".into(), at: None })]).boxed();
+        let changes = futures::stream::iter([Ok(Change { path: "a".into(), ..Change::default() })]).boxed();
         let events = writer.node().drives().import(drive, Import::default(), changes).await?;
         events.try_collect::<Vec<_>>().await
     };

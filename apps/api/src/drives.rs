@@ -82,7 +82,7 @@ pub enum EntryKind {
 }
 
 /// One line of an import: a path of the drive whose file, folder or symlink the node reads by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// Path in the drive, components joined by `/`.
     pub path: String,
@@ -90,7 +90,33 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub at: Option<PathBuf>,
+    /// What the line stands for; only where a part is imported.
+    #[serde(default, skip_serializing_if = "Named::is_entry")]
+    pub named: Named,
 }
+
+/// What a line of a partial import stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Named {
+    /// The path alone.
+    #[default]
+    Entry,
+    /// The path, and everything below it: what lies there in the drive and is not named by other lines is deleted.
+    Everything,
+    /// Nothing is there any more: the path and everything below it is deleted.
+    Gone,
+}
+
+impl Named {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+    fn is_entry(&self) -> bool {
+        *self == Self::Entry
+    }
+}
+
+/// Most lines of a partial import.
+pub const MAX_PART_LINES: usize = 20_000;
 
 /// How to import. The lines name everything there is, in path order (a folder, then what is below it, names compared
 /// byte by byte): what is not named is deleted.
@@ -99,6 +125,9 @@ pub struct Change {
 pub struct Import {
     /// A sentence kept with the version, at most 1 KiB.
     pub message: String,
+    /// Only what the lines name is looked at, at most [`MAX_PART_LINES`] of them in any order; all else stays as it is. For
+    /// whoever watches a folder and knows what changed. Refused for a drive without a version.
+    pub part: bool,
 }
 
 /// A path that was left out, and why.

@@ -159,7 +159,8 @@ impl Contract for Client {
     }
 
     async fn import(&self, drive: DriveId, how: Import, changes: Stream<Change>) -> Result<Stream<ImportEvent>> {
-        let path = format!("{}?message={}", of_drive(routes::IMPORT, drive), encode_component(&how.message));
+        let (path, message) = (of_drive(routes::IMPORT, drive), encode_component(&how.message));
+        let path = format!("{path}?message={message}&part={}", how.part);
         let upload = UploadError::default();
         let answer = async { self.request(Method::POST, &path, upload.lines(changes)).await?.ok().await };
         let events = answer.await.map_err(|error| upload.or(error))?.lines();

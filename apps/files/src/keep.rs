@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use crate::share;
 use crate::turns::Turns;
-use crate::watch::Watch;
+use crate::watch::{Touched, Watch};
 
 /// Orders that may wait for the keeper.
 const ORDERS: usize = 64;
@@ -133,13 +133,20 @@ async fn keep_one(node: &Node, turns: &Turns, room: &Semaphore, drive: DriveId, 
     let folder = path.clone();
     // First watch, then look: what changes in between is not missed.
     let Ok(watch) = tokio::task::spawn_blocking(move || Watch::start(&folder)).await else { return };
+    let mut touched = Touched::Anything;
     loop {
         let published = async {
             let _room = room.acquire().await;
             let drive: DriveInfo = node.drives().get(drive).await?;
-            share::publish_changes(node, turns, &drive, &path).await
+            share::publish_changes(node, turns, &drive, &path, &touched).await
         };
-        match published.await {
+        let published = published.await;
+        let failed = published.is_err();
+        if failed {
+            // What was touched is not published yet, and more may be by then.
+            touched = Touched::Anything;
+        }
+        match published {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NodeStopped => return,
             // Something else is being done with the folder, and what that does is to be published as well.
@@ -169,7 +176,8 @@ async fn keep_one(node: &Node, turns: &Turns, room: &Semaphore, drive: DriveId, 
                 _ => warn!(%drive, path = %path.display(), %error, "the folder cannot be published now"),
             },
         }
-        watch.changed().await;
+        let now = watch.changed().await;
+        touched = if failed { Touched::Anything } else { now };
     }
 }
 

@@ -4,22 +4,25 @@
 //! a time, so memory follows the largest folders on one path, not the whole tree. Symlinks are named, never followed.
 
 mod names;
+mod part;
 mod report;
 mod rules;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, stream};
-use p2p_api::{ApiError, Change, ErrorKind, Stream};
+use p2p_api::{ApiError, Change, ErrorKind, MAX_PART_LINES, Named, Stream};
 use tokio::sync::mpsc;
 use tracing::info;
 
 use self::names::Found;
+use self::part::Wanted;
 pub(crate) use self::report::Report;
 use self::rules::Rules;
 
@@ -39,9 +42,27 @@ impl Scan {
     pub(crate) fn spawn(root: PathBuf) -> Self {
         let (lines, mut waiting) = mpsc::channel(LINES_AHEAD);
         let report = Report::default();
-        let walk = Walk { root, lines, report: report.clone(), other_forms: 0 };
+        let walk = Walk { root, lines, report: report.clone(), wanted: None, other_forms: 0 };
         tokio::task::spawn_blocking(move || walk.run());
         Self { changes: stream::poll_fn(move |cx| waiting.poll_recv(cx)).boxed(), report }
+    }
+
+    /// Looks only at these paths of the folder, as the system names them, at what lies below them, and at the folders they
+    /// lie in. `None` where that cannot be told apart from the rest, or is too much of it: then the whole folder is walked.
+    pub(crate) async fn part(root: PathBuf, paths: &BTreeSet<PathBuf>) -> Option<Self> {
+        let wanted = Wanted::new(&root, paths)?;
+        let (lines, mut waiting) = mpsc::channel(LINES_AHEAD);
+        let report = Report::default();
+        let walk = Walk { root, lines, report: report.clone(), wanted: Some(wanted), other_forms: 0 };
+        tokio::task::spawn_blocking(move || walk.run());
+        let mut changes = Vec::new();
+        while let Some(change) = waiting.recv().await {
+            changes.push(Ok(change.ok()?));
+            if changes.len() > MAX_PART_LINES {
+                return None;
+            }
+        }
+        Some(Self { changes: stream::iter(changes).boxed(), report })
     }
 }
 
@@ -57,6 +78,8 @@ struct Walk {
     root: PathBuf,
     lines: mpsc::Sender<p2p_api::Result<Change>>,
     report: Report,
+    /// What is looked at, where that is not everything.
+    wanted: Option<Wanted>,
     /// Names that are not in NFC on disk.
     other_forms: u64,
 }
@@ -99,6 +122,14 @@ impl Walk {
                 levels.push(below);
             }
         }
+        for path in self.wanted.iter().flat_map(Wanted::unseen) {
+            // What is there and was not named is ignored, or cannot be in a drive.
+            let is_gone = self.root.join(path).symlink_metadata().err().as_ref().is_some_and(is_gone);
+            if is_gone {
+                let line = Change { path: path.clone(), named: Named::Gone, ..Change::default() };
+                self.lines.blocking_send(Ok(line)).map_err(|_| Stopped::Abandoned)?;
+            }
+        }
         Ok(())
     }
 
@@ -126,7 +157,8 @@ impl Walk {
         } else {
             None
         };
-        self.lines.blocking_send(Ok(Change { path, at })).map_err(|_| Stopped::Abandoned)?;
+        let named = self.wanted.as_mut().map_or(Named::Entry, |wanted| wanted.see(&path));
+        self.lines.blocking_send(Ok(Change { path, at, named })).map_err(|_| Stopped::Abandoned)?;
         Ok(below)
     }
 
@@ -142,6 +174,11 @@ impl Walk {
             }
         }
         names::sort(&mut entries);
+        if let Some(wanted) = &self.wanted {
+            // Rules are read wherever they are.
+            let rules = entries.iter().any(Found::is_rules);
+            entries.retain(|found| wanted.has(&names::join(&path, &found.name)) || rules && found.is_rules());
+        }
         if is_home(disk) {
             let reason = "the folder holds the keys of a node";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));

@@ -14,6 +14,7 @@ use crate::keep::Keeper;
 use crate::profile::{self, Profile};
 use crate::scan::{Report, Scan};
 use crate::turns::Turns;
+use crate::watch::Touched;
 
 /// Longest title of a drive, in bytes.
 const MAX_TITLE_BYTES: usize = 255;
@@ -41,7 +42,7 @@ pub(crate) async fn share(
     let (node, turns) = (node.clone(), turns.clone());
     let keeper = (!request.once).then(|| keeper.clone());
     let rest = stream::once(async move {
-        let (events, report) = import(&node, &turns, &drive, path.clone()).await?;
+        let (events, report) = import(&node, &turns, &drive, path.clone(), &Touched::Anything).await?;
         let of = drive.drive;
         let events = events.and_then(move |event| {
             let (keeper, path) = (keeper.clone(), path.clone());
@@ -60,10 +61,16 @@ pub(crate) async fn share(
     Ok(stream::once(future::ready(Ok(link))).chain(stream::iter(profiled)).chain(rest).boxed())
 }
 
-/// Publishes what changed in a shared folder.
-pub(crate) async fn publish_changes(node: &Node, turns: &Turns, drive: &DriveInfo, path: &Path) -> Result<()> {
+/// Publishes what changed in a shared folder, as far as it was touched.
+pub(crate) async fn publish_changes(
+    node: &Node,
+    turns: &Turns,
+    drive: &DriveInfo,
+    path: &Path,
+    touched: &Touched,
+) -> Result<()> {
     let path = check_folder(path).await?;
-    let (mut events, report) = import(node, turns, drive, path).await?;
+    let (mut events, report) = import(node, turns, drive, path, touched).await?;
     while let Some(event) = events.try_next().await? {
         let ImportEvent::Published { version, files, changed, skipped, .. } = event else { continue };
         let skipped = report.skipped().len() + skipped.len();
@@ -76,10 +83,21 @@ pub(crate) async fn publish_changes(node: &Node, turns: &Turns, drive: &DriveInf
     Ok(())
 }
 
-async fn import(node: &Node, turns: &Turns, drive: &DriveInfo, path: PathBuf) -> Result<(Stream<ImportEvent>, Report)> {
+async fn import(
+    node: &Node,
+    turns: &Turns,
+    drive: &DriveInfo,
+    path: PathBuf,
+    touched: &Touched,
+) -> Result<(Stream<ImportEvent>, Report)> {
     let turn = turns.take(&drive.drive.to_string()).await;
-    let scan = Scan::spawn(path);
-    let events = node.drives().import(drive.drive, Import::default(), scan.changes).await?;
+    let part = match touched {
+        Touched::Paths(paths) if drive.version > 0 => Scan::part(path.clone(), paths).await,
+        _ => None,
+    };
+    let how = Import { part: part.is_some(), ..Import::default() };
+    let scan = part.unwrap_or_else(|| Scan::spawn(path));
+    let events = node.drives().import(drive.drive, how, scan.changes).await?;
     // The turn lives as long as the stream.
     let events = events.inspect(move |_| {
         let _ = &turn;

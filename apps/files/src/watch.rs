@@ -1,7 +1,8 @@
 //! Watching a shared folder: says when something in it has changed and is quiet again (specs/drives.md, 14.2).
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode, EventKind};
@@ -19,8 +20,41 @@ const POLL_EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked through although it is watched: watchers lose events.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
 
+/// Most paths that are told apart; after more changes than that the whole folder is looked through.
+const MAX_PATHS: usize = 256;
+
+/// What may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    /// These paths, as the system names them, and what lies below them.
+    Paths(BTreeSet<PathBuf>),
+    /// Anything.
+    Anything,
+}
+
+impl Touched {
+    fn nothing() -> Self {
+        Self::Paths(BTreeSet::new())
+    }
+
+    fn add(&mut self, event: notify::Result<Event>) {
+        // An error means that events were lost.
+        let paths = match event {
+            Ok(event) if !event.need_rescan() && !event.paths.is_empty() => event.paths,
+            _ => return *self = Self::Anything,
+        };
+        if let Self::Paths(known) = self {
+            known.extend(paths);
+            if known.len() > MAX_PATHS {
+                *self = Self::Anything;
+            }
+        }
+    }
+}
+
 /// A folder that is watched until this is dropped.
 pub(crate) struct Watch {
+    touched: Arc<Mutex<Touched>>,
     changed: Arc<Notify>,
     /// `None` where the system cannot watch: then the folder is looked through from time to time.
     watcher: Option<RecommendedWatcher>,
@@ -30,10 +64,11 @@ impl Watch {
     /// Starts watching a folder and everything below it. Blocks for as long as it takes to walk the folder.
     pub(crate) fn start(folder: &Path) -> Self {
         let changed = Arc::new(Notify::new());
-        let tell = changed.clone();
+        let touched = Arc::new(Mutex::new(Touched::nothing()));
+        let (tell, note) = (changed.clone(), touched.clone());
         let started = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // An error means that events were lost: as good as a change.
-            if event.map_or(true, |event| is_change(&event)) {
+            if event.as_ref().map_or(true, is_change) {
+                lock(&note).add(event);
                 tell.notify_one();
             }
         })
@@ -53,23 +88,29 @@ impl Watch {
                 None
             }
         };
-        Self { changed, watcher }
+        Self { touched, changed, watcher }
     }
 
-    /// Waits until something has changed and is quiet again, or it is time to look anyway. Cancel safe.
-    pub(crate) async fn changed(&self) {
+    /// Waits until something has changed and is quiet again, or it is time to look anyway; says what. Cancel safe: what is
+    /// not taken is told again.
+    pub(crate) async fn changed(&self) -> Touched {
         let look = if self.watcher.is_some() { LOOK_EVERY } else { POLL_EVERY };
         if tokio::time::timeout(look, self.changed.notified()).await.is_err() {
-            return;
+            return Touched::Anything;
         }
         let deadline = Instant::now() + AT_MOST;
         while Instant::now() < deadline {
             let until = deadline.min(Instant::now() + QUIET);
             if tokio::time::timeout_at(until, self.changed.notified()).await.is_err() {
-                return;
+                break;
             }
         }
+        std::mem::replace(&mut *lock(&self.touched), Touched::nothing())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reading is no change: our own looking through the folder would never end.
@@ -125,7 +166,7 @@ mod tests {
         let begun = Instant::now();
         tokio::select! {
             () = writing => {}
-            () = watch.changed() => {}
+            _ = watch.changed() => {}
         }
         assert!(begun.elapsed() >= QUIET && begun.elapsed() < AT_MOST * 2, "{:?}", begun.elapsed());
     }

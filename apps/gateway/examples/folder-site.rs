@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
     // Path order: a separator sorts below every other byte.
     let mut paths = BTreeMap::new();
     collect(&folder, &folder, &mut paths)?;
-    let changes: Vec<_> = paths.into_values().map(|path| Ok(Change { path, at: None })).collect();
+    let changes: Vec<_> = paths.into_values().map(|path| Ok(Change { path, ..Change::default() })).collect();
     let import = node.drives().import(drive.drive, Import::default(), stream::iter(changes).boxed()).await?;
     let _: Vec<ImportEvent> = import.try_collect().await?;
 

@@ -1,6 +1,7 @@
 //! Where the content of a drive lies: from a hash to a file in the folder, checked before it is handed out
 //! (specs/drives.md, 14.1).
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,10 +28,12 @@ use crate::tree::{Expected, Node, NodeId, NodeSource};
 pub(crate) const WHOLE_FILE_BYTES: u64 = 1024 * 1024;
 
 /// All content of one version, sorted by hash: 12 bytes per file. Belongs to the root it was made of.
+#[derive(Clone)]
 pub(crate) struct ContentIndex {
     root: NodeId,
     leaves: Vec<NodeId>,
-    files: Vec<(u64, u32)>,
+    /// First bytes of a hash, and the number of the leaf it stands in, big-endian: as bytes they need no padding.
+    files: Vec<([u8; 8], [u8; 4])>,
 }
 
 /// A piece of content, and the file it lies in.
@@ -62,47 +65,40 @@ impl ContentIndex {
     /// The index of a drive's newest version, made now if need be. Blocks.
     pub(crate) fn of(drive: &Drive, nodes: &NodeStore) -> Result<Arc<Self>, DriveError> {
         let root = drive.snapshot().ok_or(DriveError::UnknownDrive(drive.id))?.root;
-        if let Some(known) = &*drive.content.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut content = drive.content.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*content
             && known.root == root
         {
             return Ok(known.clone());
         }
-        let made = Arc::new(Self::make(root, nodes)?);
-        *drive.content.lock().unwrap_or_else(PoisonError::into_inner) = Some(made.clone());
+        let before = content.take().map(Arc::unwrap_or_clone);
+        let made = Arc::new(Self::make(root, before, nodes)?);
+        *content = Some(made.clone());
         Ok(made)
     }
 
-    /// The index of the version under a root. Blocks.
-    pub(crate) fn make(root: NodeId, nodes: &NodeStore) -> Result<Self, DriveError> {
-        let mut index = Self { root, leaves: Vec::new(), files: Vec::new() };
-        index.add(&Expected::root(root), nodes)?;
-        index.files.sort_unstable();
-        index.files.shrink_to_fit();
-        Ok(index)
-    }
-
-    /// Recurses once per level, at most 8 deep.
-    fn add(&mut self, expected: &Expected, nodes: &NodeStore) -> Result<(), DriveError> {
-        match load(nodes, expected)? {
-            Node::Leaf(entries) => {
-                let number = self.leaves.len() as u32;
-                self.leaves.push(expected.id);
-                self.files.extend(
-                    entries
-                        .iter()
-                        .filter(|e| e.shown().kind != Kind::Directory)
-                        .map(|e| (prefix(&e.shown().hash), number)),
-                );
-            }
-            node @ Node::Interior { .. } => {
-                for index in 0..node.item_count() {
-                    if let Some(child) = node.expected_child(index, expected.after.as_ref()) {
-                        self.add(&child, nodes)?;
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// The index of the version under a root. Of the one before, what stands in leaves that both have is taken over.
+    /// Blocks.
+    pub(crate) fn make(root: NodeId, before: Option<Self>, nodes: &NodeStore) -> Result<Self, DriveError> {
+        let Self { leaves: old, files, .. } = before.unwrap_or(Self { root, leaves: Vec::new(), files: Vec::new() });
+        let mut making = Making {
+            index: Self { root, leaves: Vec::new(), files: Vec::new() },
+            old: old.iter().copied().zip(0..).collect(),
+            numbers: vec![None; old.len()],
+        };
+        making.add(&Expected::root(root), nodes)?;
+        let Making { index: Self { leaves, files: mut new, .. }, numbers, .. } = making;
+        let mut files = files;
+        files.retain_mut(|(_, number)| {
+            let now = numbers.get(u32::from_be_bytes(*number) as usize).copied().flatten();
+            *number = now.unwrap_or_default().to_be_bytes();
+            now.is_some()
+        });
+        files.append(&mut new);
+        // Runs that are in order already, but for what is new.
+        files.sort();
+        files.shrink_to_fit();
+        Ok(Self { root, leaves, files })
     }
 
     /// Files with this content, as this version has them. Blocks.
@@ -121,7 +117,7 @@ impl ContentIndex {
             if *known != wanted || found.len() >= MAX_COPIES {
                 break;
             }
-            let Some(id) = self.leaves.get(*number as usize) else { continue };
+            let Some(id) = self.leaves.get(u32::from_be_bytes(*number) as usize) else { continue };
             let entries = leaf.load(id, nodes)?;
             for entry in entries.iter().filter(|entry| entry.shown().hash == *hash) {
                 if found.len() < MAX_COPIES && entry.shown().kind != Kind::Directory {
@@ -135,6 +131,45 @@ impl ContentIndex {
             }
         }
         Ok(found)
+    }
+}
+
+/// An index that is being made.
+struct Making {
+    index: ContentIndex,
+    /// Leaves of the version before, and their numbers.
+    old: HashMap<NodeId, u32>,
+    /// Their numbers now, where this version has them as well.
+    numbers: Vec<Option<u32>>,
+}
+
+impl Making {
+    /// Recurses once per level, at most 8 deep. A leaf that was known before is not read.
+    fn add(&mut self, expected: &Expected, nodes: &NodeStore) -> Result<(), DriveError> {
+        let number = self.index.leaves.len() as u32;
+        if let Some(old) = self.old.get(&expected.id)
+            && let Some(now) = self.numbers.get_mut(*old as usize)
+        {
+            *now = Some(number);
+            self.index.leaves.push(expected.id);
+            return Ok(());
+        }
+        match load(nodes, expected)? {
+            Node::Leaf(entries) => {
+                self.index.leaves.push(expected.id);
+                let files = entries.iter().filter(|entry| entry.shown().kind != Kind::Directory);
+                let rows = files.map(|entry| (prefix(&entry.shown().hash), number.to_be_bytes()));
+                self.index.files.extend(rows);
+            }
+            node @ Node::Interior { .. } => {
+                for index in 0..node.item_count() {
+                    if let Some(child) = node.expected_child(index, expected.after.as_ref()) {
+                        self.add(&child, nodes)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -166,9 +201,9 @@ pub(crate) fn load(nodes: &NodeStore, expected: &Expected) -> Result<Node, Drive
     expected.decode(&bytes).map_err(|error| DriveError::Corrupt(format!("index node {}: {error}", expected.id)))
 }
 
-fn prefix(hash: &ContentId) -> u64 {
+fn prefix(hash: &ContentId) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    [a, b, c, d, e, f, g, h]
 }
 
 /// A file that is not larger than [`WHOLE_FILE_BYTES`], whole and checked. Blocks.

@@ -27,7 +27,7 @@ use crate::loopback::Loopback;
 use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Follower};
 use crate::network::{Dialer, PeerStream, Providers};
 use crate::nodes::NodeStore;
-use crate::publish::{Import, ImportProgress, LocalPath, Published};
+use crate::publish::{Extent, Import, ImportProgress, LocalPath, Published};
 use crate::registry::{Drive, DriveRow, Registry, Role};
 use crate::rights::{header_of, with_own_head};
 use crate::serve::{ServeCounters, Server};
@@ -385,8 +385,8 @@ impl Drives {
         Ok(folder)
     }
 
-    /// Makes a new version of an owned drive from its folder. `paths` name everything there is, in index order. Durable
-    /// when this returns. Dropped midway, nothing is published.
+    /// Makes a new version of an owned drive from its folder. `paths` name everything there is, in index order, or with
+    /// [`Extent::Part`] what is to be looked at. Durable when this returns. Dropped midway, nothing is published.
     ///
     /// # Errors
     /// The drive is not owned here, is being imported already, or the disk failed.
@@ -394,6 +394,7 @@ impl Drives {
         &self,
         id: &DriveId,
         mut paths: BoxStream<'static, Result<LocalPath, DriveError>>,
+        extent: Extent,
         message: String,
         progress: Arc<ImportProgress>,
     ) -> Result<Published, DriveError> {
@@ -416,13 +417,20 @@ impl Drives {
             cache: self.shared.cache.clone(),
             outboards: self.shared.outboards.clone(),
             old: state.at.clone(),
+            old_files: state.row.files,
             header: header_of(&state),
             absent: state.row.absent.iter().cloned().collect(),
             message,
             progress,
         };
         let (tx, mut rx) = mpsc::channel::<Vec<LocalPath>>(4);
-        let build = tokio::task::spawn_blocking(move || (import.run(|| rx.blocking_recv()), work));
+        let build = tokio::task::spawn_blocking(move || {
+            let built = match extent {
+                Extent::Everything => import.run(|| rx.blocking_recv()),
+                Extent::Part => import.run_part(|| rx.blocking_recv()),
+            };
+            (built, work)
+        });
         let feed = feed(&mut paths, tx).await;
         let (built, work) = build.await?;
         let built = built?;

@@ -10,7 +10,7 @@ use crate::DriveError;
 use crate::engine::Shared;
 use crate::head::HeadEnvelope;
 use crate::heads::{HeadSet, SignedSet, Snapshot, Sources};
-use crate::index::{Keep, fetch_tree};
+use crate::index::{Keep, Whole, fetch_tree};
 use crate::merge::merge;
 use crate::nodes::NodeStore;
 use crate::session::{FetchError, Session};
@@ -49,13 +49,21 @@ pub(crate) async fn gather(
         }
     }
     let is_alone = heads.is_owner_alone();
+    let whole = match keep {
+        Keep::OnDisk => {
+            let (shared, known) = (shared.clone(), known.cloned());
+            let whole = tokio::task::spawn_blocking(move || Whole::of(&shared.nodes, known.as_ref()));
+            whole.await.map_err(DriveError::from)??
+        }
+        Keep::Browsed(_) => Whole::default(),
+    };
     // Who only looks has left the owner's tree where it is for as long as nobody else wrote.
     let is_looked_at = matches!(keep, Keep::Browsed(_));
     if (is_new || is_looked_at) && !(is_alone && is_looked_at) {
-        fetch_owner(shared, session, &heads, keep).await?;
+        fetch_owner(shared, session, &heads, &whole, keep).await?;
     }
     for (writer, before, head) in taken {
-        match fetch_tree(shared, session, root_of(&head), keep).await {
+        match fetch_tree(shared, session, root_of(&head), &whole, keep).await {
             Ok(()) => is_new = true,
             Err(error @ FetchError::Local(_)) => return Err(error),
             // The writer's own doing, or not all there yet: what it signed before still counts.
@@ -129,9 +137,15 @@ async fn take_owner(session: &Session, heads: &mut HeadSet, head: HeadEnvelope) 
     }
 }
 
-async fn fetch_owner(shared: &Arc<Shared>, session: &Session, heads: &HeadSet, keep: Keep) -> Result<(), FetchError> {
+async fn fetch_owner(
+    shared: &Arc<Shared>,
+    session: &Session,
+    heads: &HeadSet,
+    whole: &Whole,
+    keep: Keep,
+) -> Result<(), FetchError> {
     match heads.owner() {
-        Some(head) => fetch_tree(shared, session, root_of(head), keep).await,
+        Some(head) => fetch_tree(shared, session, root_of(head), whole, keep).await,
         None => Ok(()),
     }
 }

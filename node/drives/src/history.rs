@@ -29,7 +29,7 @@ use crate::browse::View;
 use crate::engine::{Drives, Shared};
 use crate::entry::{Entry, Kind};
 use crate::head::HeadEnvelope;
-use crate::index::{Keep, fetch_tree};
+use crate::index::{Keep, Whole, fetch_tree};
 use crate::mirror::DEFAULT_PATIENCE;
 use crate::registry::{Drive, Role};
 use crate::session::{FetchError, Session};
@@ -436,7 +436,7 @@ impl View {
         let (shared, root, keep) = (self.shared().clone(), self.root(), Keep::Browsed(self.drive()));
         let fetch = move |session: Arc<Session>| {
             let (shared, root) = (shared.clone(), root.clone());
-            async move { fetch_tree(&shared, &session, root, keep).await }
+            async move { fetch_tree(&shared, &session, root, &Whole::default(), keep).await }
         };
         viewer.ask(DEFAULT_PATIENCE, fetch).await
     }

@@ -66,7 +66,7 @@ impl Incoming {
         if let Some(known) = &*content {
             return Ok(known.clone());
         }
-        let made = Arc::new(ContentIndex::make(self.at.root, nodes)?);
+        let made = Arc::new(ContentIndex::make(self.at.root, None, nodes)?);
         *content = Some(made.clone());
         Ok(made)
     }

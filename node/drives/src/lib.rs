@@ -66,7 +66,7 @@ pub use key::{MAX_COMPONENT_BYTES, MAX_KEY_BYTES, PathKey, PathKeyError};
 pub use merge::{Judge, Source, merge};
 pub use mirror::{Copied, CopyProgress, ExternalLinks};
 pub use network::{DialError, Dialer, Duplex, PeerStream, Providers};
-pub use publish::{ImportProgress, LeftOut, LocalPath, Published};
+pub use publish::{Extent, ImportProgress, LeftOut, LocalPath, MAX_PART_PATHS, Named, Published};
 pub use registry::Role;
 pub use resolve::WrittenOut;
 pub use rights::{NewWriter, Rights, WriterRight};

@@ -40,7 +40,7 @@ use crate::gather::gather;
 use crate::head::HeadEnvelope;
 use crate::heads::Snapshot;
 use crate::incoming::Incoming;
-use crate::index::{Keep, fetch_tree};
+use crate::index::{Keep, Whole, fetch_tree};
 use crate::key::PathKey;
 use crate::publish::LeftOut;
 use crate::registry::{Drive, MAX_ABSENT};
@@ -272,7 +272,7 @@ impl Job {
         if self.is_past {
             let head = heads.into_iter().next().ok_or(FetchError::NotFound)?;
             let at = Snapshot::from(head);
-            fetch_tree(&self.shared, session, at.expected(), Keep::OnDisk).await?;
+            fetch_tree(&self.shared, session, at.expected(), &Whole::default(), Keep::OnDisk).await?;
             return Ok(at);
         }
         let known = self.drive.snapshot();

@@ -1,6 +1,10 @@
 //! From a folder to a signed version: read what changed, build the index, sign, store
 //! (specs/drives.md, sections 2, 4 and 14).
 
+mod part;
+
+pub use self::part::MAX_PART_PATHS;
+
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
@@ -42,6 +46,28 @@ pub struct LocalPath {
     pub key: PathKey,
     /// The path below the folder, where it differs.
     pub at: Option<String>,
+    /// What it stands for; looked at with [`Extent::Part`] only.
+    pub named: Named,
+}
+
+/// What a path of a partial import stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// Itself.
+    Entry,
+    /// Itself and everything below it: what lies there in the drive and is not named is deleted.
+    Everything,
+    /// Nothing is there any more, nor below it.
+    Gone,
+}
+
+/// How much the paths of an import stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// They name everything there is.
+    Everything,
+    /// What they do not name stays as it is.
+    Part,
 }
 
 /// A path that was left out, and why.
@@ -87,6 +113,8 @@ pub(crate) struct Import {
     pub(crate) outboards: Arc<Outboards>,
     /// The state in the folder: what the import starts from.
     pub(crate) old: Option<Snapshot>,
+    /// Files in it.
+    pub(crate) old_files: u64,
     pub(crate) header: p2p_identity::ContentId,
     /// Keys of what is not in the folder because it cannot be: it stays as it is.
     pub(crate) absent: HashSet<Vec<u8>>,

@@ -87,7 +87,7 @@ fn scan(folder: &Path, prefix: &str, changes: &mut Vec<Change>, skipped: &mut Ve
             continue;
         }
         let place = folder.join(&name);
-        changes.push(Change { path: path.clone(), at: None });
+        changes.push(Change { path: path.clone(), ..Change::default() });
         if place.is_dir() {
             scan(&place, &format!("{path}/"), changes, skipped);
         }

@@ -181,7 +181,7 @@ pub(crate) async fn publish(node: &Node, folder: &Path) -> DriveId {
     let drive = node.drives().create(NewDrive { path: Some(folder.to_owned()), title: "A site".into() }).await.unwrap();
     let mut paths = BTreeMap::new();
     collect(folder, folder, &mut paths);
-    let changes = paths.into_values().map(|path| Ok(Change { path, at: None }));
+    let changes = paths.into_values().map(|path| Ok(Change { path, ..Change::default() }));
     let changes = stream::iter(changes.collect::<Vec<_>>()).boxed();
     let import = node.drives().import(drive.drive, Import::default(), changes).await.unwrap();
     let _: Vec<ImportEvent> = import.try_collect().await.unwrap();

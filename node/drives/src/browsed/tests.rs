@@ -81,8 +81,18 @@ async fn share_another(owner: &Owner, name: &str, len: usize) -> DriveId {
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
     std::fs::write(folder.join("file"), bytes).unwrap();
     let id = owner.node.drives.create(Some(&folder), name).unwrap().id;
-    let paths = stream::iter([Ok(LocalPath { key: PathKey::from_path("file").unwrap(), at: None })]).boxed();
-    owner.node.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+    let paths = stream::iter([Ok(LocalPath {
+        key: PathKey::from_path("file").unwrap(),
+        at: None,
+        named: crate::Named::Entry,
+    })])
+    .boxed();
+    owner
+        .node
+        .drives
+        .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
+        .await
+        .unwrap();
     id
 }
 
@@ -225,9 +235,16 @@ async fn once_much_of_a_drive_was_read_the_rest_comes_too() {
         std::fs::write(folder.join(name), vec![n as u8; LEN]).unwrap();
     }
     let id = owner.node.drives.create(Some(&folder), "album").unwrap().id;
-    let paths = names.iter().map(|name| Ok(LocalPath { key: PathKey::from_path(name).unwrap(), at: None }));
+    let paths = names
+        .iter()
+        .map(|name| Ok(LocalPath { key: PathKey::from_path(name).unwrap(), at: None, named: crate::Named::Entry }));
     let paths = stream::iter(paths.collect::<Vec<_>>()).boxed();
-    owner.node.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+    owner
+        .node
+        .drives
+        .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
+        .await
+        .unwrap();
 
     let reader = Reader::start(&net, BrowseQuota::Auto);
     reader.open(id).await;

@@ -232,8 +232,16 @@ mod tests {
         let stop = CancellationToken::new();
         for n in 0..4_u8 {
             std::fs::write(folder.join("a"), vec![n; 1_000]).unwrap();
-            let paths = stream::iter([Ok(LocalPath { key: PathKey::from_path("a").unwrap(), at: None })]).boxed();
-            drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+            let paths = stream::iter([Ok(LocalPath {
+                key: PathKey::from_path("a").unwrap(),
+                at: None,
+                named: crate::Named::Entry,
+            })])
+            .boxed();
+            drives
+                .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
+                .await
+                .unwrap();
             keep_content(&shared, &drives.known(&id).unwrap(), &stop).unwrap();
         }
         let version = |n: u64| At::Version(p2p_identity::VersionRef::Counter(n));

@@ -286,9 +286,14 @@ impl Owner {
         let mut keys: Vec<PathKey> =
             files.keys().map(String::as_str).chain(["d", "d/e"]).map(|p| PathKey::from_path(p).unwrap()).collect();
         keys.sort();
-        let paths = stream::iter(keys.into_iter().map(|key| Ok(LocalPath { key, at: None }))).boxed();
-        let published =
-            node.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+        let paths =
+            stream::iter(keys.into_iter().map(|key| Ok(LocalPath { key, at: None, named: crate::Named::Entry })))
+                .boxed();
+        let published = node
+            .drives
+            .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
+            .await
+            .unwrap();
         assert_eq!((published.files, published.left_out.len()), (5, 0));
         let key = node.keystore.lock().unwrap().get(SecretKind::DRIVE, id.as_bytes()).unwrap().unwrap();
         let head = node.drives.shared().registry.get(&id).unwrap().head().unwrap();

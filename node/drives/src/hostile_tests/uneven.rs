@@ -41,8 +41,15 @@ impl Scene {
         let id: DriveId = owner.drives.create(Some(&folder), "shared").unwrap().id;
         let mut keys: Vec<PathKey> = files.iter().map(|(name, _)| PathKey::from_path(name).unwrap()).collect();
         keys.sort();
-        let paths = futures::stream::iter(keys.into_iter().map(|key| Ok(LocalPath { key, at: None }))).boxed();
-        owner.drives.import(&id, paths, String::new(), Arc::new(ImportProgress::default())).await.unwrap();
+        let paths = futures::stream::iter(
+            keys.into_iter().map(|key| Ok(LocalPath { key, at: None, named: crate::Named::Entry })),
+        )
+        .boxed();
+        owner
+            .drives
+            .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
+            .await
+            .unwrap();
         net.show(owner.peer);
         let link = Link::to(Target::Drive(id));
         let bytes = files.iter().map(|(_, len)| len).sum();

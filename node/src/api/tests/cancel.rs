@@ -109,7 +109,7 @@ async fn an_import_that_is_refused_early_tells_the_reason_to_a_client_that_still
     let scene = Scene::new(FakeNode::new().node(), Vec::new());
     let drives = scene.client().await.node().drives();
     let drive = DriveId::from([9; 32]);
-    let change = |at: usize| Ok(Change { path: format!("{at:04000}"), at: None });
+    let change = |at: usize| Ok(Change { path: format!("{at:04000}"), ..Change::default() });
     let many = stream::iter((0..5_000).map(change)).boxed();
     let refused =
         tokio::time::timeout(PATIENCE, drives.import(drive, Import::default(), many)).await.expect("an answer");

@@ -48,7 +48,7 @@ async fn digits(folder: &std::path::Path) -> (Scene, String) {
     let node = FakeNode::new().node();
     let new = NewDrive { path: Some(folder.to_owned()), title: String::new() };
     let drive = node.drives().create(new).await.expect("create").drive;
-    let changes = stream::iter([Ok(Change { path: "ü 1.txt".to_owned(), at: None })]).boxed();
+    let changes = stream::iter([Ok(Change { path: "ü 1.txt".to_owned(), ..Change::default() })]).boxed();
     let mut events = node.drives().import(drive, Import::default(), changes).await.expect("import");
     while let Some(event) = events.next().await {
         event.expect("no error");

@@ -34,13 +34,13 @@ pub(super) async fn create(node: &Node, path: &Path) -> DriveInfo {
 }
 
 pub(super) fn change(path: &str) -> Result<Change> {
-    Ok(Change { path: path.to_owned(), at: None })
+    Ok(Change { path: path.to_owned(), ..Change::default() })
 }
 
 pub(super) async fn import(node: &Node, drive: DriveId, paths: &[&str]) -> Published {
     let changes: Vec<_> = paths.iter().map(|path| change(path)).collect();
     let work = async {
-        let how = Import { message: "as it is".to_owned() };
+        let how = Import { message: "as it is".to_owned(), ..Import::default() };
         node.drives().import(drive, how, stream::iter(changes).boxed()).await?.try_collect().await
     };
     let events: Vec<ImportEvent> =
