@@ -7,6 +7,7 @@ use bytes::Bytes;
 use p2p_identity::DriveId;
 
 use crate::DriveError;
+use crate::changes;
 use crate::engine::Shared;
 use crate::head::HeadEnvelope;
 use crate::heads::{HeadSet, SignedSet, Snapshot, Sources};
@@ -57,6 +58,9 @@ pub(crate) async fn gather(
         }
         Keep::Browsed(_) => Whole::default(),
     };
+    if let Some(known) = known.filter(|_| keep == Keep::OnDisk && (is_new || !taken.is_empty())) {
+        hear_changes(shared, session, known).await?;
+    }
     // Who only looks has left the owner's tree where it is for as long as nobody else wrote.
     let is_looked_at = matches!(keep, Keep::Browsed(_));
     if (is_new || is_looked_at) && !(is_alone && is_looked_at) {
@@ -81,6 +85,23 @@ pub(crate) async fn gather(
     let state =
         tokio::task::spawn_blocking(move || settle(&shared.nodes, heads, keep)).await.map_err(DriveError::from)?;
     Ok(Some(state?))
+}
+
+/// Asks what changed since a state that is here. Most edits are few: then no node need be fetched, and no level waited for.
+/// A peer that does not say is compared with, tree by tree.
+async fn hear_changes(shared: &Arc<Shared>, session: &Session, known: &Snapshot) -> Result<(), FetchError> {
+    let Some(asked) = changes::asking(known) else { return Ok(()) };
+    let news = match session.news(asked).await {
+        Ok(news) => news,
+        Err(error @ (FetchError::NotFound | FetchError::Busy | FetchError::Broken(_))) => {
+            tracing::debug!(peer = %session.peer, %error, "does not say what changed");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let (shared, known) = (shared.clone(), known.clone());
+    let applied = tokio::task::spawn_blocking(move || changes::apply(&shared, &known, &news));
+    Ok(applied.await.map_err(DriveError::from)??)
 }
 
 /// Merges the heads of a set whose trees are all here. Blocks.

@@ -7,6 +7,7 @@ mod blob;
 mod browse;
 mod browsed;
 mod bulk;
+mod changes;
 mod content;
 mod engine;
 mod entry;

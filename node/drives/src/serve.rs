@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::blob::Encoder;
+use crate::changes::{self, News};
 use crate::codec::{Message, encode_node_len};
 use crate::content::{Blob, ContentError, ContentIndex, LeafCache, Place, read_kept, read_whole};
 use crate::engine::Shared;
@@ -29,7 +30,7 @@ use crate::signed::Signed;
 use crate::topic::{Proof, Session as ProofSession, Side};
 use crate::tree::NodeSource;
 use crate::wire::{
-    Accept, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Have, HeadAnnounce, Hello, Item, Log,
+    Accept, Changes, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Have, HeadAnnounce, Hello, Item, Log,
     MAX_BUFFER_BYTES, MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
     MAX_UNPROVEN_STREAMS_PER_MINUTE, NONCE_BYTES, Nodes, NonceProof, Open, Presence, Prove, Request, RequestFrame,
     Status, Summary, VectorEntry, VectorList,
@@ -325,8 +326,7 @@ impl Server {
                 self.answer_many(stream, drive, many).await
             }
             Request::Log(log) => self.answer_log(stream, drive, log).await,
-            // The change log comes with following; the asker then compares trees.
-            Request::Changes(_) => send(stream, &Status::NotFound).await,
+            Request::Changes(changes) => self.answer_changes(stream, drive, changes).await,
             Request::Unknown(_) => send(stream, &Status::BadRequest).await,
         }
     }
@@ -387,6 +387,25 @@ impl Server {
         send(stream, &Status::Ok).await?;
         for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;
+        }
+        send(stream, &Item::End).await
+    }
+
+    async fn answer_changes(
+        &self,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        asked: Changes,
+    ) -> Result<(), ServeError> {
+        let (shared, of_drive) = (self.shared.clone(), drive.clone());
+        let news = tokio::task::spawn_blocking(move || changes::since(&shared, &of_drive, &asked));
+        let News { heads, records } = news.await.map_err(DriveError::from)??;
+        send(stream, &Status::Ok).await?;
+        for head in heads {
+            send(stream, &Item::Head(envelope(&head)?)).await?;
+        }
+        for record in records {
+            send(stream, &Item::Change(record)).await?;
         }
         send(stream, &Item::End).await
     }

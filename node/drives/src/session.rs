@@ -11,10 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::GroupRanges;
+use crate::changes::News;
 use crate::codec::decode_node_len;
 use crate::frame::{FrameError, read_message, write_message};
 use crate::head::HeadEnvelope;
-use crate::items::{Got, ItemReader, read_heads};
+use crate::items::{Got, ItemReader, read_heads, read_news};
 use crate::mirror::Holds;
 use crate::network::{Dialer, PeerStream};
 use crate::sources::Wanted;
@@ -144,7 +145,7 @@ impl Held {
     /// Most runs that are remembered; a peer that says more says nothing new.
     const MAX_RUNS: usize = 64 * 1024;
 
-    fn on_have(&mut self, have: Have) {
+    fn on_have(&mut self, have: &Have) {
         if self.root != have.root {
             *self = Self { root: have.root, complete: false, pieces: GroupRanges::empty() };
         }
@@ -251,6 +252,7 @@ impl Session {
                 Got::Node(id, bytes) => nodes.push((id, bytes)),
                 // The page is shown while what else it needs is still on its way.
                 Got::Blob(hash, bytes) => break Some((hash, bytes)),
+                Got::Change(_) => {}
                 Got::End => break None,
             }
         };
@@ -361,6 +363,12 @@ impl Session {
         read_heads(&mut stream).await
     }
 
+    /// Heads beyond a vector, with what they changed.
+    pub(crate) async fn news(&self, asked: crate::wire::Changes) -> Result<News, FetchError> {
+        let mut stream = self.request(Request::Changes(asked)).await?;
+        read_news(&mut stream).await
+    }
+
     /// The newest heads the peer has.
     pub(crate) async fn heads(&self) -> Result<Vec<HeadEnvelope>, FetchError> {
         let after = crate::wire::VectorList::default();
@@ -417,7 +425,7 @@ impl Listener {
                             self.announced.on_head(self.peer, head);
                         }
                     }
-                    Ok(Control::Have(have)) => self.held.lock().unwrap_or_else(PoisonError::into_inner).on_have(have),
+                    Ok(Control::Have(have)) => self.held.lock().unwrap_or_else(PoisonError::into_inner).on_have(&have),
                     Ok(_) => {}
                 },
             }

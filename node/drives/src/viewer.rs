@@ -330,7 +330,7 @@ impl Viewer {
                 Ok(Got::Blob(hash, bytes)) => self.keep_along(&shared, hash, bytes),
                 Ok(Got::Node(id, bytes)) => shared.nodes.browse(id, bytes),
                 Ok(Got::Head(head)) => self.on_heads(&shared, session.clone(), vec![*head]).await,
-                Ok(Got::End) => {}
+                Ok(Got::Change(_) | Got::End) => {}
                 Err(error) => {
                     tracing::debug!(peer = %session.peer, %error, "an answer broke off");
                     self.end(&session, error.is_fault());

@@ -93,7 +93,7 @@ pub struct ChangeRecord {
     pub op: ChangeOp,
     /// Where: a path; for a rename the old prefix.
     pub key: Path,
-    /// For `SET` the encoded version, for `RENAME_PREFIX` the new prefix.
+    /// For `SET` a leaf of the index with the new entry alone, for `RENAME_PREFIX` the new prefix.
     pub value: Option<Path>,
 }
 

@@ -86,12 +86,11 @@ fn run(mut senders: Vec<Sender>, total: u64, at_most: Duration) -> Option<Run> {
             assert_eq!(done.len() as u64, total / MIB, "every piece came");
             return Some(Run { took: now - begun, sent: senders.iter().map(|sender| sender.sent).sum() });
         }
-        for peer in 0..senders.len() {
-            while senders[peer].answers.len() < super::super::pace::REQUESTS_PER_PEER {
+        for (peer, sender) in senders.iter_mut().enumerate() {
+            while sender.answers.len() < super::super::pace::REQUESTS_PER_PEER {
                 let Next::Ask(request) = swarm.next(peer, now) else { break };
-                senders[peer].answers.push_back((request, 0, now));
+                sender.answers.push_back((request, 0, now));
             }
-            let sender = &mut senders[peer];
             // A request that others have done is reset.
             let mut ended: Vec<RequestKey> = Vec::new();
             sender.answers.retain(|(request, _, _)| {
