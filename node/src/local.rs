@@ -22,9 +22,9 @@ use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
     EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open,
-    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign,
-    Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry,
-    TreeQuery, WritersContract,
+    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, RepairEvent,
+    Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent,
+    TreeEntry, TreeQuery, WritersContract,
 };
 use p2p_drives::{
     At, Copied, CopyProgress, DriveError, Drives, Extent, ExternalLinks, Following, ImportProgress, Listing, LocalPath,
@@ -248,12 +248,29 @@ impl Contract for LocalNode {
 
     async fn usage(&self) -> Result<StorageUsage> {
         let drives = self.drives.clone();
-        tokio::task::spawn_blocking(move || storage::usage(&drives)).await.map_err(|error| api_error(error.into()))
+        let usage = tokio::task::spawn_blocking(move || storage::usage(&drives)).await;
+        usage.map_err(|error| api_error(error.into()))?.map_err(api_error)
     }
 
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         let (drives, bytes) = self.drives.free_browsed(drive).await;
-        Ok(Freed { drives, bytes })
+        if drive.is_some() {
+            return Ok(Freed { drives, bytes, ..Freed::default() });
+        }
+        let collected = self.drives.collect().await.map_err(api_error)?;
+        Ok(Freed {
+            drives,
+            bytes: bytes + collected.bytes,
+            nodes: collected.nodes,
+            proofs: collected.proofs,
+            contents: collected.contents,
+            waiting_bytes: collected.waiting_bytes,
+            damaged: collected.damaged,
+        })
+    }
+
+    async fn repair(&self) -> Result<Stream<RepairEvent>> {
+        Ok(storage::repair(self.drives.clone()))
     }
 
     async fn traffic(&self) -> Result<Traffic> {

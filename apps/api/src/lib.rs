@@ -66,7 +66,9 @@ pub use picks::{
     AnswerPick, MAX_PICK_REASON_BYTES, MAX_PICKS, MAX_PICKS_PER_APP, PICK_LIFE_S, PickContact, PickInfo, PickState,
     PickedContact,
 };
-pub use storage::{BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, StorageUsage, Traffic};
+pub use storage::{
+    BrowsedState, BrowsedUsage, DriveUsage, Flow, Freed, Loss, Lost, RepairEvent, Repaired, StorageUsage, Traffic,
+};
 pub use streams::{
     APP_PROTOCOL_PREFIX, AppStream, Datagrams, DialStream, Duplex, ListenStream, MAX_DATAGRAM_BYTES,
     MAX_PROTOCOL_BYTES, StreamPath, Streams, app_of_protocol,

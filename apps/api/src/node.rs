@@ -18,8 +18,8 @@ use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
     Freed, Identity, Import, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage,
-    PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Streams,
-    TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue,
+    Streams, TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.
@@ -118,10 +118,16 @@ pub trait Contract: Send + Sync + 'static {
     async fn usage(&self) -> Result<StorageUsage> {
         Err(ApiError::new(ErrorKind::Unsupported, "this node does not tell what it stores"))
     }
-    /// Frees what looking at drives has left: of one, or of all. What is shared, copied or pinned stays.
+    /// Frees what looking at drives has left, of one or of all; of all, also what no version of any drive needs any more.
+    /// What is shared, copied or pinned stays.
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         let _ = drive;
         Err(ApiError::new(ErrorKind::Unsupported, "this node has nothing that could be freed"))
+    }
+    /// Rebuilds all metadata of drives from what is on the disk. The last value is [`RepairEvent::Done`]. Dropped midway,
+    /// what was rebuilt stays.
+    async fn repair(&self) -> Result<Stream<RepairEvent>> {
+        Err(ApiError::new(ErrorKind::Unsupported, "this node has nothing that could be repaired"))
     }
     /// What has travelled for drives since the node started.
     async fn traffic(&self) -> Result<Traffic> {
@@ -365,9 +371,14 @@ impl Drives {
         self.contract.usage().await
     }
 
-    /// Frees what looking at drives has left: of one, or of all.
+    /// Frees what looking at drives has left, of one or of all; of all, also what no version needs any more.
     pub async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         self.contract.free(drive).await
+    }
+
+    /// Rebuilds all metadata of drives from what is on the disk.
+    pub async fn repair(&self) -> Result<Stream<RepairEvent>> {
+        self.contract.repair().await
     }
 
     /// What has travelled for drives since the node started.

@@ -27,7 +27,7 @@ use crate::{
 };
 use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers, WrittenConflict};
 use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
-use crate::{Freed, StorageUsage, Traffic};
+use crate::{Freed, RepairEvent, StorageUsage, Traffic};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, RemovedZone,
     ResolveName, Resolved, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
@@ -126,6 +126,7 @@ use crate::{KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
     SetPassphrase,
     StorageUsage,
     Freed,
+    RepairEvent,
     Traffic,
 )))]
 struct Components;
@@ -278,9 +279,19 @@ fn drive_operations() -> Vec<Operation> {
         .takes(json::<NewDrive>())
         .answers(200, json::<DriveInfo>()),
         Operation::get(routes::USAGE, "What is stored here, and for which drive.").answers(200, json::<StorageUsage>()),
-        Operation::new(HttpMethod::Post, routes::GC, "Frees what looking at drives has left.")
-            .query("drive", "Only of this drive; of all by default.")
-            .answers(200, json::<Freed>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::GC,
+            "Frees what looking at drives has left, and what no version needs.",
+        )
+        .query("drive", "Only what looking at this drive has left; by default everything that can be freed.")
+        .answers(200, json::<Freed>()),
+        Operation::new(
+            HttpMethod::Post,
+            routes::REPAIR,
+            "Rebuilds all metadata from what is on the disk. Closing the connection stops it.",
+        )
+        .answers(200, lines::<RepairEvent>()),
         Operation::get(routes::TRAFFIC, "What has travelled for drives since the node started.")
             .answers(200, json::<Traffic>()),
         Operation::new(HttpMethod::Post, routes::OPEN, "Finds a drive's peers and its newest version.")

@@ -46,8 +46,11 @@ pub const AUDIT: &str = "/v1/audit";
 pub const DRIVES: &str = "/v1/drives";
 /// `GET`: [`crate::StorageUsage`].
 pub const USAGE: &str = "/v1/drives/usage";
-/// `POST ?drive=`: frees what looking at drives has left, of one or of all: [`crate::Freed`].
+/// `POST ?drive=`: frees what looking at drives has left, of one or of all; of all, also what no version needs any more:
+/// [`crate::Freed`].
 pub const GC: &str = "/v1/drives/gc";
+/// `POST`: rebuilds all metadata from what is on the disk; a stream of [`crate::RepairEvent`].
+pub const REPAIR: &str = "/v1/drives/repair";
 /// `GET`: [`crate::Traffic`].
 pub const TRAFFIC: &str = "/v1/drives/traffic";
 /// `POST` [`crate::Open`]: find a drive and its newest version.

@@ -60,6 +60,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example: p2p du")]
     Du,
     Gc(gc::Arguments),
+    /// Rebuilds all metadata from the folders, the index packs and the proofs; says what is lost. Ctrl-C leaves everything
+    /// usable.
+    #[command(after_help = "Example: p2p repair")]
+    Repair,
     Api(api::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),

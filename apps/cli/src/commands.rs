@@ -23,6 +23,7 @@ pub(crate) mod name;
 pub(crate) mod open;
 pub(crate) mod peers;
 pub(crate) mod ping;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod share;
 pub(crate) mod shares;

@@ -73,6 +73,7 @@ async fn dispatch(context: &mut Context, command: Command) -> Result<()> {
         Command::Passphrase(arguments) => commands::keystore::passphrase(context, arguments).await,
         Command::Du => commands::du::run(context).await,
         Command::Gc(arguments) => commands::gc::run(context, arguments).await,
+        Command::Repair => commands::repair::run(context).await,
         Command::Api(arguments) => commands::api::run(context, arguments).await,
         Command::Completions(arguments) => commands::completions::run(&mut context.console, &arguments),
         Command::Man(arguments) => commands::man::run(&mut context.console, &arguments),

@@ -21,6 +21,7 @@ use crate::bulk::fetch_rest;
 use crate::content::{ContentError, cut, read_here};
 use crate::engine::{DriveStatus, Drives, Shared, drive_of};
 use crate::entry::{Entry, Kind, Version};
+use crate::gc::Held;
 use crate::head::HeadEnvelope;
 use crate::heads::Snapshot;
 use crate::history::At;
@@ -79,6 +80,8 @@ pub(crate) struct View {
     there: Option<Arc<Viewer>>,
     /// Whether it is an earlier version: its content may be here, there, or nowhere any more.
     is_past: bool,
+    /// Keeps an earlier version while it is looked at.
+    _held: Option<Arc<Held>>,
 }
 
 impl Drives {
@@ -176,12 +179,12 @@ impl Drives {
         if is_here(&drive)
             && let Some(at) = drive.snapshot()
         {
-            return Ok(View { shared, drive, at, there: None, is_past: false });
+            return Ok(View { shared, drive, at, there: None, is_past: false, _held: None });
         }
         let path = path.map(|path| path.as_bytes().to_vec());
         let viewer = Viewer::of(&shared, &drive, &Hints::default(), path);
         let at = viewer.snapshot(&shared, DEFAULT_PATIENCE).await?;
-        Ok(View { shared, drive, at, there: Some(viewer), is_past: false })
+        Ok(View { shared, drive, at, there: Some(viewer), is_past: false, _held: None })
     }
 }
 
@@ -194,7 +197,8 @@ fn is_here(drive: &Drive) -> bool {
 impl View {
     /// An earlier version.
     pub(crate) fn past(shared: Arc<Shared>, drive: Arc<Drive>, head: HeadEnvelope, there: Option<Arc<Viewer>>) -> Self {
-        Self { shared, drive, at: head.into(), there, is_past: true }
+        let held = Some(Arc::new(shared.holds.reading(head.body().root)));
+        Self { shared, drive, at: head.into(), there, is_past: true, _held: held }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

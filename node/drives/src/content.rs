@@ -407,6 +407,17 @@ pub(crate) fn read_here(
     Err(failure)
 }
 
+/// What a check of a proof found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It is right.
+    Right,
+    /// It was missing or wrong, and was made again.
+    MadeAgain,
+    /// The file has other content, or cannot be read.
+    WrongContent,
+}
+
 /// Outboards of files above [`WHOLE_FILE_BYTES`].
 pub(crate) struct Outboards {
     directory: PathBuf,
@@ -439,6 +450,32 @@ impl Outboards {
         result
     }
 
+    /// Reads a whole file and compares what proves it with the outboard that is kept, byte by byte. Blocks.
+    pub(crate) fn check(&self, file: &File, size: u64, hash: &ContentId) -> Proof {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let temporary = self.directory.join(format!("new-check-{}-{hash}", std::process::id()));
+        let checked = std::fs::create_dir_all(&self.directory).and_then(|()| {
+            let outboard = File::options().read(true).write(true).create(true).truncate(true).open(&temporary)?;
+            let found = hash_file_into(file, size, threads, &outboard).map_err(io::Error::other)?;
+            if found != *hash {
+                return Ok(Proof::WrongContent);
+            }
+            if is_same(&outboard, &self.path(hash)) {
+                return Ok(Proof::Right);
+            }
+            outboard.sync_data()?;
+            self.adopt(&temporary, hash)?;
+            Ok(Proof::MadeAgain)
+        });
+        if !matches!(checked, Ok(Proof::MadeAgain)) {
+            let _ = std::fs::remove_file(&temporary);
+        }
+        checked.unwrap_or_else(|error| {
+            tracing::debug!(%hash, %error, "a file cannot be checked");
+            Proof::WrongContent
+        })
+    }
+
     /// Takes over a finished outboard by moving it.
     pub(crate) fn adopt(&self, from: &Path, hash: &ContentId) -> io::Result<()> {
         let to = self.path(hash);
@@ -462,9 +499,40 @@ impl Outboards {
         }
     }
 
+    /// All files in the directory: outboards, and what an interrupted run has left. Blocks.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let below = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten().map(|e| e.path());
+        below(self.directory.clone()).flat_map(below).flat_map(below).collect()
+    }
+
     pub(crate) fn forget(&self, hash: &ContentId) {
         let _ = std::fs::remove_file(self.path(hash));
     }
+}
+
+/// Whether a file has the same bytes as the one at a path. Memory: two buffers.
+fn is_same(file: &File, path: &Path) -> bool {
+    const STEP: usize = 64 * 1024;
+    let same = || -> io::Result<bool> {
+        let other = File::open(path)?;
+        let len = file.metadata()?.len();
+        if other.metadata()?.len() != len {
+            return Ok(false);
+        }
+        let (mut ours, mut theirs, mut at) = (vec![0; STEP], vec![0; STEP], 0);
+        while at < len {
+            let step = (len - at).min(STEP as u64) as usize;
+            let (ours, theirs) = (ours.get_mut(..step).unwrap_or_default(), theirs.get_mut(..step).unwrap_or_default());
+            file.read_exact_at(ours, at)?;
+            other.read_exact_at(theirs, at)?;
+            if ours != theirs {
+                return Ok(false);
+            }
+            at += step as u64;
+        }
+        Ok(true)
+    };
+    same().unwrap_or(false)
 }
 
 /// A tree that could not be walked.

@@ -19,6 +19,7 @@ use crate::browse::MAX_LARGE_PIECES;
 use crate::browsed::{BrowseCache, BrowseCounters, BrowseQuota, BrowseUsage};
 use crate::content::Outboards;
 use crate::folder::{Folder, temporary_name};
+use crate::gc::{self, Collected, Holds, Pace, StoreUsage, When, collect_garbage};
 use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
 use crate::heads::Snapshot;
 use crate::history::{At, keep_history};
@@ -87,6 +88,10 @@ pub(crate) struct Shared {
     pub(crate) kept: KeptContent,
     /// Told when a version was published.
     pub(crate) published: tokio::sync::Notify,
+    /// What must not be freed although nothing leads to it.
+    pub(crate) holds: Arc<Holds>,
+    /// Held while the store is collected or repaired.
+    pub(crate) collecting: Mutex<()>,
     pub(crate) partial_directory: PathBuf,
     pub(crate) dialer: Arc<dyn Dialer>,
     pub(crate) providers: Arc<dyn Providers>,
@@ -196,12 +201,21 @@ impl Drives {
             notices.push(format!("an unfinished write of {} bytes was cut off", recovery.cut_bytes));
         }
         let nodes = Arc::new(NodeStore::new(packs, cache.clone()));
-        if let CacheOpened::Rebuilt { moved_to, reason } = &cache_opened {
-            let count = nodes.rebuild()?;
-            let moved = moved_to.display();
-            notices.push(format!(
-                "the cache was damaged ({reason}) and lies in {moved}; {count} index nodes were found again"
-            ));
+        if cache_opened != CacheOpened::Kept {
+            let count = crate::repair::adopt_packs(&nodes)?;
+            let what = match &cache_opened {
+                CacheOpened::Rebuilt { moved_to, reason } => {
+                    Some(format!("the cache was damaged ({reason}) and lies in {}", moved_to.display()))
+                }
+                // The very first start has no packs either.
+                _ => (count > 0).then(|| "the cache was gone".to_owned()),
+            };
+            notices.extend(what.map(|what| {
+                format!(
+                    "{what}; {count} index nodes were found again, and the shared folders are read again. To check \
+                         everything: p2p repair"
+                )
+            }));
         }
         let mut decoy = [0; 32];
         getrandom::fill(&mut decoy).map_err(|error| DriveError::Corrupt(error.to_string()))?;
@@ -220,6 +234,8 @@ impl Drives {
             directory: directory.clone(),
             kept: KeptContent::new(directory.join("blobs"), history_bytes),
             published: tokio::sync::Notify::new(),
+            holds: Arc::default(),
+            collecting: Mutex::default(),
             partial_directory: directory.join("partial"),
             dialer: loopback.clone(),
             providers,
@@ -240,6 +256,7 @@ impl Drives {
         let guard = stop.child_token();
         tokio::spawn(announce(shared.clone(), guard.clone()));
         tokio::spawn(keep_history(shared.clone(), guard.clone()));
+        tokio::spawn(collect_garbage(shared.clone(), guard.clone()));
         let alive = guard.clone();
         let drives = Self { shared, server, stop, alive, _announcer: Arc::new(guard.drop_guard()) };
         drives.start_syncers();
@@ -280,6 +297,24 @@ impl Drives {
     pub fn index_bytes(&self) -> u64 {
         let of = |name| crate::browsed::bytes_under(&self.shared.directory.join(name));
         of("packs") + of("outboards") + of("partial")
+    }
+
+    /// What the store holds of drives in folders, and for which. Blocks.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn store_usage(&self) -> Result<StoreUsage, DriveError> {
+        gc::usage(&self.shared, &Pace::brisk(self.stop.clone()))
+    }
+
+    /// Frees what no version needs any more, except what is in use. It also happens by itself, an hour after something
+    /// was dropped. Dropped midway, it goes on in the background.
+    ///
+    /// # Errors
+    /// The disk failed, or a drive was taken up again meanwhile.
+    pub async fn collect(&self) -> Result<Collected, DriveError> {
+        let (shared, pace) = (self.shared.clone(), Pace::brisk(self.stop.clone()));
+        tokio::task::spawn_blocking(move || gc::collect(&shared, When::Now, &pace)).await?
     }
 
     /// Frees what is kept of drives that are only looked at: of one, or of all. Returns how many drives and bytes that
@@ -408,6 +443,7 @@ impl Drives {
             return Err(DriveError::Busy);
         }
         let path = state.row.folder_path().ok_or_else(|| DriveError::Invalid("this drive has no folder".into()))?;
+        let writing = self.shared.holds.writing();
         let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
         let import = Import {
             drive: *id,
@@ -424,15 +460,16 @@ impl Drives {
             progress,
         };
         let (tx, mut rx) = mpsc::channel::<Vec<LocalPath>>(4);
+        // Also when this future is dropped: the hold ends with the work.
         let build = tokio::task::spawn_blocking(move || {
             let built = match extent {
                 Extent::Everything => import.run(|| rx.blocking_recv()),
                 Extent::Part => import.run_part(|| rx.blocking_recv()),
             };
-            (built, work)
+            (built, work, writing)
         });
         let feed = feed(&mut paths, tx).await;
-        let (built, work) = build.await?;
+        let (built, work, writing) = build.await?;
         let built = built?;
         feed?;
         let mut version = state.at.as_ref().map_or(0, Snapshot::version);
@@ -444,7 +481,7 @@ impl Drives {
                 let version = at.version();
                 let row = DriveRow { files, complete: true, ..drive.state().row };
                 shared.registry.store(&drive, row, Some(at))?;
-                drop(work);
+                drop((work, writing));
                 Ok::<_, DriveError>(version)
             });
             version = stored.await??;

@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 pub(crate) use at::day_text;
 pub use at::{At, MAX_TAG_BYTES, is_tag};
 pub(crate) use keeper::keep_history;
+#[cfg(test)]
+pub(crate) use keeper::keep_now;
 pub use restore::Restored;
 pub(crate) use restore::place_content;
 pub use retention::{Retained, dropped};

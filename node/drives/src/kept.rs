@@ -104,6 +104,7 @@ impl KeptContent {
     }
 
     /// Whether nothing is kept at all.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
         self.with_index(|index| Ok(index.files.is_empty()))
     }
@@ -160,12 +161,25 @@ impl KeptContent {
         Ok(Keeping::Kept { copied: if is_reflink { 0 } else { size } })
     }
 
+    /// Everything that is kept, and since when.
+    pub(crate) fn all(&self) -> io::Result<Vec<(ContentId, SystemTime)>> {
+        self.with_index(|index| Ok(index.files.iter().map(|(hash, item)| (*hash, item.since)).collect()))
+    }
+
+    /// Bytes of the copies.
+    pub(crate) fn copied_bytes(&self) -> io::Result<u64> {
+        self.with_index(|index| Ok(index.bytes))
+    }
+
+    /// Where the content of a hash is kept, for who wants to damage it.
+    #[cfg(test)]
+    pub(crate) fn path_of(&self, hash: &ContentId) -> Option<PathBuf> {
+        [false, true].into_iter().map(|is_reflink| self.path(hash, is_reflink)).find(|path| path.exists())
+    }
+
     /// Removes what nobody needs any more; returns the bytes that became free. Blocks.
-    pub(crate) fn sweep(&self, is_needed: impl Fn(&ContentId) -> bool) -> io::Result<u64> {
-        self.with_index(|index| {
-            let gone: Vec<ContentId> = index.files.keys().filter(|hash| !is_needed(hash)).copied().collect();
-            gone.iter().try_fold(0, |free, hash| Ok(free + self.remove(index, hash)?))
-        })
+    pub(crate) fn remove_one(&self, hash: &ContentId) -> io::Result<u64> {
+        self.with_index(|index| self.remove(index, hash))
     }
 
     /// Whether the disk has room enough that copies for history do no harm.
@@ -330,8 +344,8 @@ mod tests {
         assert_eq!(read(&kept, &old), Some(vec![1; 5_000]));
         let again = scene.kept(1_000_000);
         assert!(!again.is_empty().unwrap());
-        assert_eq!(again.sweep(|hash| *hash == old.hash).unwrap(), 0);
-        assert_eq!(again.sweep(|_| false).unwrap(), 5_000);
+        assert_eq!(again.all().unwrap().iter().map(|(hash, _)| *hash).collect::<Vec<_>>(), [old.hash]);
+        assert_eq!(again.remove_one(&old.hash).unwrap(), 5_000);
         assert_eq!(read(&again, &old), None);
         assert!(again.is_empty().unwrap());
     }

@@ -5,6 +5,7 @@
 //! of them, with a few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
 
 mod follower;
+mod known;
 mod large;
 mod pace;
 mod pieces;
@@ -28,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::follower::{Offer, Party, first_session, newer_heads};
+use self::known::known_state;
 use self::pace::REQUESTS_PER_PEER;
 use self::plan::Plan;
 use self::queue::{Queue, Taken};
@@ -148,10 +150,14 @@ impl Job {
         scope: Scope,
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
-        let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, patience).await?;
+        let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, scope, patience).await?;
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
-        let plan = Arc::new(Plan::new(self.clone(), at.clone(), scope));
+        let old = match scope {
+            Scope::Changes => self.drive.snapshot(),
+            Scope::Everything => known_state(&self.shared, &self.drive, &session).await?,
+        };
+        let plan = Arc::new(Plan::new(self.clone(), at.clone(), old, scope));
         if self.two_way {
             let looking = plan.clone();
             if on_disk_thread(move || looking.has_local_change()).await? {
@@ -239,12 +245,13 @@ impl Job {
         sources: &Sources,
         opened: &mut mpsc::Receiver<Opened>,
         first: Offer,
+        scope: Scope,
         patience: Duration,
     ) -> Result<(Arc<Session>, Snapshot), DriveError> {
         let deadline = Instant::now() + patience;
         let (mut session, mut heads) = first;
         loop {
-            match self.state_of(&session, heads).await {
+            match self.state_of(&session, heads, scope).await {
                 Ok(at) => return Ok((session, at)),
                 Err(FetchError::Local(error)) => return Err(error),
                 Err(error) => {
@@ -268,14 +275,22 @@ impl Job {
         }
     }
 
-    async fn state_of(&self, session: &Session, heads: Vec<HeadEnvelope>) -> Result<Snapshot, FetchError> {
+    async fn state_of(
+        &self,
+        session: &Session,
+        heads: Vec<HeadEnvelope>,
+        scope: Scope,
+    ) -> Result<Snapshot, FetchError> {
         if self.is_past {
             let head = heads.into_iter().next().ok_or(FetchError::NotFound)?;
             let at = Snapshot::from(head);
             fetch_tree(&self.shared, session, at.expected(), &Whole::default(), Keep::OnDisk).await?;
             return Ok(at);
         }
-        let known = self.drive.snapshot();
+        let known = match scope {
+            Scope::Changes => self.drive.snapshot(),
+            Scope::Everything => known_state(&self.shared, &self.drive, session).await?,
+        };
         match gather(&self.shared, &self.drive.id, session, heads, known.as_ref(), Keep::OnDisk).await? {
             Some(at) => Ok(at),
             // Nothing new: what is known is gone through again.

@@ -450,11 +450,8 @@ impl Sink<'_> {
         {
             let mut fingerprints = Vec::with_capacity(node.items);
             fingerprints.extend(self.fingerprints.drain(..node.items.min(self.fingerprints.len())));
-            let row = LeafRow { leaf: node.id, fingerprints };
-            if let Ok(value) = postcard::to_stdvec(&row)
-                && value.len() <= CacheTable::Leaf.max_value_bytes()
-            {
-                self.rows.put(CacheTable::Leaf, leaf_key(&self.import.drive, last_key), value);
+            if let Some((key, value)) = leaf_row(&self.import.drive, last_key, node.id, fingerprints) {
+                self.rows.put(CacheTable::Leaf, key, value);
             }
         }
         self.nodes.push((node.id, node.encoded));
@@ -476,6 +473,35 @@ impl Sink<'_> {
 struct LeafRow {
     leaf: NodeId,
     fingerprints: Vec<Fingerprint>,
+}
+
+/// The row of a leaf's fingerprints, with its key; `None` if it is longer than a row may be.
+pub(crate) fn leaf_row(
+    drive: &DriveId,
+    last_key: &PathKey,
+    leaf: NodeId,
+    fingerprints: Vec<Fingerprint>,
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    let value = postcard::to_stdvec(&LeafRow { leaf, fingerprints }).ok()?;
+    (value.len() <= CacheTable::Leaf.max_value_bytes()).then(|| (leaf_key(drive, last_key), value))
+}
+
+/// What the files of a leaf looked like when they were last read, if that is known.
+pub(crate) fn fingerprints_of(
+    cache: &dyn Cache,
+    drive: &DriveId,
+    leaf: NodeId,
+    entries: &[Entry],
+) -> Result<Option<Vec<Fingerprint>>, DriveError> {
+    let Some(last) = entries.last() else { return Ok(None) };
+    let row = cache.get(CacheTable::Leaf, &leaf_key(drive, last.key()))?;
+    let row = row.and_then(|bytes| postcard::from_bytes::<LeafRow>(&bytes).ok());
+    Ok(row.filter(|row| row.leaf == leaf && row.fingerprints.len() == entries.len()).map(|row| row.fingerprints))
+}
+
+/// The leaf that a row of fingerprints belongs to.
+pub(crate) fn leaf_of_row(row: &[u8]) -> Option<NodeId> {
+    postcard::take_from_bytes(row).ok().map(|(leaf, _)| leaf)
 }
 
 fn leaf_key(drive: &DriveId, last_key: &PathKey) -> Vec<u8> {
@@ -563,13 +589,8 @@ impl<'a> OldVersion<'a> {
     }
 
     fn open_leaf(&mut self, expected: &Expected, entries: Vec<Entry>) -> Result<(), DriveError> {
-        let row = match entries.last() {
-            None => None,
-            Some(last) => self.import.cache.get(CacheTable::Leaf, &leaf_key(&self.import.drive, last.key()))?,
-        };
-        let row = row.and_then(|bytes| postcard::from_bytes::<LeafRow>(&bytes).ok());
-        let fingerprints = row.filter(|row| row.leaf == expected.id && row.fingerprints.len() == entries.len());
-        let mut fingerprints = fingerprints.map(|row| row.fingerprints.into_iter());
+        let fingerprints = fingerprints_of(&*self.import.cache, &self.import.drive, expected.id, &entries)?;
+        let mut fingerprints = fingerprints.map(Vec::into_iter);
         self.leaf = entries.into_iter().map(|entry| (entry, fingerprints.as_mut().and_then(Iterator::next))).collect();
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::incoming::Incoming;
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
+use crate::tree::NodeId;
 
 /// First byte of a row: its format.
 const ROW_FORMAT: u8 = 2;
@@ -149,13 +151,21 @@ pub(crate) struct HeadNote {
     pub(crate) hlc: u64,
     /// Whether the owner made it: then its counter is a version.
     pub(crate) is_by_owner: bool,
+    pub(crate) root: NodeId,
 }
 
 impl HeadNote {
     fn of(head: &HeadEnvelope) -> Self {
         let body = head.body();
         let is_by_owner = body.is_by_owner();
-        Self { hash: head.hash(), writer: body.writer, counter: body.counter, hlc: body.hlc, is_by_owner }
+        Self {
+            hash: head.hash(),
+            writer: body.writer,
+            counter: body.counter,
+            hlc: body.hlc,
+            is_by_owner,
+            root: body.root,
+        }
     }
 
     /// When it was made, in milliseconds since 1970.
@@ -227,6 +237,8 @@ pub(crate) struct Registry {
     drives: Mutex<HashMap<DriveId, Arc<Drive>>>,
     /// Drives that are only looked at: in memory, and never in the way of what the ledger says of the same drive.
     readers: Mutex<HashMap<DriveId, Arc<Drive>>>,
+    /// Whether heads, tags or drives were dropped since this was last asked.
+    has_dropped: AtomicBool,
 }
 
 impl Registry {
@@ -246,7 +258,8 @@ impl Registry {
                 }
             }
         }
-        Ok((Self { ledger, drives: Mutex::new(drives), readers: Mutex::default() }, notices))
+        let (drives, readers, has_dropped) = (Mutex::new(drives), Mutex::default(), AtomicBool::new(true));
+        Ok((Self { ledger, drives, readers, has_dropped }, notices))
     }
 
     /// A drive that is shared or mirrored here, or was.
@@ -290,6 +303,11 @@ impl Registry {
         readers.entry(id).or_insert_with(|| Arc::new(Drive::new(id, row, None))).clone()
     }
 
+    /// Whether heads, tags or drives were dropped since this was last asked.
+    pub(crate) fn take_drops(&self) -> bool {
+        self.has_dropped.swap(false, Ordering::Relaxed)
+    }
+
     /// Removes a drive's row.
     pub(crate) fn forget(&self, id: &DriveId) -> Result<(), DriveError> {
         let mut batch = Batch::new();
@@ -320,6 +338,7 @@ impl Registry {
     /// Changes what is known of a drive. On disk when this returns, unless the drive is only looked at.
     pub(crate) fn store(&self, drive: &Drive, row: DriveRow, at: Option<Snapshot>) -> Result<(), DriveError> {
         let mut row = row;
+        self.has_dropped.fetch_or(!row.active, Ordering::Relaxed);
         row.head = at.as_ref().map(|at| at.head.hash());
         row.others = at.iter().flat_map(|at| at.others.iter().map(Signed::hash)).collect();
         let set = at.as_ref().and_then(|at| at.set.as_ref());
@@ -394,6 +413,7 @@ impl Registry {
             batch.delete(LedgerTable::Head, head_key(&drive.id, hash));
         }
         self.ledger.commit(&batch)?;
+        self.has_dropped.store(true, Ordering::Relaxed);
         *lock(&drive.history) = None;
         Ok(())
     }
@@ -421,6 +441,7 @@ impl Registry {
             Some(head) => batch.put(LedgerTable::Tag, key, *head.as_bytes()),
             None => batch.delete(LedgerTable::Tag, key),
         };
+        self.has_dropped.fetch_or(head.is_none(), Ordering::Relaxed);
         Ok(self.ledger.commit(&batch)?)
     }
 }

@@ -176,6 +176,7 @@ impl Drives {
         let (shared, of) = (self.shared().clone(), drive.clone());
         let version = tokio::task::spawn_blocking(move || {
             let _work = work;
+            let _writing = shared.holds.writing();
             let author = shared.author_of(&of)?;
             let state = of.state();
             let before = state

@@ -312,9 +312,9 @@ impl Server {
         match request {
             Request::Open(open) if open.prefetch_bytes > 0 => {
                 let _place = self.enter_bulk(peer).await?;
-                self.answer_open(stream, drive, open).await
+                self.answer_open(peer, stream, drive, open).await
             }
-            Request::Open(open) => self.answer_open(stream, drive, open).await,
+            Request::Open(open) => self.answer_open(peer, stream, drive, open).await,
             Request::Heads(heads) => self.answer_heads(stream, drive, &heads.after).await,
             Request::Nodes(nodes) => self.answer_nodes(stream, drive, nodes).await,
             Request::Get(get) => {
@@ -325,13 +325,19 @@ impl Server {
                 let _place = self.enter_bulk(peer).await?;
                 self.answer_many(stream, drive, many).await
             }
-            Request::Log(log) => self.answer_log(stream, drive, log).await,
-            Request::Changes(changes) => self.answer_changes(stream, drive, changes).await,
+            Request::Log(log) => self.answer_log(peer, stream, drive, log).await,
+            Request::Changes(changes) => self.answer_changes(peer, stream, drive, changes).await,
             Request::Unknown(_) => send(stream, &Status::BadRequest).await,
         }
     }
 
-    async fn answer_open(&self, stream: &mut PeerStream, drive: &Arc<Drive>, open: Open) -> Result<(), ServeError> {
+    async fn answer_open(
+        &self,
+        peer: PeerId,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        open: Open,
+    ) -> Result<(), ServeError> {
         let at = match open.head.filter(|wanted| drive.head().is_none_or(|head| head.hash() != *wanted)) {
             None => drive.shown(),
             Some(earlier) => {
@@ -341,6 +347,7 @@ impl Server {
             }
         };
         let Some(at) = at else { return send(stream, &Status::NotFound).await };
+        self.shared.holds.serving(peer, drive.id, [at.root]);
         let path = open.path.map(|path| path.into_vec());
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let root = at.root;
@@ -380,10 +387,18 @@ impl Server {
         send(stream, &Item::End).await
     }
 
-    async fn answer_log(&self, stream: &mut PeerStream, drive: &Arc<Drive>, log: Log) -> Result<(), ServeError> {
+    async fn answer_log(
+        &self,
+        peer: PeerId,
+        stream: &mut PeerStream,
+        drive: &Arc<Drive>,
+        log: Log,
+    ) -> Result<(), ServeError> {
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let found = tokio::task::spawn_blocking(move || history::log(&shared, &of_drive, log));
         let heads = found.await.map_err(DriveError::from)??;
+        // What a peer is told of it may fetch, for as long as it stays.
+        self.shared.holds.serving(peer, drive.id, heads.iter().map(|head| head.body().root));
         send(stream, &Status::Ok).await?;
         for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;
@@ -393,6 +408,7 @@ impl Server {
 
     async fn answer_changes(
         &self,
+        peer: PeerId,
         stream: &mut PeerStream,
         drive: &Arc<Drive>,
         asked: Changes,
@@ -400,6 +416,7 @@ impl Server {
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let news = tokio::task::spawn_blocking(move || changes::since(&shared, &of_drive, &asked));
         let News { heads, records } = news.await.map_err(DriveError::from)??;
+        self.shared.holds.serving(peer, drive.id, heads.iter().map(|head| head.body().root));
         send(stream, &Status::Ok).await?;
         for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;

@@ -49,6 +49,10 @@ pub(super) async fn free(State(server): State<Server>, uri: Uri) -> Answer {
     json(&server.node.drives().free(drive.map(|drive| id(&drive)).transpose()?).await?)
 }
 
+pub(super) async fn repair(State(server): State<Server>) -> Answer {
+    Ok(json_lines(server.node.drives().repair().await?))
+}
+
 pub(super) async fn traffic(State(server): State<Server>) -> Answer {
     json(&server.node.drives().traffic().await?)
 }

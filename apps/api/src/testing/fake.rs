@@ -26,8 +26,8 @@ use crate::{
     ApiError, AppStream, BrowsedState, BrowsedUsage, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo,
     DriveRole, DriveUsage, ErrorKind, EventQuery, EventStream, Follow, Freed, Import, ImportEvent, NamesContract,
     NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue,
-    Reachability, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream,
-    TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    Reachability, ReadRange, Removed, RepairEvent, Repaired, Result, Sign, Signature, SignedValue, StorageUsage,
+    StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// A node for tests of apps. Clones are the same node.
@@ -351,13 +351,22 @@ impl Contract for FakeNode {
             bytes: info.bytes,
             cached_bytes: 0,
             looked_at: None,
+            stopped: false,
+            versions: 0,
+            index_bytes: 0,
         });
         let browsed = BrowsedUsage { quota_bytes: 0, used_bytes: 0, state: BrowsedState::Off };
-        Ok(StorageUsage { drives: drives.collect(), browsed, index_bytes: 0, free_bytes: 0 })
+        let drives = drives.collect();
+        Ok(StorageUsage { drives, browsed, index_bytes: 0, free_bytes: 0, history_bytes: 0, freeable_bytes: 0 })
     }
 
     async fn free(&self, _drive: Option<DriveId>) -> Result<Freed> {
-        Ok(Freed { drives: 0, bytes: 0 })
+        Ok(Freed::default())
+    }
+
+    async fn repair(&self) -> Result<Stream<RepairEvent>> {
+        let done = RepairEvent::Done(Repaired::default());
+        Ok(stream::iter([Ok(done)]).boxed())
     }
 
     async fn traffic(&self) -> Result<Traffic> {

@@ -3,7 +3,7 @@
 use p2p_api::{BrowsedState, DriveUsage, StorageUsage};
 
 use crate::failure::Result;
-use crate::human::{bytes, count, date, printable};
+use crate::human::{bytes, count, date, number, printable};
 use crate::session::{Context, Need};
 
 pub(crate) async fn run(context: &mut Context) -> Result<()> {
@@ -11,10 +11,16 @@ pub(crate) async fn run(context: &mut Context) -> Result<()> {
         .with_node(Need::Running, async |console, client, _| {
             let usage = client.node().drives().usage().await?;
             console.emit(&usage)?;
-            let (held, seen): (Vec<_>, Vec<_>) = usage.drives.iter().partition(|drive| drive.path.is_some());
+            let (stopped, rest): (Vec<_>, Vec<_>) = usage.drives.iter().partition(|drive| drive.stopped);
+            let (held, seen): (Vec<_>, Vec<_>) = rest.into_iter().partition(|drive| drive.path.is_some());
             if !held.is_empty() {
-                let heading = ["FOLDER", "FILES", "SIZE", "DRIVE"];
+                let heading = ["FOLDER", "FILES", "SIZE", "VERSIONS", "INDEX", "DRIVE"];
                 console.table(heading, held.into_iter().map(folder).collect())?;
+                console.say("")?;
+            }
+            if !stopped.is_empty() {
+                let heading = ["NO LONGER SHARED", "VERSIONS", "INDEX", "DRIVE"];
+                console.table(heading, stopped.into_iter().map(no_longer).collect())?;
                 console.say("")?;
             }
             if !seen.is_empty() {
@@ -30,9 +36,18 @@ pub(crate) async fn run(context: &mut Context) -> Result<()> {
         .await
 }
 
-fn folder(drive: &DriveUsage) -> [String; 4] {
-    let path = drive.path.as_deref().map(|path| path.display().to_string()).unwrap_or_default();
-    [printable(&path), crate::human::number(drive.files), bytes(drive.bytes), drive.drive.to_string()]
+fn folder(drive: &DriveUsage) -> [String; 6] {
+    let (files, versions) = (number(drive.files), number(drive.versions));
+    [path_of(drive), files, bytes(drive.bytes), versions, bytes(drive.index_bytes), drive.drive.to_string()]
+}
+
+/// Its versions with a tag are kept, and until the next `p2p gc` perhaps more.
+fn no_longer(drive: &DriveUsage) -> [String; 4] {
+    [path_of(drive), number(drive.versions), bytes(drive.index_bytes), drive.drive.to_string()]
+}
+
+fn path_of(drive: &DriveUsage) -> String {
+    printable(&drive.path.as_deref().map(|path| path.display().to_string()).unwrap_or_default())
 }
 
 fn cached(drive: &DriveUsage) -> [String; 4] {
@@ -52,6 +67,8 @@ fn summary(usage: &StorageUsage) -> Vec<String> {
     vec![
         format!("In folders:      {} (stored once, where they are)", bytes(in_folders)),
         format!("Index of them:   {}", bytes(usage.index_bytes)),
+        format!("Earlier content: {}", bytes(usage.history_bytes)),
+        format!("Can be freed:    {} of the index (p2p gc; else by itself)", bytes(usage.freeable_bytes)),
         format!(
             "Only looked at:  {} of at most {}, {}{state}",
             bytes(browsed.used_bytes),

@@ -13,7 +13,8 @@ use crate::human::printable;
 use crate::session::{Context, Need};
 use crate::{link, place};
 
-/// Stops sharing or following; keeps the files.
+/// Stops sharing or following; keeps the files. Earlier versions without a tag are freed an hour later; until then sharing the
+/// folder again brings them back.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: p2p unshare ./site")]
 pub(crate) struct Arguments {

@@ -38,7 +38,7 @@ async fn show(desk: &Desk, session: &Session, failure: Option<&ApiError>) -> Res
         Err(error) => return layout::failed(Section::Storage, "Storage", &error),
     };
     let (held, seen): (Vec<&DriveUsage>, Vec<&DriveUsage>) =
-        usage.drives.iter().partition(|drive| drive.role != DriveRole::Reader);
+        usage.drives.iter().filter(|drive| !drive.stopped).partition(|drive| drive.role != DriveRole::Reader);
     let body = html! {
         h1 { "Storage" }
         @if let Some(error) = failure { (layout::error(error)) }

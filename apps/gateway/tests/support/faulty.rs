@@ -176,6 +176,9 @@ impl Contract for Faulty {
                 bytes: 0,
                 cached_bytes,
                 looked_at: Some(1_790_000_000),
+                stopped: false,
+                versions: 0,
+                index_bytes: 0,
             }));
             usage.browsed =
                 BrowsedUsage { quota_bytes: 10_000_000_000, used_bytes: 915_400_000, state: BrowsedState::Growing };
@@ -185,6 +188,9 @@ impl Contract for Faulty {
     }
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         self.fake.free(drive).await
+    }
+    async fn repair(&self) -> Result<Stream<RepairEvent>> {
+        self.fake.repair().await
     }
     async fn traffic(&self) -> Result<Traffic> {
         if !self.is_busy.load(Relaxed) {

@@ -1,12 +1,12 @@
 //! Works in the background for the sake of history: keeps the content of what was just published, and forgets versions
-//! that need not be kept any longer, with the content that only they had.
+//! that need not be kept any longer.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use p2p_identity::{ContentId, DriveId, WriterKey};
+use p2p_identity::{ContentId, WriterKey};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,9 +16,10 @@ use crate::content::{ContentIndex, LeafCache, load, walk_error};
 use crate::engine::Shared;
 use crate::entry::{Entry, Kind};
 use crate::kept::Keeping;
+use crate::nodes::NodeStore;
 use crate::registry::{Drive, Role};
 use crate::store::{Batch, CacheTable};
-use crate::tree::{Change, Expected, Node, NodeId, Tree};
+use crate::tree::{Change, Expected, NodeId, Tree};
 
 /// After this many bytes copied, as long a pause as the copying took: sharing and serving come first.
 const COPY_STRETCH_BYTES: u64 = 8 * 1024 * 1024;
@@ -72,6 +73,12 @@ fn is_ours(drive: &Drive) -> bool {
     state.row.active && (state.row.role == Role::Owner || state.row.syncs) && state.at.is_some()
 }
 
+/// Keeps the content of the newest version at once.
+#[cfg(test)]
+pub(crate) fn keep_now(shared: &Shared, drive: &Drive) {
+    keep_content(shared, drive, &CancellationToken::new()).unwrap();
+}
+
 /// Keeps what the newest version has and what was not looked at before. Blocks for long, gently.
 fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Result<(), DriveError> {
     let Some(at) = drive.snapshot() else { return Ok(()) };
@@ -101,28 +108,24 @@ fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Res
         }
         Ok(())
     };
-    let failed = || DriveError::io("keep content for history");
     let new = Tree::new(&*shared.nodes, at.expected());
     let known = before.filter(|root| load(&shared.nodes, &Expected::root(*root)).is_ok());
-    match known {
-        Some(before) => {
-            let old = Tree::new(&*shared.nodes, Expected::root(before));
-            for change in old.diff(&new).map_err(walk_error)? {
-                match change.map_err(walk_error)? {
-                    Change::Added(entry) | Change::Changed { after: entry, .. } => keep(&entry).map_err(failed())?,
-                    Change::Removed(_) => {}
-                }
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-            }
+    let mut is_compared = false;
+    if let Some(before) = known {
+        let old = Tree::new(&*shared.nodes, Expected::root(before));
+        match keep_changed(&old, &new, &mut keep, stop) {
+            Ok(Going::On) => is_compared = true,
+            Ok(Going::Stop) => return Ok(()),
+            // Part of the version before is gone: then all of this one is looked through.
+            Err(DriveError::Corrupt(reason)) => tracing::debug!(drive = %drive.id, reason, "kept anew"),
+            Err(error) => return Err(error),
         }
-        None => {
-            for entry in new.range(&[]) {
-                keep(&entry.map_err(walk_error)?).map_err(failed())?;
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
+    }
+    if !is_compared {
+        for entry in new.range(&[]) {
+            keep(&entry.map_err(walk_error)?).map_err(failed())?;
+            if stop.is_cancelled() {
+                return Ok(());
             }
         }
     }
@@ -131,7 +134,36 @@ fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Res
     Ok(shared.cache.apply(&row)?)
 }
 
-/// Forgets what retention drops, and content that no version needs any more. Returns the number of versions. Blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    Stop,
+}
+
+/// Keeps what one version has and the one before had not.
+fn keep_changed(
+    old: &Tree<'_, NodeStore>,
+    new: &Tree<'_, NodeStore>,
+    keep: &mut impl FnMut(&Entry) -> io::Result<()>,
+    stop: &CancellationToken,
+) -> Result<Going, DriveError> {
+    for change in old.diff(new).map_err(walk_error)? {
+        match change.map_err(walk_error)? {
+            Change::Added(entry) | Change::Changed { after: entry, .. } => keep(&entry).map_err(failed())?,
+            Change::Removed(_) => {}
+        }
+        if stop.is_cancelled() {
+            return Ok(Going::Stop);
+        }
+    }
+    Ok(Going::On)
+}
+
+fn failed() -> impl Fn(io::Error) -> DriveError {
+    |error| DriveError::io("keep content for history")(error)
+}
+
+/// Forgets what retention drops; what only that needed is freed by [`crate::gc`]. Returns the number of versions. Blocks.
 pub(crate) fn prune(shared: &Shared, now_ms: u64) -> Result<usize, DriveError> {
     let mut count = 0;
     for drive in shared.registry.all() {
@@ -140,13 +172,6 @@ pub(crate) fn prune(shared: &Shared, now_ms: u64) -> Result<usize, DriveError> {
             count += gone.len();
             shared.registry.forget_heads(&drive, &gone)?;
         }
-    }
-    let nothing = shared.kept.is_empty().map_err(DriveError::io("look through kept content"))?;
-    if count > 0 && !nothing {
-        let needed = needed(shared)?;
-        let free = shared.kept.sweep(|hash| needed.contains(&short(hash)));
-        let free = free.map_err(DriveError::io("remove kept content"))?;
-        tracing::info!(free, "content of forgotten versions was removed");
     }
     Ok(count)
 }
@@ -167,44 +192,6 @@ fn droppable(shared: &Shared, drive: &Drive, now_ms: u64) -> Result<Vec<ContentI
     Ok(notes.iter().filter(|note| gone.contains(&(note.writer, note.counter))).map(|note| note.hash).collect())
 }
 
-/// The beginnings of the hashes of all content that any kept version of any drive has: 8 bytes for each.
-fn needed(shared: &Shared) -> Result<HashSet<u64>, DriveError> {
-    let mut seen: HashSet<NodeId> = HashSet::new();
-    let mut needed = HashSet::new();
-    for drive in shared.registry.all() {
-        for note in shared.registry.history(&drive)?.iter() {
-            let Some(head) = shared.registry.head(&drive.id, &note.hash)? else { continue };
-            mark(shared, &drive.id, &Expected::root(head.body().root), &mut seen, &mut needed);
-        }
-    }
-    Ok(needed)
-}
-
-/// Recurses once per level, at most 8 deep. A node that is gone has nothing that could be read anyway.
-fn mark(shared: &Shared, drive: &DriveId, expected: &Expected, seen: &mut HashSet<NodeId>, needed: &mut HashSet<u64>) {
-    if !seen.insert(expected.id) {
-        return;
-    }
-    match load(&shared.nodes, expected) {
-        Ok(Node::Leaf(entries)) => {
-            needed.extend(entries.iter().flat_map(Entry::versions).map(|version| short(&version.hash)));
-        }
-        Ok(node @ Node::Interior { .. }) => {
-            for index in 0..node.item_count() {
-                if let Some(child) = node.expected_child(index, expected.after.as_ref()) {
-                    mark(shared, drive, &child, seen, needed);
-                }
-            }
-        }
-        Err(error) => tracing::debug!(%drive, %error, "part of an earlier version is gone"),
-    }
-}
-
-fn short(hash: &ContentId) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
@@ -216,6 +203,7 @@ mod tests {
     use futures::{StreamExt, stream};
 
     use super::*;
+    use crate::gc::{Pace, When, collect};
     use crate::hostile_tests::network::{Net, TestNode};
     use crate::{At, ImportProgress, LocalPath, PathKey};
 
@@ -254,6 +242,9 @@ mod tests {
         let gone = prune(&shared, now_ms() + 2 * DAY_MS).unwrap();
         assert!((1..=2).contains(&gone), "{gone}");
         prune(&shared, now_ms() + 40 * DAY_MS).unwrap();
+        let pace = Pace::brisk(stop.clone());
+        let freed = collect(&shared, When::Now, &pace).unwrap();
+        assert_eq!((freed.nodes, freed.contents, freed.waiting_bytes), (2, 2, 0), "{freed:?}");
         let log = drives.log(&id, None, 10).await.unwrap();
         assert_eq!(log.iter().map(|v| v.counter).collect::<Vec<_>>(), [4, 2]);
         assert_eq!(log[1].tags, ["mine"]);

@@ -207,6 +207,13 @@ pub(crate) struct TestNode {
     pub(crate) keystore: Arc<Mutex<Keystore>>,
 }
 
+/// What a node keeps outside of its home.
+pub(crate) struct Stores {
+    pub(crate) ledger: Arc<MemoryLedger>,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) cache_opened: CacheOpened,
+}
+
 impl TestNode {
     /// A node on `net` that serves what it has.
     pub(crate) fn start(net: &Arc<Net>, number: u8) -> Self {
@@ -222,15 +229,28 @@ impl TestNode {
         cache: Arc<dyn Cache>,
         browse_quota: BrowseQuota,
     ) -> Self {
+        let stores = Stores { ledger: Arc::default(), cache, cache_opened: CacheOpened::Kept };
+        Self::start_with(net, number, home, stores, browse_quota).0
+    }
+
+    /// As [`Self::start_in`], with stores of an earlier life; and what the start has to say.
+    pub(crate) fn start_with(
+        net: &Arc<Net>,
+        number: u8,
+        home: TempDir,
+        stores: Stores,
+        browse_quota: BrowseQuota,
+    ) -> (Self, Vec<String>) {
         let peer = peer(number);
         let keystore = Arc::new(Mutex::new(Keystore::open_or_create(&home.path().join("keys")).unwrap()));
         let line = Arc::new(Line { net: Arc::downgrade(net), me: peer });
-        let (drives, _) = Drives::open(DrivesConfig {
+        let Stores { ledger, cache, cache_opened } = stores;
+        let (drives, notices) = Drives::open(DrivesConfig {
             me: peer,
             directory: home.path().join("drives"),
-            ledger: Arc::new(MemoryLedger::default()),
+            ledger,
             cache,
-            cache_opened: CacheOpened::Kept,
+            cache_opened,
             browse_quota,
             keystore: keystore.clone(),
             locked: tokio::sync::watch::channel(false).1,
@@ -247,7 +267,7 @@ impl TestNode {
                 Box::pin(async move { server.serve(from, Box::new(stream)).await })
             }),
         );
-        Self { peer, drives, home, keystore }
+        (Self { peer, drives, home, keystore }, notices)
     }
 }
 

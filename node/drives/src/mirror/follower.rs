@@ -121,6 +121,7 @@ impl Follower {
             }
             // A follower's caller holds the lock as long as it follows; here others import in between.
             let _work = if self.two_way { Some(self.drive.work.clone().lock_owned().await) } else { None };
+            let _writing = self.shared.holds.writing();
             let mut imported = self.drive.head_count.subscribe();
             let mut job = self.job();
             // Nobody imports it: then it gets a name of its own, as in a copy that does not go back.
@@ -137,7 +138,7 @@ impl Follower {
                     restarts += 1;
                 }
                 Outcome::LocalChange => {
-                    drop(_work);
+                    drop((_work, _writing));
                     local_changes += 1;
                     let _ = tokio::time::timeout(LOCAL_CHANGE_PAUSE, imported.changed()).await;
                 }
@@ -151,6 +152,7 @@ impl Follower {
     pub(crate) async fn past(mut self, at: At) -> Result<Copied, DriveError> {
         let first = self.find_past(&at).await?;
         let job = Arc::new(Job { is_past: true, ..self.job() });
+        let _writing = self.shared.holds.writing();
         let first = (first.0, vec![first.1]);
         match job.copy(&mut self.party, first, Scope::Everything, self.patience).await? {
             Outcome::Done(copied) => Ok(copied),

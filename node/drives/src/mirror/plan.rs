@@ -37,9 +37,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(job: Arc<Job>, at: Snapshot, scope: Scope) -> Self {
+    pub(super) fn new(job: Arc<Job>, at: Snapshot, old: Option<Snapshot>, scope: Scope) -> Self {
         job.folder.look_again();
-        let old = job.drive.snapshot();
         let fresh = job.folder.is_empty().unwrap_or(false);
         let prefix = job.shared.author_of(&job.drive).ok().and_then(|author| author.prefix);
         Self { job, at, old, scope, fresh, prefix }

@@ -1,5 +1,6 @@
 //! What can be fetched or computed again (specs/drives.md, section 17).
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::batch::{Batch, KeyValue, MemoryTables};
@@ -126,6 +127,15 @@ pub trait Cache: Send + Sync {
     /// # Errors
     /// The store failed.
     fn flush(&self) -> Result<(), CacheError>;
+
+    /// Makes a new, empty store in place of one that has failed because it is damaged, and says where the old one lies
+    /// now; `None` if this one works. What it held must be rebuilt.
+    ///
+    /// # Errors
+    /// The old one cannot be moved, or no new one made.
+    fn renew(&self) -> Result<Option<PathBuf>, CacheError> {
+        Ok(None)
+    }
 
     /// Removes one key.
     ///

@@ -52,6 +52,11 @@ impl PackLocation {
         bytes
     }
 
+    /// Bytes that the item takes, header included.
+    pub fn item_bytes(self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.len)
+    }
+
     /// Reads that form. Whether there is such an item shows when it is read.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;

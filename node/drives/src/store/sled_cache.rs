@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::batch::{Batch, KeyValue, scan_start};
@@ -41,7 +42,9 @@ pub enum CacheOpened {
 
 /// The cache on disk.
 pub struct SledCache {
-    database: sled::Db,
+    /// Replaced only where it is damaged.
+    database: RwLock<sled::Db>,
+    cache_bytes: u64,
     paths: Paths,
     /// Set by the first panic: what sled's memory holds then is not to be relied on.
     is_damaged: AtomicBool,
@@ -76,15 +79,17 @@ impl SledCache {
             }
             result => result,
         }?;
-        Ok((Self { database, paths, is_damaged: AtomicBool::new(false), _lock: lock }, opened))
+        let database = RwLock::new(database);
+        Ok((Self { database, cache_bytes, paths, is_damaged: AtomicBool::new(false), _lock: lock }, opened))
     }
 
     /// Runs a call to sled. After a panic all further calls fail, and the next start makes a new cache.
-    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, CacheError> {
+    fn guarded<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, CacheError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         if self.is_damaged.load(Ordering::Relaxed) {
             return Err(CacheError::Damaged { reason: "an earlier call failed".into() });
         }
-        let result = guarded(call);
+        let result = guarded(|| call(&database));
         if matches!(result, Err(CacheError::Damaged { .. })) {
             self.is_damaged.store(true, Ordering::Relaxed);
             // Without its number it is moved aside at the next start. If even this fails, opening will tell.
@@ -96,7 +101,7 @@ impl SledCache {
 
 impl Cache for SledCache {
     fn get(&self, table: CacheTable, key: &[u8]) -> Result<Option<Vec<u8>>, CacheError> {
-        let value = self.guarded(|| self.database.get(full_key(table, key)))?;
+        let value = self.guarded(|database| database.get(full_key(table, key)))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -109,7 +114,7 @@ impl Cache for SledCache {
                 None => changes.remove(full_key(table, key)),
             }
         }
-        self.guarded(|| self.database.apply_batch(changes))
+        self.guarded(|database| database.apply_batch(changes))
     }
 
     fn scan(
@@ -121,9 +126,9 @@ impl Cache for SledCache {
     ) -> Result<Vec<KeyValue>, CacheError> {
         let start = scan_start(prefix, after).map(|key| full_key(table, key));
         let prefix = full_key(table, prefix);
-        self.guarded(|| {
+        self.guarded(|database| {
             let mut entries = Vec::new();
-            let range = self.database.range::<Vec<u8>, _>((start, std::ops::Bound::Unbounded));
+            let range = database.range::<Vec<u8>, _>((start, std::ops::Bound::Unbounded));
             for entry in range.take(limit) {
                 let (key, value) = entry?;
                 if !key.starts_with(&prefix) {
@@ -136,8 +141,22 @@ impl Cache for SledCache {
     }
 
     fn flush(&self) -> Result<(), CacheError> {
-        self.guarded(|| self.database.flush().map(drop))?;
+        self.guarded(|database| database.flush().map(drop))?;
         sync_files(&self.paths.directory).map_err(failed("syncing its files"))
+    }
+
+    fn renew(&self) -> Result<Option<PathBuf>, CacheError> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_damaged.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let moved_to = self.paths.move_aside()?;
+        self.paths.write_format().map_err(failed("writing its format"))?;
+        let new = open_sled(&self.paths.directory, self.cache_bytes)?;
+        // The old one is not closed: closing writes, and may fail as everything in it may.
+        std::mem::forget(std::mem::replace(&mut *database, new));
+        self.is_damaged.store(false, Ordering::Relaxed);
+        Ok(Some(moved_to))
     }
 }
 

@@ -111,6 +111,27 @@ fn a_damaged_item_in_the_middle_takes_nothing_else_with_it() {
 }
 
 #[test]
+fn whatever_is_damaged_in_a_header_the_items_behind_it_are_found() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (packs, _) = Packs::open(dir.path()).expect("opened");
+    let placed = append(&packs, &[bytes_of(0, 500), bytes_of(1, 300), bytes_of(2, 100), bytes_of(3, 0)]);
+    drop(packs);
+    let path = dir.path().join("0.pack");
+    let whole = fs::read(&path).expect("read");
+    let header = placed[1].1.offset as usize;
+    for at in header..header + HEADER_BYTES {
+        for bit in [0x01, 0x10, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= bit;
+            fs::write(&path, &bytes).expect("written");
+            let (packs, recovery) = Packs::open(dir.path()).expect("opened");
+            assert_eq!(recovery, PackRecovery { end: whole.len() as u64, cut_bytes: 0, bad_bytes: 336 });
+            assert_eq!(scan(&packs), (vec![placed[0], placed[2], placed[3]], 336));
+        }
+    }
+}
+
+#[test]
 fn a_full_pack_is_followed_by_the_next() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (packs, _) = Packs::open(dir.path()).expect("opened");

@@ -159,9 +159,26 @@ fn a_panic_is_an_error_and_the_next_start_makes_a_new_cache() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let path = dir.path().join("cache");
     let (cache, _) = open(&path);
-    let result: Result<(), _> = cache.guarded(|| panic!("index out of bounds, as damaged pages cause"));
+    let result: Result<(), _> = cache.guarded(|_| panic!("index out of bounds, as damaged pages cause"));
     assert!(matches!(result, Err(CacheError::Damaged { reason }) if reason.starts_with("index")));
     assert!(matches!(cache.get(CacheTable::Node, b"k"), Err(CacheError::Damaged { .. })));
     drop(cache);
     assert!(matches!(open(&path).1, CacheOpened::Rebuilt { .. }));
+}
+
+#[test]
+fn a_cache_that_failed_is_replaced_while_it_is_in_use() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (cache, _) = SledCache::open(&dir.path().join("cache"), DEFAULT_CACHE_BYTES).expect("opened");
+    cache.apply(Batch::new().put(CacheTable::Blob, *b"k", *b"old")).expect("applied");
+    assert_eq!(cache.renew().expect("works"), None);
+    let result: Result<(), _> = cache.guarded(|_| panic!("index out of bounds, as damaged pages cause"));
+    assert!(result.is_err() && cache.get(CacheTable::Blob, b"k").is_err());
+    assert_eq!(cache.renew().expect("renewed"), Some(dir.path().join("cache.damaged-1")));
+    assert_eq!(cache.get(CacheTable::Blob, b"k").expect("read"), None);
+    cache.apply(Batch::new().put(CacheTable::Blob, *b"k", *b"new")).expect("applied");
+    cache.flush().expect("flushed");
+    drop(cache);
+    let (cache, opened) = SledCache::open(&dir.path().join("cache"), DEFAULT_CACHE_BYTES).expect("opened");
+    assert_eq!((opened, cache.get(CacheTable::Blob, b"k").expect("read")), (CacheOpened::Kept, Some(b"new".to_vec())));
 }
