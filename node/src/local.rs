@@ -21,9 +21,9 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
-    EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open,
-    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result, Sign,
-    Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry,
+    EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, LocalName, NamesContract, NewDrive, NodeInfo,
+    Open, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, Result,
+    Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry,
     TreeQuery, WritersContract,
 };
 use p2p_drives::{
@@ -253,6 +253,13 @@ impl Contract for LocalNode {
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         let (drives, bytes) = self.drives.free_browsed(drive).await;
         Ok(Freed { drives, bytes })
+    }
+
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        let drives = self.drives.clone();
+        let names = tokio::task::spawn_blocking(move || drives.local_names(&drive)).await;
+        let names = names.map_err(|error| api_error(error.into()))?.map_err(api_error)?;
+        Ok(names.into_iter().map(|name| LocalName { path: name.path, local: name.local }).collect())
     }
 
     async fn traffic(&self) -> Result<Traffic> {

@@ -17,9 +17,9 @@ use crate::people::{NoPeople, People, PeopleContract};
 use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
-    Freed, Identity, Import, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage,
-    PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Streams,
-    TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    Freed, Identity, Import, ImportEvent, LocalName, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
+    PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue,
+    Streams, TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.
@@ -122,6 +122,11 @@ pub trait Contract: Send + Sync + 'static {
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         let _ = drive;
         Err(ApiError::new(ErrorKind::Unsupported, "this node has nothing that could be freed"))
+    }
+    /// Names that lie otherwise in a drive's folder than they are called, by path.
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        let _ = drive;
+        Ok(Vec::new())
     }
     /// What has travelled for drives since the node started.
     async fn traffic(&self) -> Result<Traffic> {
@@ -368,6 +373,11 @@ impl Drives {
     /// Frees what looking at drives has left: of one, or of all.
     pub async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         self.contract.free(drive).await
+    }
+
+    /// Names that lie otherwise in a drive's folder than they are called, by path.
+    pub async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        self.contract.local_names(drive).await
     }
 
     /// What has travelled for drives since the node started.

@@ -9,10 +9,10 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     AppStream, Change, Content, Contract, DialRequest, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow,
-    Freed, HistoryContract, Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping,
-    Provider, PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue, StorageUsage,
-    StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery, WritersContract, check_topic,
-    routes,
+    Freed, HistoryContract, Import, ImportEvent, ListenStream, LocalName, NamesContract, NewDrive, NodeInfo, Open,
+    PeerInfo, Ping, Provider, PublishedMessage, PutValue, ReadRange, Removed, Result, Sign, Signature, SignedValue,
+    StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery, WritersContract,
+    check_topic, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -144,6 +144,10 @@ impl Contract for Client {
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         let of = drive.map(|drive| format!("?drive={drive}")).unwrap_or_default();
         self.call(Method::POST, &format!("{}{of}", routes::GC)).await?.json().await
+    }
+
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        self.list(&of_drive(routes::LOCAL_NAMES, drive)).await
     }
 
     async fn traffic(&self) -> Result<Traffic> {

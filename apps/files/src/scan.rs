@@ -1,6 +1,7 @@
 //! Walks a folder and names what is in it, in the order of a drive's index (specs/drives.md, 4.1 and 14.3).
 //!
-//! Depth first: a folder, then what is below it, names compared byte by byte in their NFC form. One folder is sorted at
+//! Depth first: a folder, then what is below it, names compared byte by byte as they are stored: in NFC, and what is an
+//! escape on disk as what it stands for. One folder is sorted at
 //! a time, so memory follows the largest folders on one path, not the whole tree. Symlinks are named, never followed.
 
 mod names;
@@ -10,6 +11,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,22 +28,20 @@ use self::rules::Rules;
 /// Lines that may wait for the node, so that the disk works ahead a little: about 100 KiB.
 const LINES_AHEAD: usize = 1024;
 
-/// A walk under way.
-pub(crate) struct Scan {
-    /// What there is, in path order; an error means that the folder could not be read and nothing may be concluded.
-    pub(crate) changes: Stream<Change>,
-    /// What was left out; complete when `changes` has ended.
-    pub(crate) report: Report,
-}
+/// A walk.
+pub(crate) struct Scan;
 
 impl Scan {
-    /// Starts walking on a blocking thread, which ends with the walk or when `changes` is dropped.
-    pub(crate) fn spawn(root: PathBuf) -> Self {
+    /// Starts walking on a blocking thread, which ends with the walk or when the stream is dropped. It tells what there is,
+    /// in path order; an error means that the folder could not be read and nothing may be concluded. What was left out is
+    /// in `report`, complete when the stream has ended.
+    ///
+    /// `cut` says of names on disk that were cut, by their paths below the root, which paths in the drive they are.
+    pub(crate) fn spawn(root: PathBuf, cut: HashMap<String, String>, report: Report) -> Stream<Change> {
         let (lines, mut waiting) = mpsc::channel(LINES_AHEAD);
-        let report = Report::default();
-        let walk = Walk { root, lines, report: report.clone(), other_forms: 0 };
+        let walk = Walk { root, cut, lines, report, other_forms: 0 };
         tokio::task::spawn_blocking(move || walk.run());
-        Self { changes: stream::poll_fn(move |cx| waiting.poll_recv(cx)).boxed(), report }
+        stream::poll_fn(move |cx| waiting.poll_recv(cx)).boxed()
     }
 }
 
@@ -55,6 +55,7 @@ enum Stopped {
 
 struct Walk {
     root: PathBuf,
+    cut: HashMap<String, String>,
     lines: mpsc::Sender<p2p_api::Result<Change>>,
     report: Report,
     /// Names that are not in NFC on disk.
@@ -65,8 +66,10 @@ struct Walk {
 struct Level {
     /// Its path in the drive; empty for the root.
     path: String,
-    /// Its path below the root on disk, where that is another one.
-    at: Option<PathBuf>,
+    /// Its path below the root as the node is told, where that is another one.
+    at: Option<String>,
+    /// Its path on disk.
+    disk: PathBuf,
     /// Its own rules, if it has any.
     rules: Option<Rules>,
     entries: std::vec::IntoIter<Found>,
@@ -89,7 +92,8 @@ impl Walk {
 
     fn walk(&mut self) -> Result<(), Stopped> {
         let root = self.root.clone();
-        let mut levels = vec![self.open(&root, String::new(), None).map_err(|error| failed(&root, &error))?];
+        let top = self.open(root.clone(), String::new(), None).map_err(|error| failed(&root, &error))?;
+        let mut levels = vec![top];
         while let Some(level) = levels.last_mut() {
             let Some(found) = level.entries.next() else {
                 levels.pop();
@@ -107,11 +111,11 @@ impl Walk {
         let Some(level) = levels.last() else { return Ok(None) };
         let path = names::join(&level.path, &found.name);
         let at = names::join_local(level.at.as_deref(), &level.path, found);
-        let disk = self.root.join(at.as_deref().unwrap_or(Path::new(&path)));
+        let disk = level.disk.join(found.on_disk());
         if self.is_ignored(levels, &disk, found.is_folder()) {
             return Ok(None);
         }
-        if found.local.is_some() {
+        if found.is_other_form() {
             self.other_forms += 1;
         }
         if let Some(reason) = found.fault(path.len()) {
@@ -119,39 +123,43 @@ impl Walk {
             return Ok(None);
         }
         let below = if found.is_folder() {
-            match self.open(&disk, path.clone(), at.clone()) {
+            match self.open(disk.clone(), path.clone(), at.clone()) {
                 Ok(below) => Some(below),
                 Err(error) => return self.unopened(&disk, path, &error).map(|()| None),
             }
         } else {
             None
         };
-        self.lines.blocking_send(Ok(Change { path, at })).map_err(|_| Stopped::Abandoned)?;
+        self.lines.blocking_send(Ok(Change { path, at: at.map(PathBuf::from) })).map_err(|_| Stopped::Abandoned)?;
         Ok(below)
     }
 
-    fn open(&self, disk: &Path, path: String, at: Option<PathBuf>) -> io::Result<Level> {
+    fn open(&self, disk: PathBuf, path: String, at: Option<String>) -> io::Result<Level> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(disk)? {
+        for entry in fs::read_dir(&disk)? {
             let entry = entry?;
             match entry.file_type() {
-                Ok(kind) => entries.push(Found::new(&entry.file_name(), kind)),
+                Ok(kind) => {
+                    let name = entry.file_name();
+                    let known = || self.cut.get(&names::join(at.as_deref().unwrap_or(&path), name.to_str()?));
+                    entries.push(Found::new(&name, kind, known));
+                }
                 // Gone since the folder was read.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
             }
         }
         names::sort(&mut entries);
-        if is_home(disk) {
+        if is_home(&disk) {
             let reason = "the folder holds the keys of a node";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         let rules = if entries.iter().any(Found::is_rules) {
-            Some(Rules::read(disk, |line| self.report.skip(names::join(&path, rules::FILE), line))?)
+            Some(Rules::read(&disk, |line| self.report.skip(names::join(&path, rules::FILE), line))?)
         } else {
             None
         };
-        Ok(Level { path, at, rules, entries: entries.into_iter() })
+        Ok(Level { path, at, disk, rules, entries: entries.into_iter() })
     }
 
     /// The nearest rule that says something decides, as in git.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use p2p_api::files::{ShareEvent, ShareRequest};
 use p2p_api::{ApiError, DriveInfo, ErrorKind, Import, ImportEvent, NewDrive, Node, Result, Skipped, Stream};
+use p2p_identity::{DriveId, is_cut_name};
 use tracing::{debug, info};
 
 use crate::keep::Keeper;
@@ -78,13 +79,37 @@ pub(crate) async fn publish_changes(node: &Node, turns: &Turns, drive: &DriveInf
 
 async fn import(node: &Node, turns: &Turns, drive: &DriveInfo, path: PathBuf) -> Result<(Stream<ImportEvent>, Report)> {
     let turn = turns.take(&drive.drive.to_string()).await;
-    let scan = Scan::spawn(path);
-    let events = node.drives().import(drive.drive, Import::default(), scan.changes).await?;
-    // The turn lives as long as the stream.
-    let events = events.inspect(move |_| {
+    let report = Report::default();
+    let events = scanned(node, drive.drive, path.clone(), report.clone()).await?;
+    let (node, of, again) = (node.clone(), drive.drive, report.clone());
+    let events = events.then(move |event| {
+        // The turn lives as long as the stream.
         let _ = &turn;
+        let (node, path, report) = (node.clone(), path.clone(), again.clone());
+        async move {
+            match event {
+                // The node has put something into the folder meanwhile: what was read before is void, once.
+                Err(error) if error.kind == ErrorKind::Conflict => {
+                    debug!(drive = %of, %error, "the folder is gone through again");
+                    report.clear();
+                    match scanned(&node, of, path, report).await {
+                        Ok(events) => events,
+                        Err(error) => stream::once(future::ready(Err(error))).boxed(),
+                    }
+                }
+                event => stream::once(future::ready(event)).boxed(),
+            }
+        }
     });
-    Ok((events.boxed(), scan.report))
+    Ok((events.flatten().boxed(), report))
+}
+
+async fn scanned(node: &Node, drive: DriveId, path: PathBuf, report: Report) -> Result<Stream<ImportEvent>> {
+    // Names that were cut do not say what they stand for.
+    let names = node.drives().local_names(drive).await?;
+    let cut = names.into_iter().filter(|name| name.local.rsplit('/').next().is_some_and(is_cut_name));
+    let changes = Scan::spawn(path, cut.map(|name| (name.local, name.path)).collect(), report);
+    node.drives().import(drive, Import::default(), changes).await
 }
 
 async fn told(

@@ -6,4 +6,5 @@ mod fetching;
 mod forged;
 mod liar;
 pub(crate) mod network;
+pub(crate) mod party;
 mod serving;

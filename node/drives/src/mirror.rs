@@ -4,13 +4,14 @@
 //! A planner walks the index in order and puts pieces of work into a bounded queue; every session takes from it with a
 //! few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
 
+mod elsewhere;
 mod follower;
 mod large;
 mod plan;
 mod queue;
 mod small;
 
-pub(crate) use self::follower::{Follower, newest_of};
+pub(crate) use self::follower::{Follower, OwnHead, newest_of};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -147,6 +148,7 @@ impl Job {
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
         let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, patience).await?;
+        let at = if self.is_past { at } else { self.ask_elsewhere(party, at, scope).await };
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
         let plan = Arc::new(Plan::new(self.clone(), at.clone(), scope));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use crate::DriveError;
 use crate::content::ContentIndex;
 use crate::head::HeadEnvelope;
 use crate::heads::{SignedSet, Snapshot};
+use crate::local_names::Names;
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
@@ -127,6 +129,10 @@ pub(crate) struct Drive {
     state: Mutex<DriveState>,
     /// Counts the heads this drive had, so that whoever serves it can tell its peers of the next one.
     pub(crate) head_count: watch::Sender<u64>,
+    /// Whether peers were asked for what this node wrote before it started; see [`crate::own_head`].
+    pub(crate) knows_own_head: AtomicBool,
+    /// Where its paths lie in its folder.
+    pub(crate) names: Arc<Names>,
     /// Held while the drive is imported or copied.
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
@@ -179,6 +185,8 @@ impl Drive {
             read_key: ReadKey::of_public(&id),
             state: Mutex::new(DriveState { row, at }),
             head_count: watch::Sender::new(0),
+            knows_own_head: AtomicBool::new(false),
+            names: Arc::default(),
             work: Arc::default(),
             content: Mutex::default(),
             history: Mutex::default(),
@@ -261,6 +269,11 @@ impl Registry {
         let mut drives: HashMap<DriveId, Arc<Drive>> = lock(&self.readers).clone();
         drives.extend(self.all().into_iter().filter(|drive| drive.state().row.active).map(|drive| (drive.id, drive)));
         drives.into_values().filter(|drive| drive.state().row.active).collect()
+    }
+
+    /// Reads which names lie otherwise in a drive's folder, if nobody has yet. Blocks.
+    pub(crate) fn load_names(&self, drive: &Drive) -> Result<(), DriveError> {
+        drive.names.load(&self.ledger, &drive.id)
     }
 
     /// The drive that a folder belongs to, also one that is stopped.

@@ -73,6 +73,7 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::OPEN, post(drives::open))
         .route(routes::USAGE, get(drives::usage))
         .route(routes::GC, post(drives::free))
+        .route(routes::LOCAL_NAMES, get(drives::local_names))
         .route(routes::TRAFFIC, get(drives::traffic))
         .route(routes::FOLLOW, post(drives::follow))
         .route(routes::DRIVE, get(drives::get).delete(drives::remove))

@@ -186,6 +186,9 @@ impl Contract for Faulty {
     async fn free(&self, drive: Option<DriveId>) -> Result<Freed> {
         self.fake.free(drive).await
     }
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        self.fake.local_names(drive).await
+    }
     async fn traffic(&self) -> Result<Traffic> {
         if !self.is_busy.load(Relaxed) {
             return self.fake.traffic().await;

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::io::DuplexStream;
 
 use crate::{
-    BrowseQuota, Cache, CacheOpened, DialError, Dialer, Drives, DrivesConfig, HeadEnvelope, ImportProgress, LocalPath,
-    MemoryCache, MemoryLedger, PathKey, PeerStream, Providers, ReadKey,
+    BrowseQuota, Cache, CacheOpened, DialError, Dialer, Drives, DrivesConfig, HeadEnvelope, ImportProgress, Ledger,
+    LocalPath, MemoryCache, MemoryLedger, PathKey, PeerStream, Providers, ReadKey,
 };
 
 /// Bytes that lie in a pipe before its writer has to wait.
@@ -123,13 +123,25 @@ impl TestNode {
         cache: Arc<dyn Cache>,
         browse_quota: BrowseQuota,
     ) -> Self {
+        Self::start_with(net, number, home, cache, Arc::new(MemoryLedger::default()), browse_quota)
+    }
+
+    /// A node in a home that was lived in, with what its ledger says.
+    pub(crate) fn start_with(
+        net: &Arc<Net>,
+        number: u8,
+        home: TempDir,
+        cache: Arc<dyn Cache>,
+        ledger: Arc<dyn Ledger>,
+        browse_quota: BrowseQuota,
+    ) -> Self {
         let peer = peer(number);
         let keystore = Arc::new(Mutex::new(Keystore::open_or_create(&home.path().join("keys")).unwrap()));
         let line = Arc::new(Line { net: Arc::downgrade(net), me: peer });
         let (drives, _) = Drives::open(DrivesConfig {
             me: peer,
             directory: home.path().join("drives"),
-            ledger: Arc::new(MemoryLedger::default()),
+            ledger,
             cache,
             cache_opened: CacheOpened::Kept,
             browse_quota,
