@@ -11,6 +11,7 @@ mod invite;
 mod keystore;
 mod lan_tag;
 mod link;
+mod local_name;
 mod pair_code;
 mod scrub;
 mod sealed_box;
@@ -33,6 +34,10 @@ pub use keystore::{
 };
 pub use lan_tag::{LAN_HIDDEN_BYTES, LAN_TAG_BYTES, LanTag};
 pub use link::{Hints, Link, LinkError, LinkParts, MAX_HINT_PEERS, MAX_LINK_BYTES, Target, VersionRef};
+pub use local_name::{
+    MAX_STORED_NAME_BYTES, NameRules, NameText, case_apart, folded_name, foreign_bytes, is_cut_name, is_plain_name,
+    local_name, stored_name,
+};
 pub use pair_code::{PairCode, PairCodeError};
 pub use scrub::stack as scrub_stack;
 pub use sealed_box::{AgreementKey, seal_for};

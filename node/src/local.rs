@@ -21,10 +21,10 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
-    EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, NamesContract, NewDrive, NodeInfo, Open,
-    PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed, RepairEvent,
-    Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent,
-    TreeEntry, TreeQuery, WritersContract,
+    EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, LocalName, NamesContract, NewDrive, NodeInfo,
+    Open, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed,
+    RepairEvent, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic,
+    TransferEvent, TreeEntry, TreeQuery, WritersContract,
 };
 use p2p_drives::{
     At, Copied, CopyProgress, DriveError, Drives, Extent, ExternalLinks, Following, ImportProgress, Listing, LocalPath,
@@ -271,6 +271,13 @@ impl Contract for LocalNode {
 
     async fn repair(&self) -> Result<Stream<RepairEvent>> {
         Ok(storage::repair(self.drives.clone()))
+    }
+
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        let drives = self.drives.clone();
+        let names = tokio::task::spawn_blocking(move || drives.local_names(&drive)).await;
+        let names = names.map_err(|error| api_error(error.into()))?.map_err(api_error)?;
+        Ok(names.into_iter().map(|name| LocalName { path: name.path, local: name.local }).collect())
     }
 
     async fn traffic(&self) -> Result<Traffic> {

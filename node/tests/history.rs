@@ -165,7 +165,7 @@ async fn an_owner_looks_back_and_brings_files_back() {
     // A tag names a version; a restore brings its files back and deletes nothing.
     node.history().set_tag(drive.drive, NewTag { name: "old".into(), at: Some("1".into()) }).await.expect("tagged");
     assert_eq!(log(&node, &drive).await[2].tags, ["old"]);
-    let restore = Restore { path: String::new(), at: "old".into() };
+    let restore = Restore::at("", "old");
     let done = node.history().restore(drive.drive, restore.clone()).await.expect("restored");
     assert_eq!((done.version, done.files), (Some(1), 3), "{done:?}");
     assert_eq!(std::fs::read(folder.join("gone")).expect("back"), b"gone ".repeat(100));
@@ -186,7 +186,7 @@ async fn what_stands_in_the_way_of_a_restore_and_is_kept_nowhere_gets_another_na
     let (node, folder) = (home.node(), home.dir.path().join("shared"));
     let drive = three_versions(&home, &folder, true).await;
     std::fs::write(folder.join("docs/note"), "not published yet").expect("written");
-    let restore = Restore { path: "docs/note".into(), at: "1".into() };
+    let restore = Restore::at("docs/note", "1");
     let done = node.history().restore(drive.drive, restore).await.expect("restored");
     assert_eq!(done.skipped.len(), 1, "{done:?}");
     assert_eq!(std::fs::read(folder.join("docs/note")).expect("back"), b"first ".repeat(100));
@@ -236,7 +236,7 @@ async fn content_that_was_not_kept_is_said_to_be_gone() {
     assert_eq!(versions.iter().map(|v| v.not_kept).collect::<Vec<_>>(), [Some(0), Some(0), Some(3)]);
     let error = read(&node, &drive, "docs/note", "1").await.expect_err("gone");
     assert_eq!(error.kind, ErrorKind::NotKept, "{error}");
-    let restore = Restore { path: "docs".into(), at: "1".into() };
+    let restore = Restore::at("docs", "1");
     let done = node.history().restore(drive.drive, restore).await.expect("answered");
     assert_eq!((done.files, done.skipped.len()), (0, 1), "{done:?}");
     assert_eq!(std::fs::read(folder.join("docs/note")).expect("as it was"), b"second ".repeat(100));

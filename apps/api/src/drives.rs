@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use p2p_identity::{ContentId, DriveId};
+use p2p_identity::{ContentId, DriveId, WriterKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -56,6 +56,25 @@ pub struct DriveInfo {
     /// Whether edits in a copy's folder go back to the drive.
     #[serde(default)]
     pub syncs: bool,
+    /// Newer versions of writers that exist, by the word of other writers, and that nobody here offers: what is seen of
+    /// those writers is older.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldVersion>,
+}
+
+/// A newer version of a writer that nobody here offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WithheldVersion {
+    /// Whose version it is.
+    #[schema(value_type = String)]
+    pub writer_key: WriterKey,
+    /// Its counter; there may be newer ones still.
+    pub counter: u64,
+    /// The counter of that writer's newest version here; 0 for none.
+    pub held: u64,
+    /// The writer whose version says so.
+    #[schema(value_type = String)]
+    pub named_by: WriterKey,
 }
 
 /// How to make a drive.
@@ -86,7 +105,8 @@ pub enum EntryKind {
 pub struct Change {
     /// Path in the drive, components joined by `/`.
     pub path: String,
-    /// The path below the folder, where the name on disk is not the one in the drive (another Unicode form).
+    /// The path below the folder, where a name on disk is not the one in the drive: another Unicode form, or the escape of
+    /// a name that the file system cannot hold. Of a name that is no text, its escape.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub at: Option<PathBuf>,
@@ -117,6 +137,16 @@ impl Named {
 
 /// Most lines of a partial import.
 pub const MAX_PART_LINES: usize = 20_000;
+
+/// A name that lies otherwise in a drive's folder than it is called in the drive, because the file system cannot hold it,
+/// or has it in another form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LocalName {
+    /// The path in the drive.
+    pub path: String,
+    /// The path below the folder.
+    pub local: String,
+}
 
 /// How to import. The lines name everything there is, in path order (a folder, then what is below it, names compared
 /// byte by byte): what is not named is deleted.

@@ -84,17 +84,44 @@ pub enum DiffKind {
     Changed,
 }
 
-/// What to bring back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What to bring back: a path as of a version, or what a writer did away with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Restore {
     /// A file, or a folder with all below it; everything where it is empty.
     #[serde(default)]
     pub path: String,
-    /// As of which version.
+    /// As of which version; empty where `before_writer` says what is to be undone.
+    #[serde(default)]
     pub at: String,
+    /// Brings back what this writer changed or deleted, and leaves what others wrote since: as one version, at once. Only
+    /// the owner can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub before_writer: Option<WriterKey>,
+    /// With `before_writer`: only what that writer did from this version of its own on; everything without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// With `before_writer`: whether files that were not there before are removed; else they stay and are told.
+    #[serde(default)]
+    pub remove_added: bool,
+    /// With `before_writer`: whether only to say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
-/// What a restore did. Nothing is ever deleted by it.
+impl Restore {
+    /// As an earlier version has it.
+    pub fn at(path: impl Into<String>, at: impl Into<String>) -> Self {
+        Self { path: path.into(), at: at.into(), ..Self::default() }
+    }
+
+    /// As if a writer had never written.
+    pub fn before_writer(writer: WriterKey) -> Self {
+        Self { before_writer: Some(writer), ..Self::default() }
+    }
+}
+
+/// What a restore did. Nothing is ever deleted by it, unless that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Restored {
     /// The drive.
@@ -110,6 +137,18 @@ pub struct Restored {
     pub unchanged: u64,
     /// What could not be brought back, and what was moved out of the way.
     pub skipped: Vec<Skipped>,
+    /// Of a writer's undoing: the new version that says so; `None` where there was nothing to do, or only to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<u64>,
+    /// Of a writer's undoing: paths that came back, or would.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored: Vec<String>,
+    /// Of a writer's undoing: paths that were not there before and were removed, or would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// Of a writer's undoing: what that writer touched and stays as it is, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Skipped>,
 }
 
 /// A name of a version on this node, which keeps the version for ever.

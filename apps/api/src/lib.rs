@@ -33,8 +33,8 @@ mod writers;
 pub use app::{App, AppBody, AppRequest, AppResponse, MAX_APP_REQUEST_BYTES};
 pub use apps::{AppInfo, AppManifest, AppState, DecideApp, MAX_APP_ID_BYTES, MAX_SCOPES, Scope, Whom, check_app_id};
 pub use drives::{
-    Change, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, MAX_PART_LINES, Named, NewDrive,
-    Open, Progress, ReadRange, Removed, Skipped, TransferEvent, TreeEntry, TreeQuery,
+    Change, Content, DriveInfo, DriveRole, EntryKind, Follow, Import, ImportEvent, LocalName, MAX_PART_LINES, Named,
+    NewDrive, Open, Progress, ReadRange, Removed, Skipped, TransferEvent, TreeEntry, TreeQuery, WithheldVersion,
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};

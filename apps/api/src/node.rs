@@ -17,9 +17,9 @@ use crate::people::{NoPeople, People, PeopleContract};
 use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
-    Freed, Identity, Import, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider, PublishedMessage,
-    PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue,
-    Streams, TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    Freed, Identity, Import, ImportEvent, LocalName, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
+    PublishedMessage, PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature, SignedValue, StorageUsage,
+    StoredValue, Streams, TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// Values as they come; the first error ends it. Dropping it stops the work behind it.
@@ -128,6 +128,12 @@ pub trait Contract: Send + Sync + 'static {
     /// what was rebuilt stays.
     async fn repair(&self) -> Result<Stream<RepairEvent>> {
         Err(ApiError::new(ErrorKind::Unsupported, "this node has nothing that could be repaired"))
+    }
+
+    /// Names that lie otherwise in a drive's folder than they are called, by path.
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        let _ = drive;
+        Ok(Vec::new())
     }
     /// What has travelled for drives since the node started.
     async fn traffic(&self) -> Result<Traffic> {
@@ -379,6 +385,11 @@ impl Drives {
     /// Rebuilds all metadata of drives from what is on the disk.
     pub async fn repair(&self) -> Result<Stream<RepairEvent>> {
         self.contract.repair().await
+    }
+
+    /// Names that lie otherwise in a drive's folder than they are called, by path.
+    pub async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        self.contract.local_names(drive).await
     }
 
     /// What has travelled for drives since the node started.

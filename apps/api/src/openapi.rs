@@ -22,8 +22,8 @@ use crate::{
     SignedValue, StoredValue, TopicMessage,
 };
 use crate::{
-    Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, NewDrive, NodeInfo, Open, PeerInfo, Ping,
-    Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
+    Change, DialRequest, Dialed, DriveInfo, Event, Follow, ImportEvent, LocalName, NewDrive, NodeInfo, Open, PeerInfo,
+    Ping, Problem, Provider, Removed, TransferEvent, TreeEntry, routes,
 };
 use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers, WrittenConflict};
 use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
@@ -45,6 +45,7 @@ use crate::{KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
     Event,
     Follow,
     ImportEvent,
+    LocalName,
     NewDrive,
     NodeInfo,
     Open,
@@ -399,6 +400,9 @@ fn writer_operations() -> Vec<Operation> {
         post(routes::SYNC, "Brings the newest state into a folder and keeps both in step from then on.")
             .takes(json::<Follow>())
             .answers(200, lines::<SyncEvent>()),
+        Operation::get(routes::LOCAL_NAMES, "Names that lie otherwise in the drive's folder than they are called.")
+            .at("drive", drive)
+            .pages::<LocalName>(),
         Operation::get(routes::CONFLICTS, "Paths that several wrote at once.")
             .at("drive", drive)
             .pages::<ConflictInfo>(),
@@ -739,6 +743,7 @@ mod tests {
             routes::DIFF,
             routes::RESTORE,
             routes::TAGS,
+            routes::LOCAL_NAMES,
             routes::WRITERS,
             routes::WRITER,
             routes::WRITER_KEY,

@@ -61,6 +61,8 @@ pub const FOLLOW: &str = "/v1/drives/follow";
 pub const DRIVE: &str = "/v1/drives/{drive}";
 /// `POST ?message=`: one [`crate::Change`] a line; a stream of [`crate::ImportEvent`]. The lines name everything, in path order.
 pub const IMPORT: &str = "/v1/drives/{drive}/import";
+/// `GET`: a list of [`crate::LocalName`].
+pub const LOCAL_NAMES: &str = "/v1/drives/{drive}/names";
 /// `GET ?limit=&before=&cursor=`: a list of [`crate::VersionInfo`], newest first.
 pub const LOG: &str = "/v1/drives/{drive}/log";
 /// `GET ?from=&to=`: one [`crate::DiffEntry`] a line.

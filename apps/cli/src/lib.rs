@@ -10,6 +10,7 @@ mod failure;
 mod human;
 mod interrupt;
 mod link;
+mod local_names;
 mod node;
 mod passphrase;
 mod place;
@@ -17,6 +18,7 @@ mod progress;
 mod qr;
 mod run;
 mod session;
+mod withheld;
 
 pub use environment::{
     Environment, MakeBlock, NameTools, NodeEnvironment, NodeOptions, OpenBlock, RunningNode, Stay, Streams, Verbosity,

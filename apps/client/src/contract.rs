@@ -9,10 +9,10 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     AppStream, Change, Content, Contract, DialRequest, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow,
-    Freed, HistoryContract, Import, ImportEvent, ListenStream, NamesContract, NewDrive, NodeInfo, Open, PeerInfo, Ping,
-    Provider, PublishedMessage, PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature, SignedValue,
-    StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery, WritersContract,
-    check_topic, routes,
+    Freed, HistoryContract, Import, ImportEvent, ListenStream, LocalName, NamesContract, NewDrive, NodeInfo, Open,
+    PeerInfo, Ping, Provider, PublishedMessage, PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature,
+    SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    WritersContract, check_topic, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -148,6 +148,10 @@ impl Contract for Client {
 
     async fn repair(&self) -> Result<Stream<RepairEvent>> {
         Ok(self.call(Method::POST, routes::REPAIR).await?.lines())
+    }
+
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        self.list(&of_drive(routes::LOCAL_NAMES, drive)).await
     }
 
     async fn traffic(&self) -> Result<Traffic> {

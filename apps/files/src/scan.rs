@@ -1,6 +1,7 @@
 //! Walks a folder and names what is in it, in the order of a drive's index (specs/drives.md, 4.1 and 14.3).
 //!
-//! Depth first: a folder, then what is below it, names compared byte by byte in their NFC form. One folder is sorted at
+//! Depth first: a folder, then what is below it, names compared byte by byte as they are stored: in NFC, and what is an
+//! escape on disk as what it stands for. One folder is sorted at
 //! a time, so memory follows the largest folders on one path, not the whole tree. Symlinks are named, never followed.
 
 mod names;
@@ -11,7 +12,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,31 +30,28 @@ use self::rules::Rules;
 /// Lines that may wait for the node, so that the disk works ahead a little: about 100 KiB.
 const LINES_AHEAD: usize = 1024;
 
-/// A walk under way.
-pub(crate) struct Scan {
-    /// What there is, in path order; an error means that the folder could not be read and nothing may be concluded.
-    pub(crate) changes: Stream<Change>,
-    /// What was left out; complete when `changes` has ended.
-    pub(crate) report: Report,
-}
+/// A walk.
+pub(crate) struct Scan;
 
 impl Scan {
-    /// Starts walking on a blocking thread, which ends with the walk or when `changes` is dropped.
-    pub(crate) fn spawn(root: PathBuf) -> Self {
+    /// Starts walking on a blocking thread, which ends with the walk or when the stream is dropped. It tells what there is,
+    /// in path order; an error means that the folder could not be read and nothing may be concluded. What was left out is
+    /// in `report`, complete when the stream has ended.
+    ///
+    /// `cut` says of names on disk that were cut, by their paths below the root, which paths in the drive they are.
+    pub(crate) fn spawn(root: PathBuf, cut: HashMap<String, String>, report: Report) -> Stream<Change> {
         let (lines, mut waiting) = mpsc::channel(LINES_AHEAD);
-        let report = Report::default();
-        let walk = Walk { root, lines, report: report.clone(), wanted: None, other_forms: 0 };
+        let walk = Walk { root, cut, lines, report, wanted: None, other_forms: 0 };
         tokio::task::spawn_blocking(move || walk.run());
-        Self { changes: stream::poll_fn(move |cx| waiting.poll_recv(cx)).boxed(), report }
+        stream::poll_fn(move |cx| waiting.poll_recv(cx)).boxed()
     }
 
     /// Looks only at these paths of the folder, as the system names them, at what lies below them, and at the folders they
     /// lie in. `None` where that cannot be told apart from the rest, or is too much of it: then the whole folder is walked.
-    pub(crate) async fn part(root: PathBuf, paths: &BTreeSet<PathBuf>) -> Option<Self> {
+    pub(crate) async fn part(root: PathBuf, paths: &BTreeSet<PathBuf>, report: Report) -> Option<Stream<Change>> {
         let wanted = Wanted::new(&root, paths)?;
         let (lines, mut waiting) = mpsc::channel(LINES_AHEAD);
-        let report = Report::default();
-        let walk = Walk { root, lines, report: report.clone(), wanted: Some(wanted), other_forms: 0 };
+        let walk = Walk { root, cut: HashMap::new(), lines, report, wanted: Some(wanted), other_forms: 0 };
         tokio::task::spawn_blocking(move || walk.run());
         let mut changes = Vec::new();
         while let Some(change) = waiting.recv().await {
@@ -62,7 +60,7 @@ impl Scan {
                 return None;
             }
         }
-        Some(Self { changes: stream::iter(changes).boxed(), report })
+        Some(stream::iter(changes).boxed())
     }
 }
 
@@ -76,6 +74,7 @@ enum Stopped {
 
 struct Walk {
     root: PathBuf,
+    cut: HashMap<String, String>,
     lines: mpsc::Sender<p2p_api::Result<Change>>,
     report: Report,
     /// What is looked at, where that is not everything.
@@ -88,8 +87,10 @@ struct Walk {
 struct Level {
     /// Its path in the drive; empty for the root.
     path: String,
-    /// Its path below the root on disk, where that is another one.
-    at: Option<PathBuf>,
+    /// Its path below the root as the node is told, where that is another one.
+    at: Option<String>,
+    /// Its path on disk.
+    disk: PathBuf,
     /// Its own rules, if it has any.
     rules: Option<Rules>,
     entries: std::vec::IntoIter<Found>,
@@ -112,7 +113,8 @@ impl Walk {
 
     fn walk(&mut self) -> Result<(), Stopped> {
         let root = self.root.clone();
-        let mut levels = vec![self.open(&root, String::new(), None).map_err(|error| failed(&root, &error))?];
+        let top = self.open(root.clone(), String::new(), None).map_err(|error| failed(&root, &error))?;
+        let mut levels = vec![top];
         while let Some(level) = levels.last_mut() {
             let Some(found) = level.entries.next() else {
                 levels.pop();
@@ -138,11 +140,11 @@ impl Walk {
         let Some(level) = levels.last() else { return Ok(None) };
         let path = names::join(&level.path, &found.name);
         let at = names::join_local(level.at.as_deref(), &level.path, found);
-        let disk = self.root.join(at.as_deref().unwrap_or(Path::new(&path)));
+        let disk = level.disk.join(found.on_disk());
         if self.is_ignored(levels, &disk, found.is_folder()) {
             return Ok(None);
         }
-        if found.local.is_some() {
+        if found.is_other_form() {
             self.other_forms += 1;
         }
         if let Some(reason) = found.fault(path.len()) {
@@ -150,7 +152,7 @@ impl Walk {
             return Ok(None);
         }
         let below = if found.is_folder() {
-            match self.open(&disk, path.clone(), at.clone()) {
+            match self.open(disk.clone(), path.clone(), at.clone()) {
                 Ok(below) => Some(below),
                 Err(error) => return self.unopened(&disk, path, &error).map(|()| None),
             }
@@ -158,16 +160,22 @@ impl Walk {
             None
         };
         let named = self.wanted.as_mut().map_or(Named::Entry, |wanted| wanted.see(&path));
-        self.lines.blocking_send(Ok(Change { path, at, named })).map_err(|_| Stopped::Abandoned)?;
+        self.lines
+            .blocking_send(Ok(Change { path, at: at.map(PathBuf::from), named }))
+            .map_err(|_| Stopped::Abandoned)?;
         Ok(below)
     }
 
-    fn open(&self, disk: &Path, path: String, at: Option<PathBuf>) -> io::Result<Level> {
+    fn open(&self, disk: PathBuf, path: String, at: Option<String>) -> io::Result<Level> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(disk)? {
+        for entry in fs::read_dir(&disk)? {
             let entry = entry?;
             match entry.file_type() {
-                Ok(kind) => entries.push(Found::new(&entry.file_name(), kind)),
+                Ok(kind) => {
+                    let name = entry.file_name();
+                    let known = || self.cut.get(&names::join(at.as_deref().unwrap_or(&path), name.to_str()?));
+                    entries.push(Found::new(&name, kind, known));
+                }
                 // Gone since the folder was read.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => return Err(error),
@@ -179,16 +187,16 @@ impl Walk {
             let rules = entries.iter().any(Found::is_rules);
             entries.retain(|found| wanted.has(&names::join(&path, &found.name)) || rules && found.is_rules());
         }
-        if is_home(disk) {
+        if is_home(&disk) {
             let reason = "the folder holds the keys of a node";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
         let rules = if entries.iter().any(Found::is_rules) {
-            Some(Rules::read(disk, |line| self.report.skip(names::join(&path, rules::FILE), line))?)
+            Some(Rules::read(&disk, |line| self.report.skip(names::join(&path, rules::FILE), line))?)
         } else {
             None
         };
-        Ok(Level { path, at, rules, entries: entries.into_iter() })
+        Ok(Level { path, at, disk, rules, entries: entries.into_iter() })
     }
 
     /// The nearest rule that says something decides, as in git.

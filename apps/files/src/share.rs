@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use p2p_api::files::{ShareEvent, ShareRequest};
 use p2p_api::{ApiError, DriveInfo, ErrorKind, Import, ImportEvent, NewDrive, Node, Result, Skipped, Stream};
+use p2p_identity::{DriveId, is_cut_name};
 use tracing::{debug, info};
 
 use crate::keep::Keeper;
@@ -91,18 +92,51 @@ async fn import(
     touched: &Touched,
 ) -> Result<(Stream<ImportEvent>, Report)> {
     let turn = turns.take(&drive.drive.to_string()).await;
-    let part = match touched {
-        Touched::Paths(paths) if drive.version > 0 => Scan::part(path.clone(), paths).await,
-        _ => None,
-    };
-    let how = Import { part: part.is_some(), ..Import::default() };
-    let scan = part.unwrap_or_else(|| Scan::spawn(path));
-    let events = node.drives().import(drive.drive, how, scan.changes).await?;
-    // The turn lives as long as the stream.
-    let events = events.inspect(move |_| {
+    let report = Report::default();
+    let touched = if drive.version > 0 { touched } else { &Touched::Anything };
+    let events = scanned(node, drive.drive, path.clone(), touched, report.clone()).await?;
+    let (node, of, again) = (node.clone(), drive.drive, report.clone());
+    let events = events.then(move |event| {
+        // The turn lives as long as the stream.
         let _ = &turn;
+        let (node, path, report) = (node.clone(), path.clone(), again.clone());
+        async move {
+            match event {
+                // The node has put something into the folder meanwhile: what was read before is void, once.
+                Err(error) if error.kind == ErrorKind::Conflict => {
+                    debug!(drive = %of, %error, "the folder is gone through again");
+                    report.clear();
+                    match scanned(&node, of, path, &Touched::Anything, report).await {
+                        Ok(events) => events,
+                        Err(error) => stream::once(future::ready(Err(error))).boxed(),
+                    }
+                }
+                event => stream::once(future::ready(event)).boxed(),
+            }
+        }
     });
-    Ok((events.boxed(), scan.report))
+    Ok((events.flatten().boxed(), report))
+}
+
+async fn scanned(
+    node: &Node,
+    drive: DriveId,
+    path: PathBuf,
+    touched: &Touched,
+    report: Report,
+) -> Result<Stream<ImportEvent>> {
+    if let Touched::Paths(paths) = touched {
+        if let Some(changes) = Scan::part(path.clone(), paths, report.clone()).await {
+            let how = Import { part: true, ..Import::default() };
+            return node.drives().import(drive, how, changes).await;
+        }
+        report.clear();
+    }
+    // Names that were cut do not say what they stand for.
+    let names = node.drives().local_names(drive).await?;
+    let cut = names.into_iter().filter(|name| name.local.rsplit('/').next().is_some_and(is_cut_name));
+    let changes = Scan::spawn(path, cut.map(|name| (name.local, name.path)).collect(), report);
+    node.drives().import(drive, Import::default(), changes).await
 }
 
 async fn told(

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,7 @@ use crate::header::{Header, MAX_TITLE_BYTES, Visibility};
 use crate::heads::Snapshot;
 use crate::history::{At, keep_history};
 use crate::kept::KeptContent;
+use crate::local_names::{MappedName, Names, Traits};
 use crate::loopback::Loopback;
 use crate::mirror::{Copied, CopyProgress, DEFAULT_PATIENCE, ExternalLinks, Follower};
 use crate::network::{Dialer, PeerStream, Providers};
@@ -38,6 +40,7 @@ use crate::store::{Cache, CacheOpened, Ledger, Packs};
 use crate::topic::ReadKey;
 use crate::traffic::{Flow, Traffic};
 use crate::viewer::Viewers;
+use crate::withheld::Withheld;
 
 /// How often the set of announced topics is looked at; the day turns within this.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(300);
@@ -137,6 +140,8 @@ pub struct DriveStatus {
     pub title: String,
     /// Whether edits in a copy's folder go back to the drive.
     pub syncs: bool,
+    /// Newer versions that exist and that nobody here offers.
+    pub withheld: Vec<Withheld>,
 }
 
 /// What happened to drives; told to whoever listens.
@@ -359,6 +364,23 @@ impl Drives {
         Ok(self.status_of(&drive))
     }
 
+    /// Names that lie otherwise in a drive's folder than they are called in the drive, by path. Blocks.
+    ///
+    /// # Errors
+    /// It is not known here, or the disk failed.
+    pub fn local_names(&self, id: &DriveId) -> Result<Vec<MappedName>, DriveError> {
+        let drive = self.known(id)?;
+        let state = drive.state();
+        if state.row.folder.is_none() {
+            return Ok(Vec::new());
+        }
+        let folder = self.shared.folder_of(&drive)?;
+        if state.row.role == Role::Mirror {
+            folder.names().prepare(&folder, state.at.as_ref(), &self.shared.nodes)?;
+        }
+        Ok(folder.names().list())
+    }
+
     /// Makes a drive for a folder, or finds the one it has: the same folder always gives the same drive. On disk when
     /// this returns. Blocks.
     ///
@@ -397,6 +419,8 @@ impl Drives {
         row.header = header.as_bytes().to_vec();
         row.complete = true;
         let drive = self.shared.registry.insert(id, row)?;
+        // Its key is new: nobody has anything of it.
+        drive.knows_own_head.store(true, Ordering::Relaxed);
         Ok(self.status_of(&drive))
     }
 
@@ -423,8 +447,12 @@ impl Drives {
     /// Makes a new version of an owned drive from its folder. `paths` name everything there is, in index order, or with
     /// [`Extent::Part`] what is to be looked at. Durable when this returns. Dropped midway, nothing is published.
     ///
+    /// The first version after a start waits up to 5 s for peers that may have newer ones of this node's own, see
+    /// [`DriveError::Behind`]; where nothing changed it waits for nobody.
+    ///
     /// # Errors
-    /// The drive is not owned here, is being imported already, or the disk failed.
+    /// The drive is not owned here, is being imported already, or the disk failed; or the folder has just changed and is
+    /// to be gone through again.
     pub async fn import(
         &self,
         id: &DriveId,
@@ -445,10 +473,25 @@ impl Drives {
         let path = state.row.folder_path().ok_or_else(|| DriveError::Invalid("this drive has no folder".into()))?;
         let writing = self.shared.holds.writing();
         let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
+        let named = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
+        let named = Arc::new(named.with_names(self.shared.names_of(&drive)?));
+        let asking = self.ask_for_own_head(&drive, author.writer)?;
+        // What its own file system makes of modes and times is nobody's edit where others write too.
+        let is_shared = state.row.role == Role::Mirror || state.at.as_ref().is_some_and(|at| at.set.is_some());
+        let (shared, looking, at) = (self.shared.clone(), named.clone(), state.at.clone());
+        let traits = tokio::task::spawn_blocking(move || {
+            if is_shared {
+                looking.names().prepare(&looking, at.as_ref(), &shared.nodes)?;
+            }
+            Ok::<_, DriveError>(looking.names().known_traits())
+        });
+        let traits = traits.await??.unwrap_or_else(|| Arc::new(Traits::ALL));
         let import = Import {
             drive: *id,
             author,
             folder: Arc::new(folder),
+            named,
+            traits,
             nodes: self.shared.nodes.clone(),
             cache: self.shared.cache.clone(),
             outboards: self.shared.outboards.clone(),
@@ -472,6 +515,9 @@ impl Drives {
         let (built, work, writing) = build.await?;
         let built = built?;
         feed?;
+        if built.head.is_some() {
+            self.continue_above(&drive, asking).await?;
+        }
         let mut version = state.at.as_ref().map_or(0, Snapshot::version);
         if let Some(head) = &built.head {
             let (shared, drive, head) = (self.shared.clone(), drive.clone(), head.clone());
@@ -648,7 +694,12 @@ impl Drives {
             registry.store(&drive, row, at)?;
         }
         lock(&self.shared.folders).remove(&id);
-        Ok(Prepared { drive, folder: Arc::new(folder), work, made })
+        // The owner's drive is copied elsewhere as a stranger's: its own names are those of its folder.
+        let names = if is_owner { Arc::default() } else { self.shared.names_of(&drive)? };
+        if !is_owner && !may_hold_files {
+            names.forget()?;
+        }
+        Ok(Prepared { drive, folder: Arc::new(folder.with_names(names)), work, made })
     }
 
     pub(crate) fn known(&self, id: &DriveId) -> Result<Arc<Drive>, DriveError> {
@@ -680,6 +731,7 @@ impl Drives {
             complete: state.row.complete && state.at.is_some(),
             title: state.row.title,
             syncs: state.row.syncs,
+            withheld: state.at.as_ref().map(Snapshot::withheld).unwrap_or_default(),
         }
     }
 
@@ -792,9 +844,17 @@ impl Shared {
         }
         let path = drive.state().row.folder_path().ok_or(DriveError::UnknownDrive(drive.id))?;
         let folder = Folder::open(&path).map_err(DriveError::io(format!("open {}", path.display())))?;
-        let folder = Arc::new(folder);
+        let folder = Arc::new(folder.with_names(self.names_of(drive)?));
         lock(&self.folders).insert(drive.id, folder.clone());
         Ok(folder)
+    }
+
+    /// Where the paths of a drive lie in its folder.
+    pub(crate) fn names_of(&self, drive: &Drive) -> Result<Arc<Names>, DriveError> {
+        if drive.state().row.role != Role::Reader {
+            self.registry.load_names(drive)?;
+        }
+        Ok(drive.names.clone())
     }
 }
 

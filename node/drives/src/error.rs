@@ -68,6 +68,15 @@ pub enum DriveError {
     /// Something else is being done with the drive.
     #[error("the drive is being imported or copied already")]
     Busy,
+    /// Peers had a newer version of this node's own, which is in the folder now: what was read of it before is void.
+    #[error(
+        "this node had written its version {counter} before, as peers show: it is in the folder now, which is to be read \
+         again"
+    )]
+    Behind {
+        /// The counter of that version.
+        counter: u64,
+    },
     /// A read or write of the disk failed.
     #[error("cannot {doing}")]
     Io {

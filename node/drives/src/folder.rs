@@ -4,10 +4,11 @@
 //! Paths are relative, components joined by `/`. Every step down opens the next directory with `O_NOFOLLOW`, so neither
 //! a hostile drive nor somebody who swaps a directory for a symlink at the right moment can make us leave the folder.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
+
+use crate::local_names::Names;
 
 /// End of the names of files that are still being written.
 pub(crate) const TEMPORARY_SUFFIX: &str = ".p2ptmp";
@@ -58,6 +61,8 @@ pub(crate) struct Status {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    /// Where paths of a drive lie: callers say what they are called.
+    names: Arc<Names>,
     root: Mutex<Handle>,
     /// The directory used last: files come in index order, so the next one is mostly in the same.
     last: Mutex<Option<(String, Handle)>>,
@@ -89,11 +94,26 @@ impl Folder {
     /// Opens a folder that exists.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let root = Handle::new(rustix::fs::open(path, DIRECTORY, Mode::empty())?);
-        Ok(Self { path: path.to_owned(), root: Mutex::new(root), last: Mutex::new(None) })
+        Ok(Self { path: path.to_owned(), names: Arc::default(), root: Mutex::new(root), last: Mutex::new(None) })
+    }
+
+    /// The same folder, whose names are known.
+    pub(crate) fn with_names(self, names: Arc<Names>) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Where the paths of the drive lie.
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// Where the folder is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The folder that is at its path now.
-    fn root(&self) -> io::Result<Arc<OwnedFd>> {
+    pub(crate) fn root(&self) -> io::Result<Arc<OwnedFd>> {
         let mut root = self.root.lock().unwrap_or_else(PoisonError::into_inner);
         if !root.is_fresh() {
             *root = Handle::new(rustix::fs::open(&self.path, DIRECTORY, Mode::empty())?);
@@ -110,7 +130,7 @@ impl Folder {
     /// What stands at `path`; a symlink is not followed.
     pub(crate) fn status(&self, path: &str) -> io::Result<Status> {
         let (parent, name) = self.parent(path)?;
-        let stat = rustix::fs::statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = rustix::fs::statat(&*parent, &*name, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(status_of(&stat))
     }
 
@@ -119,7 +139,7 @@ impl Folder {
         let (parent, name) = self.parent(path)?;
         // Not blocking: opening a FIFO that stands here must not wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&*parent, name, flags, Mode::empty())?;
+        let file = rustix::fs::openat(&*parent, &*name, flags, Mode::empty())?;
         let status = status_of(&rustix::fs::fstat(&file)?);
         Ok((File::from(file), status))
     }
@@ -127,13 +147,13 @@ impl Folder {
     /// The target text of a symlink.
     pub(crate) fn read_link(&self, path: &str) -> io::Result<Vec<u8>> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::readlinkat(&*parent, name, Vec::new())?.into_bytes())
+        Ok(rustix::fs::readlinkat(&*parent, &*name, Vec::new())?.into_bytes())
     }
 
     /// Makes a directory; one that is there is fine, anything else there is an error.
     pub(crate) fn make_directory(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        match rustix::fs::mkdirat(&*parent, name, Mode::from_raw_mode(0o755)) {
+        match rustix::fs::mkdirat(&*parent, &*name, Mode::from_raw_mode(0o755)) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::EXIST) if self.status(path)?.found == Found::Directory => Ok(()),
             Err(error) => Err(error.into()),
@@ -155,8 +175,8 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&*parent, temporary, flags, Mode::from_raw_mode(0o600))?);
         let written = io::Write::write_all(&mut &file, bytes)
-            .and_then(|()| meta.apply(&file))
-            .and_then(|()| Ok(rustix::fs::renameat(&*parent, temporary, &*parent, name)?));
+            .and_then(|()| self.apply(meta, &file))
+            .and_then(|()| Ok(rustix::fs::renameat(&*parent, temporary, &*parent, &*name)?));
         if written.is_err() {
             let _ = rustix::fs::unlinkat(&*parent, temporary, AtFlags::empty());
         }
@@ -171,9 +191,9 @@ impl Folder {
 
     /// Moves a finished temporary file to its place.
     pub(crate) fn place_temporary(&self, path: &str, temporary: &str, file: &File, meta: Meta) -> io::Result<()> {
-        meta.apply(file)?;
+        self.apply(meta, file)?;
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::renameat(&*parent, temporary, &*parent, name)?)
+        Ok(rustix::fs::renameat(&*parent, temporary, &*parent, &*name)?)
     }
 
     /// Makes a symlink, in place of one that is there.
@@ -182,14 +202,16 @@ impl Folder {
         let _ = rustix::fs::unlinkat(&*parent, temporary, AtFlags::empty());
         rustix::fs::symlinkat(OsStr::from_bytes(target), &*parent, temporary)?;
         let _ = rustix::fs::utimensat(&*parent, temporary, &timestamps(mtime_ns), AtFlags::SYMLINK_NOFOLLOW);
-        Ok(rustix::fs::renameat(&*parent, temporary, &*parent, name)?)
+        Ok(rustix::fs::renameat(&*parent, temporary, &*parent, &*name)?)
     }
 
     /// Moves something out of the way, to another name in the same directory.
     pub(crate) fn move_aside(&self, path: &str, new_name: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        let folder = path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let aside = self.local(parent.as_fd(), &format!("{folder}{new_name}"), new_name)?;
         self.forget_last();
-        Ok(rustix::fs::renameat(&*parent, name, &*parent, new_name)?)
+        Ok(rustix::fs::renameat(&*parent, &*name, &*parent, &*aside)?)
     }
 
     /// Moves something out of the way, to a name that nothing else has: `name (local 1)`. Returns the name.
@@ -214,22 +236,22 @@ impl Folder {
     /// Removes a file or symlink.
     pub(crate) fn remove_file(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::unlinkat(&*parent, name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(&*parent, &*name, AtFlags::empty())?)
     }
 
     /// Removes an empty directory.
     pub(crate) fn remove_directory(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         self.forget_last();
-        Ok(rustix::fs::unlinkat(&*parent, name, AtFlags::REMOVEDIR)?)
+        Ok(rustix::fs::unlinkat(&*parent, &*name, AtFlags::REMOVEDIR)?)
     }
 
     /// Sets mode and time of a directory or file that is in place.
     pub(crate) fn set_meta(&self, path: &str, meta: Meta) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = File::from(rustix::fs::openat(&*parent, name, flags, Mode::empty())?);
-        meta.apply(&file)
+        let file = File::from(rustix::fs::openat(&*parent, &*name, flags, Mode::empty())?);
+        self.apply(meta, &file)
     }
 
     /// Removes temporary files that an earlier run left in the directory `path`, but those named in `keep`.
@@ -239,7 +261,11 @@ impl Folder {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             if is_temporary_name(name) && !keep(name) {
-                rustix::fs::unlinkat(&*directory, name, AtFlags::empty())?;
+                match rustix::fs::unlinkat(&*directory, name, AtFlags::empty()) {
+                    // Where somebody is finding out which names can be here.
+                    Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {}
+                    removed => removed?,
+                }
             }
         }
         Ok(())
@@ -267,10 +293,29 @@ impl Folder {
         Ok(())
     }
 
-    fn parent<'a>(&self, path: &'a str) -> io::Result<(Arc<OwnedFd>, &'a str)> {
+    fn parent<'a>(&self, path: &'a str) -> io::Result<(Arc<OwnedFd>, Cow<'a, OsStr>)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        check_component(name)?;
-        Ok((self.directory(parent)?, name))
+        check_component(name.as_bytes())?;
+        let directory = self.directory(parent)?;
+        let local = self.local(directory.as_fd(), path, name)?;
+        Ok((directory, local))
+    }
+
+    /// The name on disk of `name`, the last of `path`.
+    fn local<'a>(&self, directory: BorrowedFd<'_>, path: &str, name: &'a str) -> io::Result<Cow<'a, OsStr>> {
+        let is_there = |name: &OsStr| rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        let local = self.names.local(path, name, is_there);
+        check_component(local.as_bytes())?;
+        Ok(local)
+    }
+
+    fn apply(&self, meta: Meta, file: &File) -> io::Result<()> {
+        let changed = rustix::fs::fchmod(file, Mode::from_raw_mode((meta.mode & 0o777).into()));
+        // A file system that keeps no modes may say so.
+        if self.names.known_traits().is_none_or(|traits| traits.keeps_modes) {
+            changed?;
+        }
+        Ok(rustix::fs::futimens(file, &timestamps(meta.mtime_ns))?)
     }
 
     fn directory(&self, path: &str) -> io::Result<Arc<OwnedFd>> {
@@ -285,10 +330,14 @@ impl Folder {
             return Ok(handle.fd.clone());
         }
         let mut handle: Option<OwnedFd> = None;
+        let mut end = 0;
         for component in path.split('/') {
-            check_component(component)?;
+            check_component(component.as_bytes())?;
+            end += component.len();
             let from = handle.as_ref().map_or(root.as_fd(), AsFd::as_fd);
-            handle = Some(rustix::fs::openat(from, component, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?);
+            let local = self.local(from, path.get(..end).unwrap_or(path), component)?;
+            handle = Some(rustix::fs::openat(from, &*local, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?);
+            end += 1;
         }
         let handle = Handle::new(handle.ok_or(io::ErrorKind::InvalidInput)?);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((path.to_owned(), handle.clone()));
@@ -317,13 +366,6 @@ pub(crate) struct Meta {
     pub(crate) mtime_ns: i64,
 }
 
-impl Meta {
-    fn apply(self, file: &File) -> io::Result<()> {
-        rustix::fs::fchmod(file, Mode::from_raw_mode((self.mode & 0o777).into()))?;
-        Ok(rustix::fs::futimens(file, &timestamps(self.mtime_ns))?)
-    }
-}
-
 /// The name of the temporary file for a path: the same again after a restart.
 pub(crate) fn temporary_name(seed: &[u8]) -> String {
     let hash = blake3::hash(seed).to_hex();
@@ -336,8 +378,8 @@ pub(crate) fn is_temporary_name(name: &str) -> bool {
     inner.is_some_and(|inner| inner.len() == 16 && inner.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-fn check_component(name: &str) -> io::Result<()> {
-    if name.is_empty() || name == "." || name == ".." || name.bytes().any(|b| b == 0 || b == b'/') {
+fn check_component(name: &[u8]) -> io::Result<()> {
+    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name of a file"));
     }
     Ok(())

@@ -8,6 +8,7 @@ mod at;
 mod keeper;
 mod restore;
 mod retention;
+mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) use keeper::keep_now;
 pub use restore::Restored;
 pub(crate) use restore::place_content;
 pub use retention::{Retained, dropped};
+pub use undo::{Undo, Undone};
 
 use crate::DriveError;
 use crate::browse::View;

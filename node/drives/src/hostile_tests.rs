@@ -6,5 +6,6 @@ mod fetching;
 mod forged;
 mod liar;
 pub(crate) mod network;
+pub(crate) mod party;
 mod serving;
 mod uneven;

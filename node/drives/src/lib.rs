@@ -27,11 +27,13 @@ mod index;
 mod items;
 mod kept;
 mod key;
+mod local_names;
 mod loopback;
 mod merge;
 mod mirror;
 mod network;
 mod nodes;
+mod own_head;
 mod prefetch;
 mod publish;
 mod registry;
@@ -48,6 +50,7 @@ mod topic;
 mod traffic;
 mod tree;
 mod viewer;
+mod withheld;
 mod writers;
 
 pub use blob::{
@@ -65,8 +68,9 @@ pub use exchange::{bounded, codec, frame, wire};
 pub use gc::{Collected, HeldByDrive, StoreUsage};
 pub use head::{Head, HeadEnvelope, MAX_HEAD_BYTES, MAX_MESSAGE_BYTES, MAX_PREV, MAX_WRITERS, VersionVector};
 pub use header::{Header, MAX_HEADER_BYTES, MAX_TITLE_BYTES, Visibility};
-pub use history::{At, Logged, MAX_TAG_BYTES, Restored, Retained, dropped, is_tag};
+pub use history::{At, Logged, MAX_TAG_BYTES, Restored, Retained, Undo, Undone, dropped, is_tag};
 pub use key::{MAX_COMPONENT_BYTES, MAX_KEY_BYTES, PathKey, PathKeyError};
+pub use local_names::MappedName;
 pub use merge::{Judge, Source, merge};
 pub use mirror::{Copied, CopyProgress, ExternalLinks};
 pub use network::{DialError, Dialer, Duplex, PeerStream, Providers};
@@ -89,4 +93,5 @@ pub use tree::{
     BuildError, BuiltNode, Change, Child, Diff, Expected, Listed, MAX_LEVELS, MAX_NODE_BYTES, Node, NodeError, NodeId,
     NodeSource, Range, Root, Sum, Tree, TreeBuilder, UpdateError, WalkError, update,
 };
+pub use withheld::Withheld;
 pub use writers::{Certificate, MAX_CERTIFICATE_BYTES, MAX_PREFIX_BYTES, MAX_REVOKED, MAX_WRITER_SET_BYTES, WriterSet};

@@ -4,6 +4,7 @@
 //! A planner walks the index in order and puts pieces into a bounded queue; a scheduler says which session asks for which
 //! of them, with a few requests in flight; what fails goes back. Nothing unverified is ever at its final path.
 
+mod elsewhere;
 mod follower;
 mod known;
 mod large;
@@ -14,7 +15,7 @@ mod queue;
 mod small;
 mod swarm;
 
-pub(crate) use self::follower::{Follower, newest_of};
+pub(crate) use self::follower::{Follower, OwnHead, newest_of};
 pub(crate) use self::large::Partial;
 pub(crate) use self::swarm::Holds;
 
@@ -151,6 +152,7 @@ impl Job {
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
         let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, scope, patience).await?;
+        let at = if self.is_past { at } else { self.ask_elsewhere(party, at, scope).await };
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
         let old = match scope {

@@ -22,6 +22,7 @@ use crate::folder::{Fingerprint, Folder, Found, Status};
 use crate::head::{Head, HeadEnvelope, MAX_PREV, VersionVector};
 use crate::heads::Snapshot;
 use crate::key::PathKey;
+use crate::local_names::{Traits, is_parallel};
 use crate::nodes::NodeStore;
 use crate::signed::Signed;
 use crate::store::{Batch, Cache, CacheTable};
@@ -107,7 +108,12 @@ pub struct Published {
 pub(crate) struct Import {
     pub(crate) drive: DriveId,
     pub(crate) author: Author,
+    /// The folder, where paths are what they are on disk.
     pub(crate) folder: Arc<Folder>,
+    /// The folder, where paths are those of the drive.
+    pub(crate) named: Arc<Folder>,
+    /// What its file system can hold.
+    pub(crate) traits: Arc<Traits>,
     pub(crate) nodes: Arc<NodeStore>,
     pub(crate) cache: Arc<dyn Cache>,
     pub(crate) outboards: Arc<Outboards>,
@@ -165,6 +171,7 @@ impl Import {
         let mut files = 0;
         while let Some(paths) = next() {
             for paths in paths.chunks(BATCH_LINES) {
+                self.named.names().note(paths)?;
                 for (passed, read) in self.read_batch(paths, &mut old, stamp)? {
                     for (entry, fingerprint) in passed {
                         files += u64::from(entry.shown().kind == Kind::File);
@@ -189,6 +196,7 @@ impl Import {
         }
         let root = builder.finish().map_err(build_error)?;
         sink.into_inner().finish()?;
+        self.named.names().flush()?;
         if self.old.as_ref().is_some_and(|at| at.root == root.id) {
             return Ok(Built { head: None, files, bytes: root.bytes, left_out });
         }
@@ -287,6 +295,14 @@ impl Import {
         Ok(results)
     }
 
+    /// Where a path lies: in a folder, and how it is called there.
+    fn place(&self, path: &LocalPath) -> (&Folder, String) {
+        match &path.at {
+            Some(at) if !is_parallel(&path.key, at) => (&self.folder, at.clone()),
+            _ => (&self.named, path.key.to_path()),
+        }
+    }
+
     /// Reads one path. `None` if it is a large file and only one thread is offered.
     fn read(
         &self,
@@ -295,7 +311,7 @@ impl Import {
         stamp: Stamp,
         threads: usize,
     ) -> Option<Read> {
-        let at = path.at.clone().unwrap_or_else(|| path.key.to_path());
+        let (folder, at) = self.place(path);
         let left_out = |reason: String| Some(Read::LeftOut(LeftOut { path: path.key.to_path(), reason }));
         if !self.author.may_write(&path.key) {
             // What others have there stays as it is.
@@ -306,13 +322,13 @@ impl Import {
                 None => left_out("this node may not write there, so it stays here".into()),
             };
         }
-        let status = match self.folder.status(&at) {
+        let status = match folder.status(&at) {
             Ok(status) => status,
             Err(error) => return left_out(format!("cannot be looked at: {error}")),
         };
         if let Some((entry, Some(fingerprint))) = known
             && *fingerprint == status.fingerprint
-            && entry.shown().mode == status.mode
+            && (entry.shown().mode == status.mode || !self.traits.keeps_modes)
         {
             self.count(entry.shown());
             return Some(Read::Entry(entry.clone(), *fingerprint));
@@ -322,14 +338,14 @@ impl Import {
             Found::Directory => {
                 Ok((Version::directory(stamp.dot, status.mode, status.fingerprint.mtime_ns, stamp.hlc), status))
             }
-            Found::Symlink => self.folder.read_link(&at).map(|target| {
+            Found::Symlink => folder.read_link(&at).map(|target| {
                 let mtime = status.fingerprint.mtime_ns;
                 (Version::with_content(stamp.dot, Kind::Symlink, status.mode, mtime, stamp.hlc, &target), status)
             }),
             Found::File if status.fingerprint.size > LARGE_FILE_BYTES && threads == 1 => return None,
-            Found::File => self.read_file(&at, stamp, threads),
+            Found::File => self.read_file(folder, &at, stamp, threads),
         };
-        let (version, status) = match made {
+        let (mut version, status) = match made {
             Ok(made) => made,
             // Somebody is writing it: the version before stands until that is over, or followers would delete theirs.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && known.is_some() => {
@@ -338,6 +354,15 @@ impl Import {
             }
             Err(error) => return left_out(format!("cannot be read: {error}")),
         };
+        if !self.traits.keeps_modes {
+            // What the file system says of it is nobody's edit.
+            let usual = match version.kind {
+                Kind::File => 0o644,
+                Kind::Directory => 0o755,
+                Kind::Symlink => 0o777,
+            };
+            version.mode = known.map_or(usual, |(entry, _)| entry.shown().mode);
+        }
         if version.kind == Kind::Symlink && version.inline.is_none() && version.size > u64::from(u16::MAX) {
             return left_out("the target of the link is too long".into());
         }
@@ -347,7 +372,7 @@ impl Import {
         let is_shared = self.old.as_ref().is_some_and(|at| at.set.is_some());
         let is_same = |old: &Version| {
             let is_time_idle = is_shared && old.kind == Kind::Directory;
-            old.same_value(&version) && (is_time_idle || old.mtime_ns == version.mtime_ns)
+            old.same_value(&version) && (is_time_idle || self.traits.is_time(old.mtime_ns, version.mtime_ns))
         };
         if let Some((entry, _)) = known
             && is_same(entry.shown())
@@ -360,9 +385,9 @@ impl Import {
         }
     }
 
-    fn read_file(&self, at: &str, stamp: Stamp, threads: usize) -> io::Result<(Version, Status)> {
+    fn read_file(&self, folder: &Folder, at: &str, stamp: Stamp, threads: usize) -> io::Result<(Version, Status)> {
         for _ in 0..TRIES {
-            let (file, status) = self.folder.open_file(at)?;
+            let (file, status) = folder.open_file(at)?;
             let size = status.fingerprint.size;
             let (mtime, mode) = (status.fingerprint.mtime_ns, status.mode);
             let version = if size > WHOLE_FILE_BYTES {
@@ -379,7 +404,7 @@ impl Import {
                 }
                 Version::with_content(stamp.dot, Kind::File, mode, mtime, stamp.hlc, &bytes)
             };
-            if self.folder.status(at)?.fingerprint == status.fingerprint {
+            if folder.status(at)?.fingerprint == status.fingerprint {
                 return Ok((version, status));
             }
         }

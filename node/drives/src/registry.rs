@@ -17,6 +17,7 @@ use crate::content::ContentIndex;
 use crate::head::HeadEnvelope;
 use crate::heads::{SignedSet, Snapshot};
 use crate::incoming::Incoming;
+use crate::local_names::Names;
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
@@ -132,6 +133,10 @@ pub(crate) struct Drive {
     pub(crate) head_count: watch::Sender<u64>,
     /// A version that is on its way into the folder.
     pub(crate) incoming: watch::Sender<Option<Arc<Incoming>>>,
+    /// Whether peers were asked for what this node wrote before it started; see [`crate::own_head`].
+    pub(crate) knows_own_head: AtomicBool,
+    /// Where its paths lie in its folder.
+    pub(crate) names: Arc<Names>,
     /// Held while the drive is imported or copied.
     pub(crate) work: Arc<tokio::sync::Mutex<()>>,
     /// Where content of the newest version lies; made when it is first asked for.
@@ -193,6 +198,8 @@ impl Drive {
             state: Mutex::new(DriveState { row, at }),
             head_count: watch::Sender::new(0),
             incoming: watch::Sender::new(None),
+            knows_own_head: AtomicBool::new(false),
+            names: Arc::default(),
             work: Arc::default(),
             content: Mutex::default(),
             history: Mutex::default(),
@@ -283,6 +290,11 @@ impl Registry {
         let mut drives: HashMap<DriveId, Arc<Drive>> = lock(&self.readers).clone();
         drives.extend(self.all().into_iter().filter(|drive| drive.state().row.active).map(|drive| (drive.id, drive)));
         drives.into_values().filter(|drive| drive.state().row.active).collect()
+    }
+
+    /// Reads which names lie otherwise in a drive's folder, if nobody has yet. Blocks.
+    pub(crate) fn load_names(&self, drive: &Drive) -> Result<(), DriveError> {
+        drive.names.load(&self.ledger, &drive.id)
     }
 
     /// The drive that a folder belongs to, also one that is stopped.

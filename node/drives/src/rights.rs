@@ -173,6 +173,16 @@ impl Drives {
             return Err(DriveError::Invalid("only the owner of a drive can say who writes to it".into()));
         }
         let work = drive.work.clone().lock_owned().await;
+        // Without its folder nothing could be brought into it, and who may write no more must not wait for that.
+        let asking = self.ask_for_own_head(&drive, WriterKey::from(*id.as_bytes())).unwrap_or_else(|error| {
+            tracing::debug!(drive = %id, %error, "nobody is asked for newer versions of this node");
+            None
+        });
+        match self.continue_above(&drive, asking).await {
+            // Nothing of the folder was read yet.
+            Ok(()) | Err(DriveError::Behind { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let (shared, of) = (self.shared().clone(), drive.clone());
         let version = tokio::task::spawn_blocking(move || {
             let _work = work;

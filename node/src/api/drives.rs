@@ -57,6 +57,10 @@ pub(super) async fn traffic(State(server): State<Server>) -> Answer {
     json(&server.node.drives().traffic().await?)
 }
 
+pub(super) async fn local_names(State(server): State<Server>, At(drive): At<String>, uri: Uri) -> Answer {
+    page(&uri, &server.node.drives().local_names(id(&drive)?).await?, |name| name.path.clone())
+}
+
 pub(super) async fn get(State(server): State<Server>, At(drive): At<String>) -> Answer {
     json(&server.node.drives().get(id(&drive)?).await?)
 }

@@ -72,6 +72,7 @@ fn need(method: &Method, path: &str) -> Need {
             | routes::DIFF
             | routes::TAGS
             | routes::CONFLICTS
+            | routes::LOCAL_NAMES
             | routes::WRITERS,
         ) => Need::ReadDrive,
         ("DELETE", routes::DRIVE) | ("POST", routes::IMPORT | routes::RESTORE) => Need::WriteDrive,

@@ -74,6 +74,7 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::USAGE, get(drives::usage))
         .route(routes::GC, post(drives::free))
         .route(routes::REPAIR, post(drives::repair))
+        .route(routes::LOCAL_NAMES, get(drives::local_names))
         .route(routes::TRAFFIC, get(drives::traffic))
         .route(routes::FOLLOW, post(drives::follow))
         .route(routes::DRIVE, get(drives::get).delete(drives::remove))

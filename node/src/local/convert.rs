@@ -1,6 +1,6 @@
 //! The engine's types as the contract's, and its errors with what to do about them.
 
-use p2p_api::{ApiError, DriveInfo, DriveRole, EntryKind, ErrorKind, Skipped, TreeEntry};
+use p2p_api::{ApiError, DriveInfo, DriveRole, EntryKind, ErrorKind, Skipped, TreeEntry, WithheldVersion};
 use p2p_drives::{DriveError, DriveStatus, Entry, Kind, LeftOut, PathKey, Role, Version};
 use p2p_identity::{Link, LinkError};
 
@@ -22,7 +22,13 @@ pub(super) fn drive_info(status: DriveStatus) -> DriveInfo {
         complete: status.complete,
         title: status.title,
         syncs: status.syncs,
+        withheld: status.withheld.iter().map(withheld).collect(),
     }
+}
+
+fn withheld(missed: &p2p_drives::Withheld) -> WithheldVersion {
+    let p2p_drives::Withheld { writer, counter, held, named_by } = *missed;
+    WithheldVersion { writer_key: writer, counter, held, named_by }
 }
 
 pub(super) fn tree_entry(entry: &Entry) -> TreeEntry {
@@ -101,6 +107,7 @@ pub(super) fn api_error(error: DriveError) -> ApiError {
             ErrorKind::NotAllowed,
             "the owner of the drive lets it in: p2p writers add DRIVE WRITER_KEY; until then edits stay in this folder",
         ),
+        DriveError::Behind { .. } => (ErrorKind::Conflict, "run the same command again"),
         DriveError::Busy => (ErrorKind::Conflict, "wait until the other command is done"),
         DriveError::Corrupt(_) => (ErrorKind::Corrupt, ""),
         DriveError::Unsupported(_) => (ErrorKind::Unsupported, ""),

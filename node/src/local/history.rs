@@ -8,8 +8,8 @@ use p2p_api::{
     ApiError, Content, DEFAULT_LOG, DiffEntry, DiffKind, Follow, HistoryContract, LogQuery, MAX_LOG, NewTag, ReadRange,
     Restore, Restored, Result, Stream, Tag, TransferEvent, TreeEntry, TreeQuery, VersionInfo,
 };
-use p2p_drives::{At, Change, Listing, Logged};
-use p2p_identity::{ContentId, DriveId, VersionRef};
+use p2p_drives::{At, Change, Listing, Logged, Undo};
+use p2p_identity::{ContentId, DriveId, VersionRef, WriterKey};
 
 use super::convert::{api_error, left_out, tree_entry};
 use super::{LocalNode, path_key};
@@ -58,6 +58,12 @@ impl HistoryContract for LocalNode {
     }
 
     async fn restore(&self, drive: DriveId, restore: Restore) -> Result<Restored> {
+        if let Some(writer) = restore.before_writer {
+            return self.undo_writer(drive, writer, restore).await;
+        }
+        if restore.since.is_some() || restore.remove_added || restore.dry_run {
+            return Err(ApiError::invalid("`since`, `remove_added` and `dry_run` belong to `before_writer`"));
+        }
         let (path, at) = (path_key(&restore.path)?, at(&restore.at)?);
         let done = self.drives.restore(&drive, path.as_ref(), &at).await.map_err(api_error)?;
         Ok(Restored {
@@ -67,6 +73,10 @@ impl HistoryContract for LocalNode {
             bytes: done.bytes,
             unchanged: done.unchanged,
             skipped: left_out(done.left_out),
+            made: None,
+            restored: Vec::new(),
+            removed: Vec::new(),
+            kept: Vec::new(),
         })
     }
 
@@ -87,6 +97,37 @@ impl HistoryContract for LocalNode {
         let (drives, name) = (self.drives.clone(), name.to_owned());
         let removed = tokio::task::spawn_blocking(move || drives.remove_tag(&drive, &name)).await;
         removed.map_err(|error| api_error(error.into()))?.map_err(api_error)
+    }
+}
+
+impl LocalNode {
+    async fn undo_writer(&self, drive: DriveId, writer: WriterKey, restore: Restore) -> Result<Restored> {
+        if !restore.at.is_empty() {
+            return Err(ApiError::invalid("`at` and `before_writer` are two ways to say what to bring back"));
+        }
+        if restore.since == Some(0) {
+            return Err(ApiError::invalid("a writer's versions are counted from 1"));
+        }
+        let undo = Undo {
+            writer,
+            since: restore.since.unwrap_or(1),
+            path: path_key(&restore.path)?,
+            remove_added: restore.remove_added,
+            dry_run: restore.dry_run,
+        };
+        let done = self.drives.undo_writer(&drive, undo).await.map_err(api_error)?;
+        Ok(Restored {
+            drive,
+            version: (done.from > 0).then_some(done.from),
+            files: done.files,
+            bytes: done.bytes,
+            unchanged: done.unchanged,
+            skipped: left_out(done.left_out),
+            made: (done.version > 0).then_some(done.version),
+            restored: done.restored,
+            removed: done.removed,
+            kept: left_out(done.kept),
+        })
     }
 }
 

@@ -171,6 +171,7 @@ impl State {
             complete: true,
             title: drive.title.clone(),
             syncs: false,
+            withheld: Vec::new(),
         })
     }
 

@@ -13,9 +13,11 @@ use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::human::{bytes, count, printable, seconds};
 use crate::link::{self, DriveLink};
+use crate::local_names;
 use crate::place;
 use crate::progress::Bar;
 use crate::session::{Context, Course, Need};
+use crate::withheld;
 
 /// Fetches everything into a folder and exits when it is complete. Run again, it goes on where it was interrupted.
 #[derive(Args, Debug)]
@@ -89,7 +91,19 @@ async fn fetch(
         console.emit(&event)?;
         match event {
             CloneEvent::Progress(progress) => bar.show(&progress),
-            CloneEvent::Done { version, files, bytes: size, bytes_fetched, seconds: time, peers, skipped, .. } => {
+            CloneEvent::Done {
+                drive,
+                version,
+                files,
+                bytes: size,
+                bytes_fetched,
+                seconds: time,
+                peers,
+                skipped,
+                ..
+            } => {
+                // An earlier version is no drive of this node.
+                let info = client.node().drives().get(drive).await.ok();
                 let target = printable(&request.target.display().to_string());
                 let what = format!("{}, {}, version {version}", count(files, "file", "files"), bytes(size));
                 let from = count(u64::from(peers), "peer", "peers");
@@ -101,8 +115,14 @@ async fn fetch(
                     console.say(format!("  {what}"))?;
                     console.say(format!("  {how}"))?;
                     console.note_skipped(&skipped);
+                    if let Some(info) = &info {
+                        withheld::note(console, info);
+                    }
                     Ok::<(), Failure>(())
                 })?;
+                if info.is_some() && is_first {
+                    local_names::note(console, client, drive).await?;
+                }
                 if !request.follow {
                     return Ok(());
                 }

@@ -7,6 +7,7 @@ use crate::drive;
 use crate::failure::Result;
 use crate::human::{bytes, count, date, number, printable};
 use crate::session::{Context, Need};
+use crate::withheld;
 
 /// Lists the versions of a drive that are kept, newest first.
 #[derive(Args, Debug)]
@@ -33,6 +34,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 console.emit(version)?;
                 console.say(line(version))?;
             }
+            withheld::note(console, &client.node().drives().get(drive).await?);
             Ok(())
         })
         .await

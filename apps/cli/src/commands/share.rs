@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::human::{bytes, count, seconds};
+use crate::local_names;
 use crate::place;
 use crate::progress::Bar;
 use crate::session::{Context, Need};
@@ -46,7 +47,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 console.note("No node is running: this command runs one until Ctrl-C.");
             }
             let events = client.post(routes::SHARES, &request).await?.lines();
-            let (drive, version) = publish(console, events, &shown).await?;
+            let (drive, version) = publish(console, client, events, &shown).await?;
             if !course.is_inside() {
                 return Ok(());
             }
@@ -57,7 +58,12 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
 }
 
 /// Shows what happens until the first version stands.
-async fn publish(console: &mut Console, mut events: Stream<ShareEvent>, shown: &str) -> Result<(DriveId, u64)> {
+async fn publish(
+    console: &mut Console,
+    client: &Client,
+    mut events: Stream<ShareEvent>,
+    shown: &str,
+) -> Result<(DriveId, u64)> {
     let bar = Bar::new(console);
     while let Some(event) = events.next().await {
         let event = event?;
@@ -81,6 +87,7 @@ async fn publish(console: &mut Console, mut events: Stream<ShareEvent>, shown: &
                     console.say(format!("  in a browser: {browser}"))?;
                 }
                 console.note_skipped(&skipped);
+                local_names::note(console, client, drive).await?;
                 return Ok((drive, version));
             }
         }

@@ -5,6 +5,7 @@ use p2p_api::{DriveInfo, DriveRole, routes};
 use crate::failure::Result;
 use crate::human::{bytes, number, printable};
 use crate::session::{Context, Need};
+use crate::withheld;
 
 pub(crate) async fn run(context: &mut Context) -> Result<()> {
     context
@@ -16,7 +17,11 @@ pub(crate) async fn run(context: &mut Context) -> Result<()> {
             }
             let heading = ["PATH", "ROLE", "VERSION", "FILES", "SIZE", "PEERS", "LINK"];
             let rows = shares.iter().map(row).collect();
-            console.table(heading, rows)
+            console.table(heading, rows)?;
+            for share in &shares {
+                withheld::note(console, share);
+            }
+            Ok(())
         })
         .await
 }

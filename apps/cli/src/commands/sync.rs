@@ -15,9 +15,11 @@ use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::human::{bytes, count, printable};
 use crate::link;
+use crate::local_names;
 use crate::place;
 use crate::progress::Bar;
 use crate::session::{Context, Need};
+use crate::withheld;
 
 /// How often to look for a new version.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +56,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                 timeout_s: timeout.map(|timeout| timeout.as_secs_f64()),
             };
             let events = client.post(routes::SYNCS, &request).await?.lines();
-            let (drive, version) = first(console, events, bar, &target).await?;
+            let (drive, version) = first(console, client, events, bar, &target).await?;
             if !course.is_inside() {
                 return Ok(());
             }
@@ -66,6 +68,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
 
 async fn first(
     console: &mut Console,
+    client: &Client,
     mut events: Stream<SyncEvent>,
     bar: Bar,
     target: &Path,
@@ -86,6 +89,8 @@ async fn first(
                     console.say(format!("  p2p writers add {drive} {writer_key}"))?;
                 }
                 console.note_skipped(&skipped);
+                withheld::note(console, &client.node().drives().get(drive).await?);
+                local_names::note(console, client, drive).await?;
                 return Ok((drive, version));
             }
         }
@@ -96,6 +101,7 @@ async fn first(
 /// Tells which versions and conflicts follow, until the node goes away.
 async fn watch(console: &mut Console, client: &Client, drive: DriveId, mut version: u64) -> Result<()> {
     let mut known: Vec<ConflictInfo> = Vec::new();
+    let mut missed = Vec::new();
     let mut state = None;
     loop {
         let info: DriveInfo = client.node().drives().get(drive).await?;
@@ -103,6 +109,10 @@ async fn watch(console: &mut Console, client: &Client, drive: DriveId, mut versi
             version = info.version;
             console.say(format!("  {}, version {version}", bytes(info.bytes)))?;
             console.emit(&json!({ "event": "version", "drive": drive, "version": version, "bytes": info.bytes }))?;
+        }
+        if info.withheld != missed {
+            withheld::note(console, &info);
+            missed.clone_from(&info.withheld);
         }
         let now = (info.version, info.files, info.bytes);
         if state.replace(now) != Some(now) {

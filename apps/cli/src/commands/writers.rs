@@ -105,7 +105,7 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
 }
 
 /// The key of a contact that was let in.
-fn key_of(writers: &Writers, contact: &str) -> Result<WriterKey> {
+pub(super) fn key_of(writers: &Writers, contact: &str) -> Result<WriterKey> {
     let found = writers.writers.iter().find(|writer| writer.contact.as_deref() == Some(contact));
     found.map(|writer| writer.writer_key).ok_or_else(|| {
         let message = format!("no contact {contact:?} may write to this drive");

@@ -7,6 +7,7 @@ use crate::arguments::Global;
 use crate::console::Console;
 use crate::failure::Result;
 use crate::human::{bytes, count, seconds};
+use crate::withheld;
 
 pub(super) async fn run(console: &mut Console, global: &Global) -> Result<()> {
     let client = Client::connect(global.socket()?.path).await?;
@@ -14,6 +15,9 @@ pub(super) async fn run(console: &mut Console, global: &Global) -> Result<()> {
     console.emit(&info)?;
     for line in lines(&info) {
         console.say(line)?;
+    }
+    for drive in client.node().drives().list().await? {
+        withheld::note(console, &drive);
     }
     Ok(())
 }

@@ -2,28 +2,24 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
-use std::path::{Path, PathBuf};
 
-use unicode_normalization::{UnicodeNormalization, is_nfc};
+use p2p_identity::{MAX_STORED_NAME_BYTES, is_cut_name, stored_name};
+use unicode_normalization::is_nfc;
 
 use super::rules;
 
-/// Longest name in a drive, in bytes.
-const MAX_NAME_BYTES: usize = 255;
 /// Longest path in a drive, in bytes.
 const MAX_PATH_BYTES: usize = 4096;
-/// Separates components in the index, hence in no name.
-const SEPARATOR: u8 = 0x01;
 
 /// An entry of a folder on disk.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its name in the drive: NFC, or an approximation when the name cannot be there.
+    /// Its name in the drive.
     pub(super) name: String,
     /// Its name on disk, where that is another one.
-    pub(super) local: Option<OsString>,
+    local: Option<OsString>,
     kind: Kind,
-    /// Why it cannot be in a drive, if so.
+    /// Why it is not shared, if so.
     fault: Option<&'static str>,
 }
 
@@ -36,18 +32,31 @@ enum Kind {
 }
 
 impl Found {
-    pub(super) fn new(local: &OsStr, kind: FileType) -> Self {
+    /// `known` says which path of the drive it is, where its name was cut.
+    pub(super) fn new<'a>(local: &OsStr, kind: FileType, known: impl FnOnce() -> Option<&'a String>) -> Self {
         let kind = kind_of(kind);
-        let Some(text) = local.to_str() else {
-            let name = local.to_string_lossy().into_owned();
-            return Self { name, local: Some(local.into()), kind, fault: Some("the name is not UTF-8") };
-        };
-        let fault = text.bytes().any(|byte| byte == SEPARATOR || byte == 0);
-        let fault = fault.then_some("the name contains a byte that no name in a drive may have (0x01)");
-        if is_nfc(text) {
-            return Self { name: text.to_owned(), local: None, kind, fault };
-        }
-        Self { name: text.nfc().collect(), local: Some(local.into()), kind, fault }
+        let is_cut = local.to_str().is_some_and(is_cut_name);
+        let known = if is_cut { known() } else { None };
+        let known = known.and_then(|path| path.rsplit('/').next());
+        let name = known.map_or_else(|| stored_name(local.as_encoded_bytes()), str::to_owned);
+        let local = (name.as_bytes() != local.as_encoded_bytes()).then(|| local.into());
+        Self { name, local, kind, fault: None }
+    }
+
+    /// Its name on disk.
+    pub(super) fn on_disk(&self) -> &OsStr {
+        self.local.as_deref().unwrap_or(OsStr::new(&self.name))
+    }
+
+    /// Whether it is in another Unicode form on disk.
+    pub(super) fn is_other_form(&self) -> bool {
+        self.local.as_deref().and_then(OsStr::to_str).is_some_and(|local| !is_nfc(local))
+    }
+
+    /// Its name on disk as the node is told; of one that no drive can hold its escape, which says what it is.
+    fn told(&self) -> &str {
+        let local = self.local.as_deref().and_then(OsStr::to_str);
+        local.filter(|local| !local.contains('\u{1}')).unwrap_or(&self.name)
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -67,8 +76,8 @@ impl Found {
         if let Kind::Special(what) = self.kind {
             return Some(format!("it is {what}, and only files, folders and symbolic links are shared"));
         }
-        if self.name.len() > MAX_NAME_BYTES {
-            return Some(format!("the name is {} bytes, at most {MAX_NAME_BYTES}", self.name.len()));
+        if self.name.len() > MAX_STORED_NAME_BYTES {
+            return Some(format!("the name is {} bytes, at most {MAX_STORED_NAME_BYTES}", self.name.len()));
         }
         (path_bytes > MAX_PATH_BYTES).then(|| format!("the path is {path_bytes} bytes, at most {MAX_PATH_BYTES}"))
     }
@@ -104,8 +113,8 @@ fn special(_kind: FileType) -> &'static str {
     "something special"
 }
 
-/// Sorts by the bytes of the name in the drive. Of two names that are one text there, the one that is so on disk comes
-/// first and is shared; the others are marked.
+/// Sorts by the bytes of the name in the drive. Of two names that are one there, the one that is so on disk comes first and
+/// is shared; the others are marked.
 pub(super) fn sort(entries: &mut [Found]) {
     entries.sort_unstable_by(|a, b| (a.name.as_bytes(), &a.local).cmp(&(b.name.as_bytes(), &b.local)));
     for index in 1..entries.len() {
@@ -114,7 +123,7 @@ pub(super) fn sort(entries: &mut [Found]) {
             && last.name == this.name
             && this.fault.is_none()
         {
-            this.fault = Some("another name here is the same text in Unicode, and that one is shared");
+            this.fault = Some("another name here stands for the same one in a drive, and that one is shared");
         }
     }
 }
@@ -123,13 +132,8 @@ pub(super) fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// The path on disk below the root, where it differs from the one in the drive.
-pub(super) fn join_local(folder_at: Option<&Path>, folder: &str, found: &Found) -> Option<PathBuf> {
-    match (folder_at, &found.local) {
-        (None, None) => None,
-        (at, local) => {
-            let at = at.unwrap_or(Path::new(folder));
-            Some(at.join(local.as_deref().unwrap_or(OsStr::new(&found.name))))
-        }
-    }
+/// The path below the root as the node is told, where it differs from the one in the drive.
+pub(super) fn join_local(folder_at: Option<&str>, folder: &str, found: &Found) -> Option<String> {
+    let told = found.told();
+    (folder_at.is_some() || told != found.name).then(|| join(folder_at.unwrap_or(folder), told))
 }

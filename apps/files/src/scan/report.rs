@@ -29,6 +29,11 @@ impl Report {
         }
     }
 
+    /// Begins anew, for another walk.
+    pub(crate) fn clear(&self) {
+        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = List::default();
+    }
+
     #[cfg(test)]
     pub(super) fn downgrade(&self) -> std::sync::Weak<impl Sized + use<>> {
         Arc::downgrade(&self.list)

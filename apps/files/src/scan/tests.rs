@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -13,9 +13,9 @@ use unicode_normalization::is_nfc;
 use super::*;
 
 async fn scan(root: &Path) -> Result<(Vec<Change>, Vec<Skipped>)> {
-    let scan = Scan::spawn(root.to_owned());
-    let changes = scan.changes.try_collect().await?;
-    Ok((changes, scan.report.skipped()))
+    let report = Report::default();
+    let changes = Scan::spawn(root.to_owned(), HashMap::new(), report.clone()).try_collect().await?;
+    Ok((changes, report.skipped()))
 }
 
 async fn paths(root: &Path) -> Vec<String> {
@@ -78,16 +78,61 @@ async fn pipes_and_sockets_are_left_out_with_a_word() {
 }
 
 #[tokio::test]
-async fn names_that_cannot_be_in_a_drive_are_left_out_with_a_reason() {
+async fn names_that_no_drive_can_hold_are_shared_as_what_stands_for_them() {
     let root = folder(&["ok", "with\u{1}byte", "with\u{2}byte"]);
-    fs::write(root.path().join(std::ffi::OsStr::from_bytes(b"latin\xe9")), "x").unwrap();
-    fs::create_dir(root.path().join(std::ffi::OsStr::from_bytes(b"folder\xe9"))).unwrap();
-    fs::write(root.path().join(std::ffi::OsStr::from_bytes(b"folder\xe9/inside")), "x").unwrap();
+    fs::write(root.path().join(OsStr::from_bytes(b"latin\xe9.txt")), "x").unwrap();
+    fs::create_dir(root.path().join(OsStr::from_bytes(b"folder\xe9"))).unwrap();
+    fs::write(root.path().join(OsStr::from_bytes(b"folder\xe9/inside")), "x").unwrap();
     let (changes, skipped) = scan(root.path()).await.unwrap();
-    assert_eq!(changes.iter().map(|c| c.path.as_str()).collect::<Vec<_>>(), ["ok", "with\u{2}byte"]);
-    let told: BTreeSet<_> = skipped.iter().map(|s| s.path.as_str()).collect();
-    assert_eq!(told, BTreeSet::from(["folder\u{fffd}", "latin\u{fffd}", "with\u{1}byte"]));
-    assert!(skipped.iter().any(|s| s.reason.contains("UTF-8")) && skipped.iter().any(|s| s.reason.contains("0x01")));
+    let seen: Vec<_> = changes.iter().map(|c| (c.path.as_str(), c.at.as_deref())).collect();
+    assert_eq!(
+        seen,
+        [
+            // The name says by itself what it is on disk.
+            ("folder%E9~p2p", None),
+            ("folder%E9~p2p/inside", None),
+            ("latin%E9~p2p.txt", None),
+            ("ok", None),
+            ("with\u{2}byte", None),
+            ("with%01byte~p2p", None),
+        ]
+    );
+    assert!(skipped.is_empty(), "{skipped:?}");
+}
+
+#[tokio::test]
+async fn an_escape_is_what_it_stands_for_and_a_cut_name_what_the_node_says() {
+    let cut = "long%~0123456789abcdef~p2p";
+    let root = folder(&["a%3Ab~p2p.txt", "d%3F~p2p/x~p2p~p2p", "d%3F~p2p/plain", &format!("d%3F~p2p/{cut}")]);
+    let long = "longer than it looks";
+    let known = HashMap::from([(format!("d%3F~p2p/{cut}"), format!("d?/{long}"))]);
+    let report = Report::default();
+    let changes: Vec<_> =
+        Scan::spawn(root.path().to_owned(), known, report.clone()).try_collect::<Vec<_>>().await.unwrap();
+    let seen: Vec<_> = changes.iter().map(|c| (c.path.as_str(), c.at.as_deref().and_then(Path::to_str))).collect();
+    assert_eq!(
+        seen,
+        [
+            ("a:b.txt", Some("a%3Ab~p2p.txt")),
+            ("d?", Some("d%3F~p2p")),
+            ("d?/longer than it looks", Some("d%3F~p2p/long%~0123456789abcdef~p2p")),
+            ("d?/plain", Some("d%3F~p2p/plain")),
+            ("d?/x~p2p", Some("d%3F~p2p/x~p2p~p2p")),
+        ]
+    );
+    assert!(report.skipped().is_empty());
+}
+
+#[tokio::test]
+async fn of_an_escape_and_the_name_it_stands_for_the_second_is_reported() {
+    let root = folder(&["a:b", "a%3Ab~p2p", "caf%E9~p2p"]);
+    fs::write(root.path().join(OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
+    let (changes, skipped) = scan(root.path()).await.unwrap();
+    assert_eq!(
+        changes.iter().map(|c| (c.path.as_str(), c.at.is_some())).collect::<Vec<_>>(),
+        [("a:b", false), ("caf%E9~p2p", false)]
+    );
+    assert_eq!(skipped.iter().map(|s| s.path.as_str()).collect::<Vec<_>>(), ["a:b", "caf%E9~p2p"]);
 }
 
 #[tokio::test]
@@ -115,7 +160,7 @@ async fn of_two_names_with_one_composed_form_the_composed_one_is_shared() {
     let seen: Vec<_> = changes.iter().map(|c| (c.path.as_str(), &c.at)).collect();
     assert_eq!(seen, [("café", &None), ("café/two", &None)]);
     assert_eq!(skipped.len(), 1);
-    assert!(skipped[0].path == "café" && skipped[0].reason.contains("same text"), "{skipped:?}");
+    assert!(skipped[0].path == "café" && skipped[0].reason.contains("stands for the same one"), "{skipped:?}");
 }
 
 #[tokio::test]
@@ -201,9 +246,9 @@ async fn a_dropped_scan_ends_its_thread() {
     for number in 0..LINES_AHEAD * 2 {
         write(root.path(), &number.to_string(), "");
     }
-    let scan = Scan::spawn(root.path().to_owned());
-    let walk = scan.report.downgrade();
-    drop(scan);
+    let report = Report::default();
+    let walk = report.downgrade();
+    drop(Scan::spawn(root.path().to_owned(), HashMap::new(), report));
     // The walk holds the last clone of the report.
     let ended = async {
         while Weak::upgrade(&walk).is_some() {

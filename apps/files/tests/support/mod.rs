@@ -63,6 +63,7 @@ impl Fake {
             complete: true,
             title,
             syncs: false,
+            withheld: Vec::new(),
         };
         state.drives.push(info.clone());
         info

@@ -192,6 +192,9 @@ impl Contract for Faulty {
     async fn repair(&self) -> Result<Stream<RepairEvent>> {
         self.fake.repair().await
     }
+    async fn local_names(&self, drive: DriveId) -> Result<Vec<LocalName>> {
+        self.fake.local_names(drive).await
+    }
     async fn traffic(&self) -> Result<Traffic> {
         if !self.is_busy.load(Relaxed) {
             return self.fake.traffic().await;

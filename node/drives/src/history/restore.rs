@@ -91,7 +91,7 @@ impl Drives {
     }
 }
 
-async fn one(
+pub(super) async fn one(
     shared: &Arc<Shared>,
     drive: &Arc<Drive>,
     folder: &Arc<Folder>,
@@ -206,7 +206,7 @@ fn is_elsewhere(shared: &Shared, drive: &Drive, hash: &ContentId, path: &str) ->
     found.is_ok_and(|found| found.iter().any(|at| at.path != path || at.inline.is_some()))
 }
 
-fn content_of(folder: &Folder, path: &str) -> std::io::Result<Option<ContentId>> {
+pub(super) fn content_of(folder: &Folder, path: &str) -> std::io::Result<Option<ContentId>> {
     let (file, status) = folder.open_file(path)?;
     let size = status.fingerprint.size;
     if size <= WHOLE_FILE_BYTES {
@@ -254,6 +254,11 @@ fn place(
     way: Way,
     mut pieces: mpsc::Receiver<Bytes>,
 ) -> std::io::Result<Option<String>> {
+    // It may be new here, and its name one that the folder cannot hold.
+    folder.names().traits(folder);
+    if let Ok(key) = PathKey::from_path(path) {
+        folder.names().assign(&key);
+    }
     let temporary = temporary_name(path.as_bytes());
     let meta = Meta { mode: version.mode, mtime_ns: version.mtime_ns };
     let make_way = || match way {

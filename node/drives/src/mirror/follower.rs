@@ -1,6 +1,10 @@
 //! A copy that is made once and then brought up to date: waits for what peers have that the folder has not, version after
 //! version.
 
+mod own;
+
+pub(crate) use self::own::OwnHead;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;

@@ -1,11 +1,13 @@
 //! What a copy has to do: walks the index in order, makes folders, finds what is there, queues what is missing; and at
 //! the end links, times and modes.
 
-use std::collections::BTreeMap;
+mod names;
+
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use p2p_identity::ContentId;
 
@@ -30,6 +32,8 @@ pub(super) struct Plan {
     /// The state that is in the folder already.
     old: Option<Snapshot>,
     scope: Scope,
+    /// Folders of which names that differ in case only were set apart.
+    told_apart: Mutex<HashSet<[u8; 16]>>,
     /// Nothing was in the folder at the start, so nothing need be looked for.
     fresh: bool,
     /// Where this node's edits go to the drive, if they do anywhere; `None` for everywhere.
@@ -41,11 +45,12 @@ impl Plan {
         job.folder.look_again();
         let fresh = job.folder.is_empty().unwrap_or(false);
         let prefix = job.shared.author_of(&job.drive).ok().and_then(|author| author.prefix);
-        Self { job, at, old, scope, fresh, prefix }
+        Self { job, at, old, scope, told_apart: Mutex::default(), fresh, prefix }
     }
 
     /// Files in the version, and their bytes. Blocks.
     pub(super) fn totals(&self) -> Result<(u64, u64), DriveError> {
+        self.prepare_names()?;
         let is_file = |entry: &Entry| u64::from(entry.shown().kind == Kind::File);
         let mut files = 0;
         match &self.old {
@@ -168,6 +173,7 @@ impl Plan {
             self.job.leave_out(&path, "this name is kept for files that are being written");
             return Ok(Going::On);
         }
+        self.name(entry.key())?;
         if self.scope == Scope::Changes {
             self.make_parents(&path).map_err(DriveError::io(format!("make the folder of {path:?}")))?;
         }
@@ -326,10 +332,14 @@ impl Plan {
     /// that was not imported yet. Blocks.
     pub(super) fn has_local_change(&self) -> Result<bool, DriveError> {
         let Some(old) = self.old.as_ref().filter(|_| self.scope == Scope::Changes) else { return Ok(false) };
+        self.prepare_names()?;
         let absent = self.job.drive.state().row.absent;
         for change in self.tree(old).diff(&self.tree(&self.at)).map_err(walk_error)? {
             let (before, after) = sides(change.map_err(walk_error)?);
             let Some(entry) = after.as_ref().or(before.as_ref()) else { continue };
+            if after.is_some() {
+                self.name(entry.key())?;
+            }
             let (before, after) = (before.as_ref().map(Entry::shown), after.as_ref().map(Entry::shown));
             let is_same = before.zip(after).is_some_and(|(before, after)| before.same_value(after));
             let path = entry.key().to_path();
@@ -481,7 +491,7 @@ impl Plan {
             }
         }
         let _ = folder.sweep_temporaries("", |_| false);
-        Ok(())
+        folder.names().flush()
     }
 
     /// The folder that a path lies in: its time changed when something was placed there or removed.

@@ -63,11 +63,15 @@ impl Import {
         let stamp = Stamp { dot: Dot { writer: writer.prefix(), counter }, hlc };
         let mut looker = Looker { import: self, root: old.expected(), leaf: None };
         let (mut changes, mut left_out) = (Changes::default(), Vec::new());
-        for path in paths.iter().filter(|path| path.named != Named::Gone) {
+        paths.sort_by_key(|path| path.named == Named::Gone);
+        let there = paths.partition_point(|path| path.named != Named::Gone);
+        self.named.names().note(paths.get(..there).unwrap_or_default())?;
+        for path in paths.iter().take(there) {
             let known = looker.find(&path.key)?;
             self.look(path, known.as_ref(), stamp, &mut changes, &mut left_out)?;
         }
-        let named: HashSet<&PathKey> = paths.iter().filter(|p| p.named != Named::Gone).map(|path| &path.key).collect();
+        self.named.names().flush()?;
+        let named: HashSet<&PathKey> = paths.iter().take(there).map(|path| &path.key).collect();
         for path in paths.iter().filter(|path| path.named != Named::Entry) {
             self.remove_below(old, &path.key, &named, &mut changes)?;
         }
@@ -101,11 +105,11 @@ impl Import {
         left_out: &mut Vec<LeftOut>,
     ) -> Result<(), DriveError> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let at = path.at.clone().unwrap_or_else(|| path.key.to_path());
+        let (folder, at) = self.place(path);
         let before = known.map(|(entry, _)| entry);
         let gone = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
         // It went since it was named: as if it had not been.
-        let is_gone = self.folder.status(&at).err().as_ref().is_some_and(gone);
+        let is_gone = folder.status(&at).err().as_ref().is_some_and(gone);
         let read = if is_gone { None } else { self.read(path, known, stamp, threads) };
         match read {
             Some(Read::Entry(entry, _)) if before == Some(&entry) => Ok(()),
