@@ -38,14 +38,16 @@ async fn a_share_tells_its_link_then_progress_then_the_version() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("b"), "b").unwrap();
     fs::create_dir(root.path().join("a")).unwrap();
-    fs::write(root.path().join("a/bad\u{1}name"), "x").unwrap();
+    // One name in a drive.
+    fs::write(root.path().join("a/é"), "x").unwrap();
+    fs::write(root.path().join("a/e\u{301}"), "x").unwrap();
     let fake = Fake::default();
     let response = share(&fake, root.path()).await;
     assert_eq!((response.status, response.content_type), (200, "application/x-ndjson"));
     let events = lines(response).await;
     let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["link", "progress", "published"]);
-    assert_eq!(fake.imports(), [["a", "b"]]);
+    assert_eq!(fake.imports(), [["a", "a/é", "b"]]);
     let (link, published) = (&events[0], &events[2]);
     assert_eq!(link["drive"], published["drive"]);
     assert_eq!(link["link"], format!("p2p://{}/", link["drive"].as_str().unwrap()));
@@ -54,7 +56,20 @@ async fn a_share_tells_its_link_then_progress_then_the_version() {
     assert!(published["seconds"].as_f64().unwrap() >= 0.0);
     let skipped: Vec<_> =
         published["skipped"].as_array().unwrap().iter().map(|s| s["path"].as_str().unwrap()).collect();
-    assert_eq!(skipped, ["a/bad\u{1}name", "unreadable"], "of the scan and of the node");
+    assert_eq!(skipped, ["a/é", "unreadable"], "of the scan and of the node");
+}
+
+/// A node that has just brought something into the folder: what was read of it before would delete that again.
+#[tokio::test]
+async fn a_folder_that_the_node_changed_meanwhile_is_gone_through_again() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), "a").unwrap();
+    let fake = Fake::default();
+    let error = ApiError::new(ErrorKind::Conflict, "it had written more before");
+    fake.state.lock().unwrap().import_fails = Some((error, root.path().join("b")));
+    let events = lines(share(&fake, root.path()).await).await;
+    assert_eq!(events.last().unwrap()["event"], "published", "{events:?}");
+    assert_eq!(fake.imports(), [vec!["a"], vec!["a", "b"]]);
 }
 
 #[tokio::test]

@@ -696,6 +696,9 @@ impl Drives {
         lock(&self.shared.folders).remove(&id);
         // The owner's drive is copied elsewhere as a stranger's: its own names are those of its folder.
         let names = if is_owner { Arc::default() } else { self.shared.names_of(&drive)? };
+        if has_moved {
+            names.look_again();
+        }
         if !is_owner && !may_hold_files {
             names.forget()?;
         }

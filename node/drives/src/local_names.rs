@@ -186,7 +186,10 @@ impl Names {
     /// more. `at` is what lies in it. Blocks.
     pub(crate) fn prepare(&self, folder: &Folder, at: Option<&Snapshot>, nodes: &NodeStore) -> Result<(), DriveError> {
         let traits = self.traits(folder);
-        if lock(&self.table).is_kept || lock(&self.ledger).is_none() {
+        // One after the other: whoever writes holds the ledger first.
+        let is_kept = lock(&self.table).is_kept;
+        let is_nowhere = lock(&self.ledger).is_none();
+        if is_kept || is_nowhere {
             return Ok(());
         }
         let found = read_names(folder).map_err(DriveError::io("read the names in the folder"))?;
@@ -355,6 +358,11 @@ impl Names {
         let paths: Vec<String> = lock(&self.table).rows.keys().cloned().collect();
         paths.iter().for_each(|path| self.set(path, None));
         self.flush()
+    }
+
+    /// The folder was moved, perhaps to another file system.
+    pub(crate) fn look_again(&self) {
+        *lock(&self.traits) = None;
     }
 
     /// From now on the folder is like this, whatever it is.

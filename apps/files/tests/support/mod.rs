@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) followed: Vec<Follow>,
     /// Returned by the next `follow`.
     pub(crate) follow_fails: Option<ApiError>,
+    /// Returned by the next `import`, after the folder got a file more.
+    pub(crate) import_fails: Option<(ApiError, PathBuf)>,
 }
 
 impl Fake {
@@ -144,6 +146,10 @@ impl Contract for Fake {
             let files = paths.len() as u64;
             let mut state = state.lock().unwrap();
             state.imports.push(paths);
+            if let Some((error, brought)) = state.import_fails.take() {
+                std::fs::write(brought, "brought").unwrap();
+                return Err(error);
+            }
             let version = state.imports.len() as u64;
             let skipped = vec![Skipped { path: "unreadable".into(), reason: "from the engine".into() }];
             Ok(ImportEvent::Published { version, files, bytes: 0, changed: true, skipped })
