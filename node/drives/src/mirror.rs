@@ -53,6 +53,8 @@ use crate::tree::{NodeId, Tree};
 
 /// How long to go on without any progress, unless the caller says otherwise.
 pub(crate) const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// After so long without progress other peers are looked for.
+const WANT_OTHERS_AFTER: Duration = Duration::from_secs(2);
 /// How long peers are waited for that may keep an earlier version, once one has said that it does not.
 const PAST_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -351,7 +353,12 @@ impl Job {
                     }
                     if self.moved() != seen.0 {
                         seen = (self.moved(), Instant::now());
-                    } else if seen.1.elapsed() > patience {
+                    } else if seen.1.elapsed() <= patience {
+                        // Those who are here may have nothing more, and wait for the same.
+                        if seen.1.elapsed() >= WANT_OTHERS_AFTER {
+                            sources.want_others();
+                        }
+                    } else {
                         let last = lock(&self.last_error).clone().unwrap_or_default();
                         return Err(DriveError::Stalled(format!("{}; {last}", sources.report())));
                     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use p2p_identity::{Hints, PeerId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -25,8 +25,10 @@ const MAX_ACTIVE: usize = 8;
 const MAX_KNOWN: usize = 32;
 /// How often neighbours are looked at again while there is nobody.
 const NEIGHBOURS_EVERY: Duration = Duration::from_millis(250);
-/// How often the DHT is asked again.
+/// How often the DHT is asked again while there is nobody, or something is wanted that those who are there have not got …
 const DHT_EVERY: Duration = Duration::from_secs(5);
+/// … and at most how rarely: those who are there may be behind, and know as little of others as this node.
+const DHT_AT_LEAST_EVERY: Duration = Duration::from_secs(300);
 /// How long a peer that could not be reached, or had nothing, is left alone the first time: one that is just starting
 /// is met soon. Doubles with every failure …
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -56,6 +58,7 @@ pub(crate) struct Sources {
     known: Arc<Mutex<HashMap<PeerId, Candidate>>>,
     announced: Announced,
     hinted: mpsc::Sender<Hints>,
+    wanting: Arc<Notify>,
     _task: DropGuard,
 }
 
@@ -118,6 +121,7 @@ impl Sources {
         let token = CancellationToken::new();
         let announced = Announced::new(drive.id);
         let (hinted, more_hints) = mpsc::channel(MAX_ACTIVE);
+        let wanting = Arc::new(Notify::new());
         let search = Search {
             shared,
             drive,
@@ -127,6 +131,7 @@ impl Sources {
             tx,
             hints: hints.clone(),
             more_hints,
+            wanting: wanting.clone(),
         };
         let stop = token.clone();
         tokio::spawn(async move {
@@ -135,7 +140,7 @@ impl Sources {
                 () = search.run() => {}
             }
         });
-        (Arc::new(Self { known, announced, hinted, _task: token.drop_guard() }), rx)
+        (Arc::new(Self { known, announced, hinted, wanting, _task: token.drop_guard() }), rx)
     }
 
     /// Heads that peers announce from now on; see [`Announced`].
@@ -156,9 +161,15 @@ impl Sources {
         }
     }
 
-    /// A session ended: the peer may be tried again.
+    /// A session ended: the peer may be tried again, and others are looked for.
     pub(crate) fn on_ended(&self, peer: PeerId) {
         self.set(peer, State::Failed("went away"));
+        self.want_others();
+    }
+
+    /// Something is wanted that the peers that are there have not got: others are looked for soon.
+    pub(crate) fn want_others(&self) {
+        self.wanting.notify_one();
     }
 
     /// Nothing came from the peer although it was asked: after the third time it is left alone for a while.
@@ -213,6 +224,7 @@ struct Search {
     tx: mpsc::Sender<Opened>,
     hints: Hints,
     more_hints: mpsc::Receiver<Hints>,
+    wanting: Arc<Notify>,
 }
 
 impl Search {
@@ -225,7 +237,7 @@ impl Search {
         }
         self.take_hints(&self.hints).await;
         let mut found: BoxStream<'static, PeerId> = self.ask_dht();
-        let mut next_dht = Instant::now() + DHT_EVERY;
+        let (mut asked, mut pause) = (Instant::now(), DHT_EVERY);
         let mut tick = tokio::time::interval(NEIGHBOURS_EVERY);
         let mut more_hints = std::mem::replace(&mut self.more_hints, mpsc::channel(1).1);
         let mut attempts = FuturesUnordered::new();
@@ -242,16 +254,18 @@ impl Search {
                     self.on_attempt(peer, result).await;
                 }
                 Some(hints) = more_hints.recv() => self.take_hints(&hints).await,
+                () = self.wanting.notified() => pause = DHT_EVERY,
                 _ = tick.tick() => {
                     for peer in self.shared.providers.neighbours() {
                         self.add(peer);
                     }
                     self.visitors().into_iter().for_each(|peer| self.add(peer));
-                    if Instant::now() >= next_dht {
-                        next_dht = Instant::now() + DHT_EVERY;
-                        if self.active() == 0 {
-                            found = self.ask_dht();
-                        }
+                    if self.active() == 0 {
+                        pause = DHT_EVERY;
+                    }
+                    if asked.elapsed() >= pause {
+                        (asked, pause) = (Instant::now(), (pause * 2).min(DHT_AT_LEAST_EVERY));
+                        found = self.ask_dht();
                     }
                 }
             }

@@ -35,6 +35,8 @@ pub(crate) struct Net {
     acceptors: Mutex<HashMap<PeerId, Acceptor>>,
     hidden: Mutex<Vec<PeerId>>,
     shown: Mutex<Vec<PeerId>>,
+    /// Whom a search in the DHT finds.
+    providers: Mutex<Vec<PeerId>>,
     /// Lines of peers that are not as fast as memory.
     lines: Mutex<HashMap<PeerId, Arc<Mutex<Uplink>>>>,
 }
@@ -48,6 +50,16 @@ impl Net {
     /// A neighbour from now on.
     pub(crate) fn show(&self, peer: PeerId) {
         self.shown.lock().unwrap().push(peer);
+    }
+
+    /// From now on nobody is a neighbour of anybody.
+    pub(crate) fn show_nobody(&self) {
+        self.shown.lock().unwrap().clear();
+    }
+
+    /// Found in the DHT from now on.
+    pub(crate) fn provide(&self, peer: PeerId) {
+        self.providers.lock().unwrap().push(peer);
     }
 
     /// A neighbour as soon as [`Self::show_hidden`] is called.
@@ -187,7 +199,8 @@ impl Dialer for Line {
 #[async_trait]
 impl Providers for Line {
     fn find(&self, _: [u8; 32]) -> BoxStream<'static, PeerId> {
-        stream::empty().boxed()
+        let found = self.net.upgrade().map(|net| net.providers.lock().unwrap().clone());
+        stream::iter(found.unwrap_or_default()).boxed()
     }
 
     async fn announce(&self, _: [u8; 32]) {}

@@ -154,3 +154,26 @@ async fn those_who_are_not_done_serve_what_they_have() {
     readers.iter().for_each(|reader| reader.drives.stop());
     scene.stop();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_somebody_that_is_behind_still_finds_the_owner() {
+    let scene = Scene::start(2).await;
+    let [owner, behind] = &scene.holders[..] else { panic!("two holders") };
+    scene.net.show_nobody();
+    scene.net.show(behind.peer);
+    let reader = TestNode::start(&scene.net, 9);
+    let target = reader.home.path().join("copy");
+    let mut following =
+        reader.drives.follow(&scene.link, &target, ExternalLinks::LeaveOut, None, Arc::default()).await.unwrap();
+    assert_eq!(following.next().await.unwrap().version, 1);
+    std::fs::write(scene.folder.join("small-00"), "new").unwrap();
+    let line = LocalPath { key: PathKey::from_path("small-00").unwrap(), at: None, named: crate::Named::Entry };
+    let paths = futures::stream::iter([Ok(line)]).boxed();
+    let Target::Drive(id) = scene.link.target else { panic!("a drive") };
+    owner.drives.import(&id, paths, crate::Extent::Part, String::new(), Arc::default()).await.unwrap();
+    scene.net.provide(owner.peer);
+    let next = tokio::time::timeout(Duration::from_secs(900), following.next()).await;
+    assert_eq!(next.expect("the owner is looked for").unwrap().version, 2);
+    reader.drives.stop();
+    scene.stop();
+}
