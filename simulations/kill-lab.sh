@@ -46,9 +46,14 @@ node() {
     fail "$name did not start again"
 }
 
+# strike NAME: kill -9 for a node, and for the command that talks to it: without a node it would run one of its own there.
+declare -A command=([f]=following [c]=cloning)
 strike() {
-    kill -9 "${pid[$1]}"
-    wait "${pid[$1]}" 2>/dev/null || true
+    local name
+    for name in "$1" ${command[$1]:-}; do
+        kill -9 "${pid[$name]}" 2>/dev/null || [[ "$name" != "$1" ]]
+        wait "${pid[$name]}" 2>/dev/null || true
+    done
 }
 
 # put FOLDER PREFIX BYTES: a file that says by its name what is in it, there all at once. Its name is in $put.
@@ -101,19 +106,18 @@ for n in $(seq "$kills"); do
     sleep "0.$(printf '%03d' $((RANDOM % 600)))"
     victim="$(printf 'a\nw\nf\nc\n' | sed -n "$((RANDOM % 4 + 1))p")"
     struck[$victim]=$((struck[$victim] + 1))
+    kill -0 "${pid[cloning]}" 2>/dev/null || touch "$work/clone.done"
     strike "$victim"
     whole
     node "$victim" --bootstrap "$boot"
     case "$victim" in
-        f) wait "${pid[following]}" 2>/dev/null || true; follow ;;
+        f) follow ;;
         c)
-            wait "${pid[cloning]}" 2>/dev/null || true
             # A clone that was done begins anew: it is the receiving that is to be struck.
             [[ ! -e "$work/clone.done" ]] || { "$p2p" --home "$work/c" unshare "$work/clone" > /dev/null 2>&1 || true; rm -rf "$work/clone" "$work/clone.done"; }
             clone
             ;;
     esac
-    kill -0 "${pid[cloning]}" 2>/dev/null || { touch "$work/clone.done"; }
     ((n % 100)) || echo "   $n kills after $SECONDS s"
 done
 
