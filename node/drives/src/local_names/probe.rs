@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use p2p_identity::{NameRules, NameText};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
@@ -15,6 +16,12 @@ const MOST_NAME_BYTES: usize = 255;
 /// Steps in which file systems keep times, in nanoseconds: from ext4 to FAT.
 const GRAINS_NS: [i64; 6] = [1, 100, 1_000, 10_000_000, 1_000_000_000, 2_000_000_000];
 
+/// How often it is tried to remove what was made: file systems in user space have removed files a little longer, under
+/// names of their own. What stays is ignored as all that is being written, and removed by the next look.
+const CLEANINGS: usize = 10;
+/// Between two of these.
+const CLEANING_PAUSE: Duration = Duration::from_millis(5);
+
 /// Tries. Names of the directory and in it are such as are ignored by whoever looks through the folder meanwhile.
 pub(super) fn probe(folder: &Folder) -> io::Result<Traits> {
     let root = folder.root()?;
@@ -26,10 +33,15 @@ pub(super) fn probe(folder: &Folder) -> io::Result<Traits> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let probe = Probe(rustix::fs::openat(&*root, &name, flags, Mode::empty())?);
-    probe.clear()?;
+    probe.clear();
     let traits = probe.traits();
-    probe.clear()?;
-    rustix::fs::unlinkat(&*root, &name, AtFlags::REMOVEDIR)?;
+    for _ in 0..CLEANINGS {
+        probe.clear();
+        if rustix::fs::unlinkat(&*root, &name, AtFlags::REMOVEDIR).is_ok() {
+            break;
+        }
+        std::thread::sleep(CLEANING_PAUSE);
+    }
     traits
 }
 
@@ -104,7 +116,7 @@ impl Probe {
             return Ok(false);
         }
         let is_so = self.names()?.iter().any(|there| there == name.as_bytes());
-        self.clear()?;
+        self.clear();
         Ok(is_so)
     }
 
@@ -126,7 +138,8 @@ impl Probe {
             .saturating_add(ns as i64 - stat.st_mtime_nsec as i64)
             .saturating_abs();
         let grain = GRAINS_NS.into_iter().find(|grain| is_set && off < *grain);
-        self.clear()?;
+        drop(file);
+        self.clear();
         Ok((keeps_modes, grain.unwrap_or(2_000_000_000)))
     }
 
@@ -146,10 +159,10 @@ impl Probe {
         Ok(names)
     }
 
-    fn clear(&self) -> io::Result<()> {
-        for name in self.names()? {
-            rustix::fs::unlinkat(&self.0, name.as_slice(), AtFlags::empty())?;
+    /// Removes what can be removed.
+    fn clear(&self) {
+        for name in self.names().unwrap_or_default() {
+            let _ = rustix::fs::unlinkat(&self.0, name.as_slice(), AtFlags::empty());
         }
-        Ok(())
     }
 }
