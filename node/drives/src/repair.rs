@@ -102,7 +102,7 @@ pub struct Repaired {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// What is lost; at most [`MAX_NAMED`] of it.
+    /// What is lost; at most 1,000 of it.
     pub lost: Vec<Lost>,
     /// How much more is lost.
     pub lost_beside: u64,

@@ -28,7 +28,7 @@ use crate::prefetch::{Along, along};
 use crate::registry::Drive;
 use crate::signed::Signed;
 use crate::topic::{Proof, Session as ProofSession, Side};
-use crate::tree::NodeSource;
+use crate::tree::{NodeId, NodeSource};
 use crate::wire::{
     Accept, Changes, Control, Envelope, FIRST_BYTE_TIMEOUT, Get, GetMany, Have, HeadAnnounce, Hello, Item, Log,
     MAX_BUFFER_BYTES, MAX_BULK_STREAMS_PER_PEER, MAX_STREAMS_PER_PEER, MAX_UNPROVEN_STREAMS_PER_CONNECTION,
@@ -347,7 +347,7 @@ impl Server {
             }
         };
         let Some(at) = at else { return send(stream, &Status::NotFound).await };
-        self.shared.holds.serving(peer, drive.id, [at.root]);
+        self.hold(peer, drive, [at.root]);
         let path = open.path.map(|path| path.into_vec());
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let root = at.root;
@@ -368,6 +368,13 @@ impl Server {
             self.write_body(stream, &bytes).await?;
         }
         send(stream, &Item::End).await
+    }
+
+    /// What a peer is told of it may fetch, for as long as it stays. Who reads here holds what is read by itself.
+    fn hold(&self, peer: PeerId, drive: &Drive, roots: impl IntoIterator<Item = NodeId>) {
+        if peer != self.shared.me {
+            self.shared.holds.serving(peer, drive.id, roots);
+        }
     }
 
     async fn answer_heads(
@@ -397,8 +404,7 @@ impl Server {
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let found = tokio::task::spawn_blocking(move || history::log(&shared, &of_drive, log));
         let heads = found.await.map_err(DriveError::from)??;
-        // What a peer is told of it may fetch, for as long as it stays.
-        self.shared.holds.serving(peer, drive.id, heads.iter().map(|head| head.body().root));
+        self.hold(peer, drive, heads.iter().map(|head| head.body().root));
         send(stream, &Status::Ok).await?;
         for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;

@@ -65,9 +65,11 @@ fn lines(done: &Repaired) -> Vec<String> {
     ];
     let found: Vec<_> = found.iter().filter(|(n, ..)| *n > 0).map(|(n, one, many)| count(*n, one, many)).collect();
     let files = format!("{}, {}", count(done.files, "file", "files"), bytes(done.bytes));
-    let mut lines = match found.is_empty() {
-        true => vec![format!("Everything was in order ({files}).")],
-        false => vec![format!("Looked through {files}: {}.", found.join(", "))],
+    let is_lost = !done.lost.is_empty() || !done.to_share.is_empty();
+    let mut lines = match (found.is_empty(), is_lost) {
+        (true, false) => vec![format!("Everything was in order ({files}).")],
+        (true, true) => vec![format!("Looked through {files}; there was nothing that could be rebuilt.")],
+        (false, _) => vec![format!("Looked through {files}: {}.", found.join(", "))],
     };
     if let Some(moved_to) = &done.cache_moved_to {
         let moved_to = printable(&moved_to.display().to_string());
@@ -77,7 +79,7 @@ fn lines(done: &Repaired) -> Vec<String> {
     if done.lost_beside > 0 {
         lines.push(format!("  and {} more", done.lost_beside));
     }
-    if done.lost.is_empty() && !found.is_empty() && done.to_share.is_empty() {
+    if !found.is_empty() && !is_lost {
         lines.push("Nothing is lost.".to_owned());
     }
     lines
@@ -112,6 +114,8 @@ mod tests {
             what,
         };
         let lost = vec![of(Loss::Content, Some("a/b")), of(Loss::Index, None), of(Loss::File, Some("c\u{1b}[2J"))];
+        assert_eq!(lines(&Repaired { proofs: 2, ..Repaired::default() })[1], "Nothing is lost.");
+        assert!(lines(&Repaired { lost: lost.clone(), ..Repaired::default() })[0].ends_with("could be rebuilt."));
         let told = lines(&Repaired { proofs: 1, lost, lost_beside: 2, ..Repaired::default() });
         assert!(told[0].ends_with(": 1 proof made again."), "{told:?}");
         assert!(told[1].contains("a/b") && told[1].contains("version 4"), "{told:?}");

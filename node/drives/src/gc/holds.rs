@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2p_identity::{DriveId, PeerId};
 
+use crate::mirror::lock;
 use crate::registry::Registry;
 use crate::tree::NodeId;
 
@@ -95,15 +96,15 @@ impl Holds {
     pub(super) fn roots(&self, registry: &Registry) -> Vec<NodeId> {
         let mut state = self.lock();
         state.served.retain(|(peer, drive), _| {
-            registry
-                .get(drive)
-                .is_some_and(|drive| drive.visitors.lock().unwrap_or_else(PoisonError::into_inner).contains_key(peer))
+            // Of a drive that is stopped nothing is served any more.
+            let drive = registry.get(drive).filter(|drive| drive.state().row.active);
+            drive.is_some_and(|drive| lock(&drive.visitors).contains_key(peer))
         });
         state.roots.values().chain(state.served.values().flatten()).copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) fn trees_of(shared: &Shared, drive: &Drive) -> Result<Vec<Tree>, Driv
     };
     let history = shared.registry.history(drive)?;
     if state.row.active {
-        let mut trees: Vec<Tree> = newest(true).collect();
+        // A copy that is taken up again may have lost its index while it was stopped.
+        let mut trees: Vec<Tree> = newest(state.row.complete).collect();
         trees.extend(history.iter().map(|note| tree(note.root, false)));
         // What content was kept up to: the next look begins there.
         let kept = shared.cache.get(CacheTable::Kept, drive.id.as_bytes())?;

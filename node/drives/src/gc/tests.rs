@@ -311,6 +311,12 @@ async fn what_is_being_written_or_read_stays() {
     assert_eq!(scene.collect(When::Now).nodes, 0);
     scene.check(first, &before);
     drop(reading);
+    // A peer that was told of a version may fetch it for as long as it stays.
+    let (drive, peer) = (scene.drive(&id), p2p_identity::PeerId::from([2; 32]));
+    drive.visitors.lock().unwrap().insert(peer, 1);
+    shared.holds.serving(peer, id, [first]);
+    assert_eq!(scene.collect(When::Now).nodes, 0);
+    drive.visitors.lock().unwrap().clear();
     // A writer that began before something was condemned may rely on it.
     let writing = shared.holds.writing();
     let node = crate::tree::Node::Leaf(Vec::new()).encode();

@@ -91,6 +91,11 @@ async fn a_copy_that_was_stopped_and_freed_goes_on_in_its_folder() {
     reader.drives.remove(&id).unwrap();
     let freed = reader.drives.collect().await.unwrap();
     assert!(freed.nodes > 0, "{freed:?}");
+    // Taken up again while nobody is there, it keeps nothing else from being freed.
+    let prepared = reader.drives.prepare_copy(id, &target).unwrap();
+    let freed = reader.drives.collect().await.unwrap();
+    assert_eq!(freed.damaged, []);
+    drop(prepared);
     std::fs::write(folder.join("changes"), format!("differently {}", "y".repeat(200))).unwrap();
     std::fs::remove_file(folder.join("goes")).unwrap();
     import(&owner, &id, &folder).await;

@@ -113,7 +113,8 @@ impl World {
             }
             Step::Forget { drive, index } => {
                 let expected = &mut self.drives[*drive];
-                if index + 1 < expected.versions.len() && !expected.versions[*index].2 {
+                let may_go = expected.is_active && index + 1 < expected.versions.len();
+                if may_go && !expected.versions[*index].2 {
                     let (of, registry) = (self.scene.drive(&expected.id), &self.scene.shared().registry);
                     // Versions with equal roots are told apart by their place.
                     let hash = registry.history(&of).unwrap()[*index].hash;
