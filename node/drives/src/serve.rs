@@ -422,7 +422,7 @@ impl Server {
         let (shared, of_drive) = (self.shared.clone(), drive.clone());
         let news = tokio::task::spawn_blocking(move || changes::since(&shared, &of_drive, &asked));
         let News { heads, records } = news.await.map_err(DriveError::from)??;
-        self.shared.holds.serving(peer, drive.id, heads.iter().map(|head| head.body().root));
+        self.hold(peer, drive, heads.iter().map(|head| head.body().root));
         send(stream, &Status::Ok).await?;
         for head in heads {
             send(stream, &Item::Head(envelope(&head)?)).await?;

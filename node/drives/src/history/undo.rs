@@ -533,6 +533,8 @@ fn commit(
     changes: Vec<(PathKey, Option<Version>)>,
     message: String,
 ) -> Result<u64, DriveError> {
+    // Nodes come before the head that speaks of them.
+    let _writing = shared.holds.writing();
     let author = shared.author_of(drive)?;
     let (writer, counter, hlc) = next_of(Some(now), author.writer);
     let dot = Dot { writer: writer.prefix(), counter };

@@ -66,6 +66,8 @@ impl OwnHead {
     /// Brings its state into the folder. What was edited here and stands in the way gets a name of its own. Durable when
     /// this returns; the drive's work lock is the caller's.
     pub(crate) async fn bring(mut self) -> Result<(), DriveError> {
+        // Nodes come before the head that speaks of them.
+        let _writing = self.follower.shared.holds.writing();
         for _ in 0..MAX_RESTARTS {
             let job = Arc::new(self.follower.job());
             let copied = job.copy(&mut self.follower.party, self.offer.clone(), Scope::Changes, self.follower.patience);
