@@ -35,3 +35,11 @@ bench-gateway *args:
 # Hundreds of real DHT nodes in one process, calm, a third silent, and under attack; writes simulations/reports/dht-lab.*
 dht-lab *args:
     cargo run -p p2p-simulations --example dht_lab -- {{args}}
+
+# How soon edits are at a follower; with --million and --swarm more; see node/daemon/benches/live.md.
+bench-live *args:
+    python3 node/daemon/benches/live.py {{args}}
+
+# A thousand kill -9 of four nodes of one drive; about ten minutes.
+kill-lab:
+    KILLS=1000 bash simulations/kill-lab.sh

@@ -68,7 +68,7 @@ whole() {
     local file
     while IFS= read -r file; do
         [[ "$(sha256sum < "$file" | cut -c 1-16)" == "${file##*.}" ]] || fail "$file is not whole after kill $n"
-    done < <(find "$work"/{ours,theirs,follower,clone} -type f -newer "$work/looked" ! -name '.*' 2>/dev/null)
+    done < <(find "$work"/{ours,theirs,follower,clone} -type f -newer "$work/looked" ! -path "$work/*/.*" 2>/dev/null)
     touch "$work/looked.now"; mv "$work/looked.now" "$work/looked"
 }
 
