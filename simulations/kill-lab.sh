@@ -2,7 +2,8 @@
 # Four real nodes of one drive, killed again and again while they add, merge, follow and receive (specs/drives.md, 3.7).
 #
 # The owner and a second writer edit, a third node follows, a fourth clones. Every round one of them gets a kill -9 at a
-# random moment and starts again. The name of every file ends in the hash of its content, so a file that is not whole shows
+# random moment and starts again; now and then all of them at once, with the node they found each other by, as when the power
+# fails. The name of every file ends in the hash of its content, so a file that is not whole shows
 # wherever it lies; at the end all four folders must hold everything that anybody wrote, and nothing else.
 #
 # KILLS=1000 is the long run (about 20 minutes); 100 by default. SEED repeats a run.
@@ -16,6 +17,8 @@ bin="${BIN:-${CARGO_TARGET_DIR:-target}/debug}"
 p2p="$bin/p2p"
 p2pnode="$bin/p2pnode"
 kills="${KILLS:-100}"
+# A node takes so much from one group of addresses in an hour, and all of these are one group: some 400 restarts use that up.
+cut_every="${CUT_EVERY:-90}"
 work="$(mktemp -d)"
 declare -A pid=()
 unset P2PNODE_HOME P2PNODE_API XDG_RUNTIME_DIR
@@ -76,8 +79,11 @@ follow() { "$p2p" --home "$work/f" clone "$link" "$work/follower" --follow --tim
 clone() { "$p2p" --home "$work/c" clone "$link" "$work/clone" --timeout 60 > /dev/null 2> "$work/clone.err" & pid[cloning]=$!; }
 
 touch -d '1 hour ago' "$work/looked"
-node b
-boot="$(grep -o '/ip4/127.0.0.1/tcp/[0-9]*' "$work/b.out" | head -n 1)/p2p/$(field peer_id < "$work/b.out")"
+bootstrap() {
+    node b
+    boot="$(grep -o '/ip4/127.0.0.1/tcp/[0-9]*' "$work/b.out" | head -n 1)/p2p/$(field peer_id < "$work/b.out")"
+}
+bootstrap
 for name in a w f c; do node "$name" --bootstrap "$boot"; done
 mkdir "$work/ours"
 : > "$work/expected"
@@ -118,6 +124,13 @@ for n in $(seq "$kills"); do
             clone
             ;;
     esac
+    if ((n % cut_every == 0)); then
+        for name in a w f c b; do strike "$name"; done
+        whole
+        bootstrap
+        for name in a w f c; do node "$name" --bootstrap "$boot"; done
+        follow; clone
+    fi
     ((n % 100)) || echo "   $n kills after $SECONDS s"
 done
 
