@@ -340,6 +340,7 @@ impl Job {
                         && session.is_ended()
                     {
                         self.queue.remove(&session);
+                        sources.on_ended(session.peer);
                         sessions.retain(|known| !Arc::ptr_eq(known, &session));
                     }
                 }
@@ -369,6 +370,7 @@ impl Job {
         let senders = everyone.iter().filter(sent).count();
         self.progress.senders.fetch_max(senders, Ordering::Relaxed);
         workers.shutdown().await;
+        sources.on_done();
         Ok(None)
     }
 
@@ -388,8 +390,6 @@ impl Job {
     async fn work(self: Arc<Self>, sources: Arc<Sources>, session: Arc<Session>, root: NodeId) -> Arc<Session> {
         while let Some(taken) = self.queue.take(&session, root).await {
             if session.is_ended() {
-                drop(taken);
-                sources.on_ended(session.peer);
                 break;
             }
             let fetched = tokio::select! {
@@ -449,8 +449,10 @@ impl Job {
                 true
             }
             FetchError::Stalled => {
-                session.end();
-                sources.on_stalled(session.peer);
+                // Once, however many requests were under way.
+                if session.end() {
+                    sources.on_stalled(session.peer);
+                }
                 false
             }
             FetchError::Unreachable(_) | FetchError::Refused | FetchError::Broken(_) => {

@@ -297,9 +297,9 @@ impl Session {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// The peer failed one of several requests under way: no more are sent in this session.
-    pub(crate) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+    /// The peer failed one of several requests under way: no more are sent in this session. True the first time.
+    pub(crate) fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::Relaxed)
     }
 
     /// Asks, and returns the stream behind a good status.

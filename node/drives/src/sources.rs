@@ -77,13 +77,13 @@ impl Candidate {
 
     fn set(&mut self, state: State) {
         // What is still under way says nothing in a liar's favour.
-        if self.state == State::Banned && !self.is_forgiven() {
+        if matches!(self.state, State::Banned(_)) && !self.is_forgiven() {
             return;
         }
         match state {
             State::Failed(_) => self.failures = self.failures.saturating_add(1),
             State::Active => self.failures = 0,
-            State::New | State::Trying | State::Banned => {}
+            State::New | State::Trying | State::Banned(_) => {}
         }
         self.state = state;
         self.last_try = Some(Instant::now());
@@ -105,7 +105,7 @@ enum State {
     Trying,
     Active,
     Failed(&'static str),
-    Banned,
+    Banned(&'static str),
 }
 
 impl Sources {
@@ -163,7 +163,10 @@ impl Sources {
 
     /// A session ended: the peer may be tried again, and others are looked for.
     pub(crate) fn on_ended(&self, peer: PeerId) {
-        self.set(peer, State::Failed("went away"));
+        // Where it is known why, that stays.
+        if let Some(candidate) = lock(&self.known).get_mut(&peer).filter(|known| known.state == State::Active) {
+            candidate.set(State::Failed("went away"));
+        }
         self.want_others();
     }
 
@@ -172,19 +175,28 @@ impl Sources {
         self.wanting.notify_one();
     }
 
-    /// Nothing came from the peer although it was asked: after the third time it is left alone for a while.
+    /// A session ended because nothing came although the peer was asked: after the third time it is left alone for ten
+    /// minutes.
     pub(crate) fn on_stalled(&self, peer: PeerId) {
-        let stalls = lock(&self.known).get_mut(&peer).map(|candidate| {
+        if let Some(candidate) = lock(&self.known).get_mut(&peer) {
             candidate.stalls += 1;
-            candidate.stalls
-        });
-        if stalls.is_some_and(|stalls| stalls >= MAX_STALLS) { self.ban(peer) } else { self.on_ended(peer) }
+            candidate.set(match candidate.stalls >= MAX_STALLS {
+                true => State::Banned("stalled too often"),
+                false => State::Failed("stalled"),
+            });
+        }
+        self.want_others();
+    }
+
+    /// All that was wanted has come: who was slow on the way may be so again.
+    pub(crate) fn on_done(&self) {
+        lock(&self.known).values_mut().for_each(|candidate| candidate.stalls = 0);
     }
 
     /// The peer sent something wrong: it is not asked again for this drive for ten minutes.
     pub(crate) fn ban(&self, peer: PeerId) {
         tracing::debug!(peer = %peer, "banned for this drive");
-        self.set(peer, State::Banned);
+        self.set(peer, State::Banned("sent something wrong"));
     }
 
     /// What became of the peers that were tried, in words.
@@ -198,8 +210,7 @@ impl Sources {
             let word = match candidate.state {
                 State::New | State::Trying => "being tried",
                 State::Active => "connected",
-                State::Failed(word) => word,
-                State::Banned => "sent something wrong",
+                State::Failed(word) | State::Banned(word) => word,
             };
             *counts.entry(word).or_default() += 1;
         }
@@ -290,7 +301,7 @@ impl Search {
     async fn on_attempt(&self, peer: PeerId, result: Result<Opened, FetchError>) {
         let state = match &result {
             Ok(_) => State::Active,
-            Err(error) if error.is_fault() => State::Banned,
+            Err(error) if error.is_fault() => State::Banned("sent something wrong"),
             Err(FetchError::Unreachable(_)) => State::Failed("cannot be reached"),
             Err(FetchError::Refused | FetchError::NotFound) => State::Failed("does not have the drive"),
             Err(_) => State::Failed("broke off"),
@@ -320,7 +331,7 @@ impl Search {
             let wanted = match candidate.state {
                 State::New => true,
                 State::Failed(_) => candidate.is_rested(),
-                State::Banned => candidate.is_forgiven(),
+                State::Banned(_) => candidate.is_forgiven(),
                 State::Trying | State::Active => false,
             };
             if wanted && room > 0 {

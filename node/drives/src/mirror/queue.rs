@@ -65,6 +65,10 @@ impl Queue {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            if session.is_ended() {
+                self.remove(session);
+                return None;
+            }
             let next = {
                 let mut swarm = lock(&self.swarm);
                 swarm.set_holds(session.serial, session.holds(root));
