@@ -79,7 +79,7 @@ look "$sharer" "$work/anon-share" & pids+=($!)
 table="| input | rsync s | share s | clone s | clone CPU s, both sides | clone, rsync = 1 | share + clone, rsync = 1 | target |
 |---|---|---|---|---|---|---|---|"
 memory=0
-declare -A target=([a]=3 [b]=4 [c]=3)
+declare -A target=([a]=2.5 [b]=2 [c]=2)
 for set in a b c; do
     rsyncs="" shares="" clones="" cpus=""
     for round in $(seq "$rounds"); do

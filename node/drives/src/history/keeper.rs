@@ -23,6 +23,8 @@ use crate::tree::{Change, Expected, NodeId, Tree};
 
 /// After this many bytes copied, as long a pause as the copying took: sharing and serving come first.
 const COPY_STRETCH_BYTES: u64 = 8 * 1024 * 1024;
+/// A copy counts as this much at least: a new file costs what copying so many bytes does.
+const LEAST_COPY_BYTES: u64 = 64 * 1024;
 /// Before anything is kept of a version: whoever waits for it gets the disk.
 const AFTER_PUBLISHING: Duration = Duration::from_millis(300);
 /// How often versions are looked through.
@@ -100,7 +102,7 @@ fn keep_content(shared: &Shared, drive: &Drive, stop: &CancellationToken) -> Res
             return Ok(());
         }
         if let Keeping::Kept { copied } = shared.kept.keep(&folder, &entry.key().to_path(), version, &is_spare)? {
-            stretch.0 += copied;
+            stretch.0 += if copied > 0 { copied.max(LEAST_COPY_BYTES) } else { 0 };
         }
         if stretch.0 >= COPY_STRETCH_BYTES {
             std::thread::sleep(stretch.1.elapsed().min(Duration::from_secs(1)));
