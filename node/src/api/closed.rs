@@ -26,6 +26,10 @@ type Answer = Result<Response, Refusal>;
 struct Closed {
     keys: Keys,
     stop: CancellationToken,
+    /// The passphrase was right: nobody is let in any more.
+    opened: CancellationToken,
+    /// From now on whoever connects waits for the node.
+    left: CancellationToken,
 }
 
 /// Answers until `shutdown`, then finishes what it answers. Whoever calls afterwards waits for who answers next.
@@ -35,15 +39,18 @@ pub(crate) async fn serve_closed(
     stop: CancellationToken,
     shutdown: impl Future<Output = ()>,
 ) {
-    let router = router(Closed { keys, stop });
+    let (opened, left) = (CancellationToken::new(), CancellationToken::new());
+    let router = router(Closed { keys, stop, opened: opened.clone(), left: left.clone() });
     let router_of = |process| router.clone().layer(Extension(process));
     let (own, foreign) = (router_of(Process::Own), router_of(Process::Foreign));
     let mut connections = Connections::default();
     let accept = connections.accept_at(listener, |stream| own_or_foreign(stream, &own, &foreign).clone());
     tokio::select! {
         () = accept => {}
+        () = opened.cancelled() => {}
         () = shutdown => {}
     }
+    left.cancel();
     connections.goodbye().await;
 }
 
@@ -75,7 +82,11 @@ async fn info(State(closed): State<Closed>) -> Answer {
 }
 
 async fn unlock(State(closed): State<Closed>, JsonBody(passphrase): JsonBody<Passphrase>) -> Answer {
-    json(&closed.keys.unlock(&passphrase).await?)
+    let info = closed.keys.unlock(&passphrase).await?;
+    // Who asks for something as soon as this is answered must not be told by us that all is locked.
+    closed.opened.cancel();
+    closed.left.cancelled().await;
+    json(&info)
 }
 
 async fn stop(State(closed): State<Closed>) -> Answer {
