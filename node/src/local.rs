@@ -521,6 +521,9 @@ fn check_folder(path: &std::path::Path) -> Result<()> {
     }
 }
 
+// What the contract promises is what the engine takes.
+const _: () = assert!(p2p_api::MAX_PART_LINES == p2p_drives::MAX_PART_PATHS);
+
 fn local_path(change: Change) -> std::result::Result<LocalPath, DriveError> {
     let key = PathKey::from_path(&change.path)
         .map_err(|error| DriveError::Invalid(format!("{:?} cannot be a path of a drive: {error}", change.path)))?;

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::DriveError;
 use crate::browse::{PIECE_BYTES, Reader};
+use crate::lock::lock;
 
 /// How far ahead of its reader, in bytes.
 pub(crate) const LOOK_AHEAD_BYTES: u64 = 32 * 1024 * 1024;
@@ -136,8 +137,4 @@ impl Stream for Watched {
         drop(pace);
         polled
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

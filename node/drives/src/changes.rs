@@ -168,22 +168,14 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use futures::StreamExt;
     use p2p_identity::{DriveId, Link, Target};
 
     use super::*;
     use crate::hostile_tests::network::{Net, TestNode, Uplink, files_under};
-    use crate::{Extent, ExternalLinks, ImportProgress, LocalPath, Named};
+    use crate::{Extent, ExternalLinks};
 
     /// Files of the drive: several leaves.
     const FILES: usize = 2_000;
-
-    async fn import(node: &TestNode, id: &DriveId, names: Vec<String>, extent: Extent) {
-        let path = |name: String| LocalPath { key: PathKey::from_path(&name).unwrap(), at: None, named: Named::Entry };
-        let paths = futures::stream::iter(names.into_iter().map(move |name| Ok(path(name)))).boxed();
-        let progress = Arc::new(ImportProgress::default());
-        assert!(node.drives.import(id, paths, extent, String::new(), progress).await.unwrap().changed);
-    }
 
     async fn share(node: &TestNode, folder: &Path) -> DriveId {
         std::fs::create_dir(folder).unwrap();
@@ -192,7 +184,7 @@ mod tests {
             std::fs::write(folder.join(name), name).unwrap();
         }
         let id = node.drives.create(Some(folder), "shared").unwrap().id;
-        import(node, &id, names, Extent::Everything).await;
+        assert!(node.import(&id, names, Extent::Everything).await.changed);
         id
     }
 
@@ -213,7 +205,7 @@ mod tests {
             let before = net.sent(owner.peer);
             let name = format!("a file with a name of usual length {:05}", version * 300);
             std::fs::write(folder.join(&name), format!("edited for version {version}")).unwrap();
-            import(&owner, &id, vec![name], Extent::Part).await;
+            assert!(owner.import(&id, [name], Extent::Part).await.changed);
             assert_eq!(following.next().await.unwrap().version, version);
             let cost = net.sent(owner.peer) - before;
             println!("version {version} cost {cost} bytes");
@@ -235,7 +227,7 @@ mod tests {
         let drive = owner.drives.known(&id).unwrap();
         let before = drive.snapshot().unwrap();
         std::fs::write(folder.join("new"), "new").unwrap();
-        import(&owner, &id, vec!["new".into()], Extent::Part).await;
+        assert!(owner.import(&id, ["new"], Extent::Part).await.changed);
         let news = since(shared, &drive, &asking(&before).unwrap()).unwrap();
         assert_eq!((news.heads.len(), news.records.len()), (1, 1));
         // A reader that has the version before, and nothing else.

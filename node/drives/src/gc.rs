@@ -32,7 +32,7 @@ pub(crate) use self::usage::usage;
 pub use self::usage::{HeldByDrive, StoreUsage};
 use crate::DriveError;
 use crate::engine::Shared;
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::registry::Drive;
 use crate::store::{Batch, CacheTable, PackError};
 

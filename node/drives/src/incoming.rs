@@ -1,7 +1,7 @@
 //! A version that is on its way here: what has come of it is served to others (specs/drives.md, 7.2).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use p2p_identity::ContentId;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::blob::MAX_WIRE_RUNS;
 use crate::content::{Blob, ContentError, ContentIndex};
 use crate::heads::Snapshot;
+use crate::lock::lock;
 use crate::mirror::Partial;
 use crate::nodes::NodeStore;
 use crate::wire::{Get, Have};
@@ -117,8 +118,4 @@ fn parts(all: &GroupRanges) -> impl Iterator<Item = GroupRanges> {
         rest = rest.difference(&part);
         (!part.is_empty()).then_some(part)
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

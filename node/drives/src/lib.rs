@@ -28,6 +28,7 @@ mod items;
 mod kept;
 mod key;
 mod local_names;
+mod lock;
 mod loopback;
 mod merge;
 mod mirror;

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use p2p_identity::{
     DriveId, NameRules, case_apart, folded_name, foreign_bytes, is_cut_name, is_plain_name, local_name, stored_name,
@@ -23,6 +23,7 @@ use crate::content::walk_error;
 use crate::folder::Folder;
 use crate::heads::Snapshot;
 use crate::key::PathKey;
+use crate::lock::lock;
 use crate::nodes::NodeStore;
 use crate::publish::LocalPath;
 use crate::store::{Batch, Ledger, LedgerTable};
@@ -405,10 +406,6 @@ fn read_names(folder: &Folder) -> std::io::Result<Vec<(String, OsString)>> {
         }
     }
     Ok(found)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

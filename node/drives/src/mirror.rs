@@ -21,7 +21,7 @@ pub(crate) use self::swarm::Holds;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use p2p_identity::{ContentId, PeerId};
@@ -45,6 +45,7 @@ use crate::heads::Snapshot;
 use crate::incoming::Incoming;
 use crate::index::{Keep, Whole, fetch_tree};
 use crate::key::PathKey;
+use crate::lock::lock;
 use crate::publish::LeftOut;
 use crate::registry::{Drive, MAX_ABSENT};
 use crate::session::{FetchError, Opened, Session};
@@ -153,14 +154,10 @@ impl Job {
         scope: Scope,
         patience: Duration,
     ) -> Result<Outcome, DriveError> {
-        let (session, at) = self.fetch_state(&party.sources, &mut party.opened, first, scope, patience).await?;
+        let (session, at, old) = self.fetch_state(&party.sources, &mut party.opened, first, scope, patience).await?;
         let at = if self.is_past { at } else { self.ask_elsewhere(party, at, scope).await };
         // Also when this future is dropped: the planner's thread must not wait for takers that are gone.
         let _close = CloseOnDrop(self.clone());
-        let old = match scope {
-            Scope::Changes => self.drive.snapshot(),
-            Scope::Everything => known_state(&self.shared, &self.drive, &session).await?,
-        };
         let plan = Arc::new(Plan::new(self.clone(), at.clone(), old, scope));
         if self.two_way {
             let looking = plan.clone();
@@ -243,7 +240,7 @@ impl Job {
     }
 
     /// Gets the whole index, from the next peer where one fails: then the state is the one that peer has. A peer that
-    /// shows a version and has not got it must not keep us from what the others have.
+    /// shows a version and has not got it must not keep us from what the others have. The last is the state before.
     async fn fetch_state(
         &self,
         sources: &Sources,
@@ -251,12 +248,12 @@ impl Job {
         first: Offer,
         scope: Scope,
         patience: Duration,
-    ) -> Result<(Arc<Session>, Snapshot), DriveError> {
+    ) -> Result<(Arc<Session>, Snapshot, Option<Snapshot>), DriveError> {
         let deadline = Instant::now() + patience;
         let (mut session, mut heads) = first;
         loop {
             match self.state_of(&session, heads, scope).await {
-                Ok(at) => return Ok((session, at)),
+                Ok((at, old)) => return Ok((session, at, old)),
                 Err(FetchError::Local(error)) => return Err(error),
                 Err(error) => {
                     tracing::debug!(peer = %session.peer, %error, "index not fetched");
@@ -284,21 +281,21 @@ impl Job {
         session: &Session,
         heads: Vec<HeadEnvelope>,
         scope: Scope,
-    ) -> Result<Snapshot, FetchError> {
+    ) -> Result<(Snapshot, Option<Snapshot>), FetchError> {
         if self.is_past {
             let head = heads.into_iter().next().ok_or(FetchError::NotFound)?;
             let at = Snapshot::from(head);
             fetch_tree(&self.shared, session, at.expected(), &Whole::default(), Keep::OnDisk).await?;
-            return Ok(at);
+            return Ok((at, None));
         }
         let known = match scope {
             Scope::Changes => self.drive.snapshot(),
             Scope::Everything => known_state(&self.shared, &self.drive, session).await?,
         };
         match gather(&self.shared, &self.drive.id, session, heads, known.as_ref(), Keep::OnDisk).await? {
-            Some(at) => Ok(at),
+            Some(at) => Ok((at, known)),
             // Nothing new: what is known is gone through again.
-            None => known.ok_or(FetchError::NotFound),
+            None => Ok((known.clone().ok_or(FetchError::NotFound)?, known)),
         }
     }
 
@@ -504,7 +501,7 @@ impl Job {
     }
 
     /// Shows to others what comes, as it comes; until the result is dropped.
-    fn show(&self, at: &Snapshot, scope: Scope) -> Option<ShowOnly> {
+    fn show(&self, at: &Snapshot, scope: Scope) -> Option<Shown> {
         // Who looks at changes only cannot count the pieces.
         if self.is_past || scope == Scope::Changes || self.drive.snapshot().is_some_and(|old| old.root == at.root) {
             return None;
@@ -513,7 +510,7 @@ impl Job {
         let _ = self.incoming.set(incoming.clone());
         self.drive.incoming.send_replace(Some(incoming));
         self.shared.changed();
-        Some(ShowOnly(self.drive.clone()))
+        Some(Shown(self.drive.clone()))
     }
 
     /// A piece of the version is here.
@@ -552,9 +549,9 @@ impl Drop for CloseOnDrop {
 }
 
 /// Takes back what was shown of a version that was on its way.
-struct ShowOnly(Arc<Drive>);
+struct Shown(Arc<Drive>);
 
-impl Drop for ShowOnly {
+impl Drop for Shown {
     fn drop(&mut self) {
         self.0.incoming.send_replace(None);
     }
@@ -571,8 +568,4 @@ async fn on_disk_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DriveError> + Send + 'static,
 ) -> Result<T, DriveError> {
     tokio::task::spawn_blocking(work).await?
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

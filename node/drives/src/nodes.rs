@@ -12,6 +12,7 @@ use p2p_identity::{ContentId, DriveId};
 pub(crate) use self::row::NodeRow;
 use crate::DriveError;
 use crate::browsed::BrowseCache;
+use crate::lock::lock;
 use crate::store::{Batch, Cache, CacheTable, MAX_BATCH_OPERATIONS, PackError, PackItem, PackLocation, Packs};
 use crate::tree::{NodeId, NodeSource};
 
@@ -339,8 +340,4 @@ impl NodeSource for Layered<'_> {
         }
         Ok(found)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

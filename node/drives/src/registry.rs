@@ -18,6 +18,7 @@ use crate::head::HeadEnvelope;
 use crate::heads::{SignedSet, Snapshot};
 use crate::incoming::Incoming;
 use crate::local_names::Names;
+use crate::lock::lock;
 use crate::signed::Signed;
 use crate::store::{Batch, Ledger, LedgerTable};
 use crate::topic::ReadKey;
@@ -456,10 +457,6 @@ impl Registry {
         self.has_dropped.fetch_or(head.is_none(), Ordering::Relaxed);
         Ok(self.ledger.commit(&batch)?)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read_drive(ledger: &dyn Ledger, key: &[u8], value: &[u8]) -> Result<Option<Drive>, DriveError> {

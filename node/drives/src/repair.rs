@@ -20,7 +20,7 @@ pub(crate) use self::packs::adopt_packs;
 use crate::DriveError;
 use crate::engine::{DriveEvent, Drives, Shared};
 use crate::gc::Pace;
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::registry::Drive;
 
 /// Most losses that are named one by one; more are counted.

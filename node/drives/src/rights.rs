@@ -11,7 +11,7 @@ use crate::head::{Head, HeadEnvelope, MAX_PREV, MAX_WRITERS};
 use crate::heads::{HeadSet, SignedSet, Snapshot};
 use crate::index::Keep;
 use crate::key::PathKey;
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::publish::{Author, next_of};
 use crate::registry::{Drive, DriveState, Role};
 use crate::signed::{Ext, Signed, SignedError};

@@ -22,7 +22,7 @@ use crate::frame::{FrameError, read_frame, read_message, write_message};
 use crate::heads::Snapshot;
 use crate::history;
 use crate::incoming::Said;
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::network::PeerStream;
 use crate::prefetch::{Along, along};
 use crate::registry::Drive;
@@ -355,9 +355,7 @@ impl Server {
             tokio::task::spawn_blocking(move || along(&shared, &of_drive, root, path.as_deref(), open.prefetch_bytes));
         let Along { nodes, blobs } = gathered.await.map_err(DriveError::from)??;
         send(stream, &Status::Ok).await?;
-        for head in at.heads() {
-            send(stream, &Item::Head(envelope(head)?)).await?;
-        }
+        send_heads(stream, at.heads()).await?;
         for (_, node) in nodes {
             send(stream, &Item::Node { len: node.len() as u32 }).await?;
             put(stream, &node).await?;
@@ -406,9 +404,7 @@ impl Server {
         let heads = found.await.map_err(DriveError::from)??;
         self.hold(peer, drive, heads.iter().map(|head| head.body().root));
         send(stream, &Status::Ok).await?;
-        for head in heads {
-            send(stream, &Item::Head(envelope(&head)?)).await?;
-        }
+        send_heads(stream, &heads).await?;
         send(stream, &Item::End).await
     }
 
@@ -424,9 +420,7 @@ impl Server {
         let News { heads, records } = news.await.map_err(DriveError::from)??;
         self.hold(peer, drive, heads.iter().map(|head| head.body().root));
         send(stream, &Status::Ok).await?;
-        for head in heads {
-            send(stream, &Item::Head(envelope(&head)?)).await?;
-        }
+        send_heads(stream, &heads).await?;
         for record in records {
             send(stream, &Item::Change(record)).await?;
         }
@@ -704,6 +698,16 @@ async fn encode_next(
 /// Writes a message; a peer that takes nothing is let go.
 async fn send<M: Message>(stream: &mut PeerStream, message: &M) -> Result<(), ServeError> {
     Ok(timed(WRITE_IDLE, write_message(stream, message)).await??)
+}
+
+async fn send_heads(
+    stream: &mut PeerStream,
+    heads: impl IntoIterator<Item = &crate::HeadEnvelope>,
+) -> Result<(), ServeError> {
+    for head in heads {
+        send(stream, &Item::Head(envelope(head)?)).await?;
+    }
+    Ok(())
 }
 
 async fn put(stream: &mut PeerStream, bytes: &[u8]) -> Result<(), ServeError> {

@@ -2,7 +2,7 @@
 //! once, the first that proves itself wins (specs/drives.md, 8.7).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::stream::{self, BoxStream, FuturesUnordered};
@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::engine::Shared;
 use crate::head::HeadEnvelope;
+use crate::lock::lock;
 use crate::registry::{Drive, Role};
 use crate::session::{Announced, FetchError, Opened, Session};
 use crate::topic::{Topic, day_of};
@@ -401,10 +402,6 @@ pub(crate) fn announced_days(day: u32, seconds: u64, spread: u64) -> HashSet<u32
 pub(crate) fn accepted_topics(drive: &Drive) -> [Topic; 3] {
     let (day, _) = today();
     [day, day.saturating_sub(1), day.saturating_add(1)].map(|day| drive.read_key.topic(day))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

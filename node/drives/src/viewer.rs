@@ -2,7 +2,7 @@
 //! as somebody looks, so that the second look costs one round trip and a new version is noticed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::head::HeadEnvelope;
 use crate::heads::Snapshot;
 use crate::index::Keep;
 use crate::items::Got;
+use crate::lock::lock;
 use crate::mirror::newest_of;
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
@@ -406,7 +407,3 @@ impl Viewer {
 
 /// Looks that go on, by drive.
 pub(crate) type Viewers = Mutex<HashMap<DriveId, Arc<Viewer>>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -8,13 +8,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use p2p_identity::ContentId;
 
 use super::geometry::{GROUP_BYTES, Subtree, group_count, outboard_len};
 use super::hash::{Value, join_pair, parent_value, subtree_value, subtree_with_outboard};
 use super::read_at::ReadAt;
+use crate::lock::lock;
 
 /// Bytes of the subtree that one thread hashes at a time: a power of two groups.
 pub const IMPORT_SUBTREE_BYTES: u64 = 8 * 1024 * 1024;
@@ -237,11 +238,6 @@ impl<R: ReadAt, S: OutboardSink> Import<'_, R, S> {
             ImportError::Read(error)
         }
     }
-}
-
-/// Locks; a panic of another thread is passed on by the scope, so poison says nothing new.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use p2p_identity::{DriveId, Link, Target};
 use tempfile::TempDir;
 
 use super::*;
 use crate::ahead::LOOK_AHEAD_BYTES;
 use crate::hostile_tests::network::{LARGE_BYTES, Net, Owner, TestNode, files_under};
-use crate::{Cache, CopyProgress, ExternalLinks, ImportProgress, Listing, LocalPath, MemoryCache, PathKey, Role};
+use crate::{Cache, CopyProgress, Extent, ExternalLinks, Listing, MemoryCache, PathKey, Role};
 
 /// How long a look for peers may take.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
@@ -81,18 +81,7 @@ async fn share_another(owner: &Owner, name: &str, len: usize) -> DriveId {
     blake3::Hasher::new().update(name.as_bytes()).finalize_xof().fill(&mut bytes);
     std::fs::write(folder.join("file"), bytes).unwrap();
     let id = owner.node.drives.create(Some(&folder), name).unwrap().id;
-    let paths = stream::iter([Ok(LocalPath {
-        key: PathKey::from_path("file").unwrap(),
-        at: None,
-        named: crate::Named::Entry,
-    })])
-    .boxed();
-    owner
-        .node
-        .drives
-        .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
-        .await
-        .unwrap();
+    owner.node.import(&id, ["file"], Extent::Everything).await;
     id
 }
 
@@ -235,16 +224,7 @@ async fn once_much_of_a_drive_was_read_the_rest_comes_too() {
         std::fs::write(folder.join(name), vec![n as u8; LEN]).unwrap();
     }
     let id = owner.node.drives.create(Some(&folder), "album").unwrap().id;
-    let paths = names
-        .iter()
-        .map(|name| Ok(LocalPath { key: PathKey::from_path(name).unwrap(), at: None, named: crate::Named::Entry }));
-    let paths = stream::iter(paths.collect::<Vec<_>>()).boxed();
-    owner
-        .node
-        .drives
-        .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
-        .await
-        .unwrap();
+    owner.node.import(&id, &names, Extent::Everything).await;
 
     let reader = Reader::start(&net, BrowseQuota::Auto);
     reader.open(id).await;

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use p2p_identity::{DriveId, PeerId};
 
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::registry::Registry;
 use crate::tree::NodeId;
 

@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    BrowseQuota, Cache, CacheOpened, DialError, Dialer, Drives, DrivesConfig, HeadEnvelope, ImportProgress, LocalPath,
-    MemoryCache, MemoryLedger, PathKey, PeerStream, Providers, ReadKey,
+    BrowseQuota, Cache, CacheOpened, DialError, Dialer, Drives, DrivesConfig, Extent, HeadEnvelope, ImportProgress,
+    LocalPath, MemoryCache, MemoryLedger, Named, PathKey, PeerStream, Providers, Published, ReadKey,
 };
 
 /// Bytes that lie in a pipe before its writer has to wait.
@@ -228,6 +228,20 @@ pub(crate) struct Stores {
 }
 
 impl TestNode {
+    /// Imports these paths of a drive's folder, in any order.
+    pub(crate) async fn import<S: AsRef<str>>(
+        &self,
+        id: &DriveId,
+        names: impl IntoIterator<Item = S>,
+        extent: Extent,
+    ) -> Published {
+        let mut keys: Vec<PathKey> = names.into_iter().map(|name| PathKey::from_path(name.as_ref()).unwrap()).collect();
+        keys.sort();
+        let path = |key| Ok(LocalPath { key, at: None, named: Named::Entry });
+        let paths = stream::iter(keys.into_iter().map(path)).boxed();
+        self.drives.import(id, paths, extent, String::new(), Arc::new(ImportProgress::default())).await.unwrap()
+    }
+
     /// A node on `net` that serves what it has.
     pub(crate) fn start(net: &Arc<Net>, number: u8) -> Self {
         let cache = Arc::new(MemoryCache::default());
@@ -316,17 +330,8 @@ impl Owner {
             std::fs::write(path, bytes).unwrap();
         }
         let id = node.drives.create(Some(&folder), "shared").unwrap().id;
-        let mut keys: Vec<PathKey> =
-            files.keys().map(String::as_str).chain(["d", "d/e"]).map(|p| PathKey::from_path(p).unwrap()).collect();
-        keys.sort();
-        let paths =
-            stream::iter(keys.into_iter().map(|key| Ok(LocalPath { key, at: None, named: crate::Named::Entry })))
-                .boxed();
-        let published = node
-            .drives
-            .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
-            .await
-            .unwrap();
+        let names = files.keys().map(String::as_str).chain(["d", "d/e"]);
+        let published = node.import(&id, names, Extent::Everything).await;
         assert_eq!((published.files, published.left_out.len()), (5, 0));
         let key = node.keystore.lock().unwrap().get(SecretKind::DRIVE, id.as_bytes()).unwrap().unwrap();
         let head = node.drives.shared().registry.get(&id).unwrap().head().unwrap();

@@ -116,11 +116,12 @@ impl Member {
         self.node.drives.known(&self.id).unwrap().snapshot().unwrap().root
     }
 
-    /// Waits until a condition holds.
+    /// Waits until a condition holds that a new state of this member makes true.
     pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let mut heads = self.node.drives.known(&self.id).unwrap().head_count.subscribe();
         let seen = async {
             while !holds(self) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                heads.changed().await.unwrap();
             }
         };
         let is_seen = tokio::time::timeout(PATIENCE, seen).await.is_ok();

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use p2p_identity::{DriveId, Link, Target};
 use tokio::time::Instant;
 
 use super::network::{Net, TestNode, Uplink, files_under};
-use crate::{ExternalLinks, ImportProgress, LocalPath, PathKey};
+use crate::{Extent, ExternalLinks};
 
 const MIB: u64 = 1024 * 1024;
 /// A file that is fetched in pieces, beside small ones.
@@ -39,17 +38,7 @@ impl Scene {
             std::fs::write(folder.join(name), bytes).unwrap();
         }
         let id: DriveId = owner.drives.create(Some(&folder), "shared").unwrap().id;
-        let mut keys: Vec<PathKey> = files.iter().map(|(name, _)| PathKey::from_path(name).unwrap()).collect();
-        keys.sort();
-        let paths = futures::stream::iter(
-            keys.into_iter().map(|key| Ok(LocalPath { key, at: None, named: crate::Named::Entry })),
-        )
-        .boxed();
-        owner
-            .drives
-            .import(&id, paths, crate::Extent::Everything, String::new(), Arc::new(ImportProgress::default()))
-            .await
-            .unwrap();
+        owner.import(&id, files.iter().map(|(name, _)| name), Extent::Everything).await;
         net.show(owner.peer);
         let link = Link::to(Target::Drive(id));
         let bytes = files.iter().map(|(_, len)| len).sum();
@@ -167,10 +156,8 @@ async fn who_follows_somebody_that_is_behind_still_finds_the_owner() {
         reader.drives.follow(&scene.link, &target, ExternalLinks::LeaveOut, None, Arc::default()).await.unwrap();
     assert_eq!(following.next().await.unwrap().version, 1);
     std::fs::write(scene.folder.join("small-00"), "new").unwrap();
-    let line = LocalPath { key: PathKey::from_path("small-00").unwrap(), at: None, named: crate::Named::Entry };
-    let paths = futures::stream::iter([Ok(line)]).boxed();
     let Target::Drive(id) = scene.link.target else { panic!("a drive") };
-    owner.drives.import(&id, paths, crate::Extent::Part, String::new(), Arc::default()).await.unwrap();
+    owner.import(&id, ["small-00"], Extent::Part).await;
     scene.net.provide(owner.peer);
     let next = tokio::time::timeout(Duration::from_secs(900), following.next()).await;
     assert_eq!(next.expect("the owner is looked for").unwrap().version, 2);

@@ -143,7 +143,8 @@ async fn there_and_back(folder: Option<&Path>, forced: Option<Traits>) {
             writer.until(path, |_| std::fs::read_to_string(&place).is_ok_and(|text| text == original)).await;
         }
         check_files(&writer);
-        owner.until("the same state", |owner| owner.root() == writer.root()).await;
+        let root = owner.root();
+        writer.until("the same state", |writer| writer.root() == root).await;
     }
     // A name that comes later beside one that is there, and goes again.
     owner.write("PLAIN", "loud");

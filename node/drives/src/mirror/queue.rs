@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Work;
 use super::swarm::{Next, Outcome, Piece, PieceKey, Portion, Request, Swarm};
-use super::{Work, lock};
+use crate::lock::lock;
 use crate::session::{Session, Watch};
 use crate::tree::NodeId;
 

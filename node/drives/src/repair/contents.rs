@@ -7,7 +7,7 @@ use p2p_identity::ContentId;
 use super::{Loss, Lost, Repair};
 use crate::DriveError;
 use crate::content::{Blob, Place, Proof, WHOLE_FILE_BYTES, read_kept};
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::store::CacheTable;
 use crate::tree::{Node, NodeId};
 

@@ -9,7 +9,7 @@ use crate::DriveError;
 use crate::content::{Proof, WHOLE_FILE_BYTES, load};
 use crate::entry::{Entry, Kind};
 use crate::folder::{Fingerprint, Folder, Found};
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::publish::{fingerprints_of, leaf_row};
 use crate::registry::{Drive, Role};
 use crate::store::{Batch, CacheTable};

@@ -8,7 +8,7 @@ use super::{Loss, Lost, Repair, on_thread};
 use crate::DriveError;
 use crate::engine::Drives;
 use crate::index::{Keep, Whole, fetch_tree};
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::nodes::NodeStore;
 use crate::registry::{Drive, Role};
 use crate::tree::{Expected, Node, NodeId};

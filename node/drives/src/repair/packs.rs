@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Repair;
 use crate::DriveError;
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::nodes::NodeStore;
 use crate::store::PackItem;
 use crate::tree::NodeId;

@@ -11,8 +11,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use p2p_identity::ContentId;
 
 pub use recovery::PackRecovery;
@@ -351,10 +352,6 @@ fn pack_numbers(directory: &Path) -> Result<Vec<u32>, PackError> {
 
 fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> PackError {
     move |source| PackError::Io { doing, source }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

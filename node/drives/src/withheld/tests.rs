@@ -71,10 +71,11 @@ async fn a_head_that_a_peer_keeps_from_us_is_missed_and_had_elsewhere() {
     // Who looks only misses it too.
     let looker = TestNode::start(&elsewhere, 5);
     let status = looker.drives.open_link(&link, Some(Duration::from_secs(60))).await.unwrap();
+    let mut heads = looker.drives.known(&owner.id).unwrap().head_count.subscribe();
     let looked = async {
         let mut status = status;
         while status.withheld.is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            heads.changed().await.unwrap();
             status = looker.drives.status(&owner.id).unwrap();
         }
         status.withheld

@@ -5,7 +5,7 @@ use crate::DriveError;
 use crate::content::walk_error;
 use crate::heads::Snapshot;
 use crate::key::PathKey;
-use crate::mirror::lock;
+use crate::lock::lock;
 use crate::tree::Listed;
 
 impl Plan {

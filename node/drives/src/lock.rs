@@ -1,0 +1,8 @@
+//! Locks that outlive a panic: what they guard is whole between any two statements.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, also where somebody panicked who held the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
