@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -20,16 +21,40 @@ const PASSPHRASE: &str = "a passphrase that is nowhere else in this program's me
 /// Memory is looked through in pieces of this size.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
-fn start(home: &Path) -> Child {
+/// A daemon, which ends with its test, also where that fails.
+struct Daemon(Child);
+
+impl Deref for Daemon {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Daemon {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(home: &Path) -> Daemon {
     start_until(home, "ready")
 }
 
 /// Starts a daemon and waits for the line that says how far it has come.
-fn start_until(home: &Path, event: &str) -> Child {
+fn start_until(home: &Path, event: &str) -> Daemon {
     let mut command = Command::new(env!("CARGO_BIN_EXE_p2pnode"));
     command.args(["start", "--json", "--no-mdns", "--listen", "/ip4/127.0.0.1/tcp/0", "--gateway", "off", "--home"]);
     command.arg(home).env_remove("P2PNODE_API").stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
+    let mut child = Daemon(command.spawn().unwrap());
     let line = next_line(&mut child);
     assert_eq!(line["event"], event, "{line}");
     child
