@@ -1,11 +1,11 @@
 //! Undoing what one writer did: `p2p restore --before-writer` (specs/drives.md, 5.3 and 10.3).
 //!
 //! The state from before is the merge of the newest kept head of every other writer that has seen nothing of what is to be
-//! undone. Path by path it is compared with the state of now: what shows a version of that writer, and what its head
-//! dropped, comes back; what others wrote since stays. The files are placed first, then one head of the owner says so, so
+//! undone, with what others wrote since then and it wrote over or deleted. Path by path it is compared with the state of
+//! now: what shows a version of that writer, and what its head dropped, comes back; what others wrote since stays. The files are placed first, then one head of the owner says so, so
 //! a crash in between leaves edits in the folder, which the next import publishes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -51,6 +51,13 @@ pub struct Undo {
     pub remove_added: bool,
     /// Whether only to say what would be done.
     pub dry_run: bool,
+}
+
+impl Undo {
+    /// Whether a version is among what is to be undone.
+    fn undoes(&self, version: &Version) -> bool {
+        version.dot.writer == self.writer.prefix() && version.dot.counter >= self.since
+    }
 }
 
 /// What an undoing did, or would do.
@@ -273,6 +280,7 @@ fn plan(
     let history = History::read(shared, drive, now, undo)?;
     let nodes = &*shared.nodes;
     let before = history.state_before(now, nodes)?;
+    let mut newer = history.newer(&before, nodes, undo);
     let (old, new) = (Tree::new(nodes, before), Tree::new(nodes, now.expected()));
     let mut verdicts = Vec::new();
     for change in old.diff(&new).map_err(walk_error)? {
@@ -282,6 +290,7 @@ fn plan(
             Change::Changed { before, after } => (Some(before), Some(after)),
         };
         let Some(key) = after.as_ref().or(before.as_ref()).map(|entry| entry.key().clone()) else { continue };
+        let before = newer.remove(&key).or(before);
         if undo.path.as_ref().is_some_and(|path| !key.is_under(path)) {
             continue;
         }
@@ -297,12 +306,23 @@ fn plan(
             break;
         }
     }
+    // What came after the state before and is gone again differs from it in nothing.
+    for (key, entry) in newer {
+        let is_wanted = undo.path.as_ref().is_none_or(|path| key.is_under(path)) && verdicts.len() < MAX_PATHS;
+        if is_wanted
+            && new.lookup(&key).map_err(walk_error)?.is_none()
+            && let Some(verdict) = history.of_missing(&entry, nodes)?
+        {
+            verdicts.push((key, verdict));
+        }
+    }
+    verdicts.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok((history.owner, verdicts))
 }
 
 /// A path that is there now. What does not show that writer's word is of no concern.
 fn of_changed(before: Option<&Entry>, after: &Entry, undo: &Undo) -> Option<Verdict> {
-    let is_undone = |version: &Version| version.dot.writer == undo.writer.prefix() && version.dot.counter >= undo.since;
+    let is_undone = |version: &Version| undo.undoes(version);
     if !is_undone(after.shown()) {
         let is_touched = after.versions().iter().any(is_undone);
         return is_touched.then_some(Verdict::Keep("another version of it is the one that is shown"));
@@ -405,6 +425,25 @@ impl History {
                 Ok(root_of(&self.owner))
             }
         }
+    }
+
+    /// What others wrote since the state before, path by path the newest: it was theirs to write, also where what is to be
+    /// undone came later. Looks at the newest heads; one whose tree is not here tells nothing.
+    fn newer(&self, before: &Expected, nodes: &NodeStore, undo: &Undo) -> BTreeMap<PathKey, Entry> {
+        let mut newer: BTreeMap<PathKey, Entry> = BTreeMap::new();
+        for head in self.since.iter().rev().take(MAX_LOOKED_THROUGH) {
+            let (old, new) = (Tree::new(nodes, before.clone()), Tree::new(nodes, root_of(head)));
+            let Ok(changes) = old.diff(&new) else { continue };
+            for change in changes.map_while(Result::ok) {
+                let (Change::Added(entry) | Change::Changed { after: entry, .. }) = change else { continue };
+                let (version, is_known) = (entry.shown(), newer.get(entry.key()));
+                let is_newest = is_known.is_none_or(|known| known.shown().hlc < version.hlc);
+                if is_newest && !undo.undoes(version) && (is_known.is_some() || newer.len() < MAX_PATHS) {
+                    newer.insert(entry.key().clone(), entry);
+                }
+            }
+        }
+        newer
     }
 
     /// A path that is gone: by that writer's doing, or by somebody else's?

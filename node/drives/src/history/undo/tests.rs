@@ -121,6 +121,43 @@ async fn what_a_writer_changed_or_deleted_comes_back_and_what_others_wrote_stays
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_others_wrote_meanwhile_comes_back_as_they_left_it() {
+    let net = Arc::new(Net::default());
+    let (owner, good, bad) = three(&net).await;
+    bad.write("a", "bad's first");
+    bad.publish().await.unwrap();
+    owner.until_text("a", Some("bad's first")).await;
+    good.until_text("a", Some("bad's first")).await;
+    // Both know that writer by now.
+    owner.write("b", "the owner's later b");
+    owner.write("late", "made by the owner later");
+    owner.publish().await.unwrap();
+    good.until_text("late", Some("made by the owner later")).await;
+    good.write("keep", "good's later keep");
+    good.publish().await.unwrap();
+    owner.until_text("keep", Some("good's later keep")).await;
+    bad.until_text("keep", Some("good's later keep")).await;
+    bad.write("b", "spoilt");
+    bad.write("keep", "spoilt");
+    bad.remove("late");
+    bad.publish().await.unwrap();
+    owner.until_text("late", None).await;
+    owner.until_text("keep", Some("spoilt")).await;
+    let done = owner.node.drives.undo_writer(&owner.id, undo(bad.key())).await.unwrap();
+    assert_eq!(done.restored, ["a", "b", "keep", "late"], "{done:?}");
+    for (path, text) in [
+        ("a", "a of the owner"),
+        ("b", "the owner's later b"),
+        ("keep", "good's later keep"),
+        ("late", "made by the owner later"),
+    ] {
+        assert_eq!(owner.read(path).as_deref(), Some(text), "{path}");
+    }
+    assert!(!owner.publish().await.unwrap().changed);
+    stop([owner, good, bad]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_came_after_a_counter_is_undone_and_only_below_a_path() {
     let net = Arc::new(Net::default());
     let (owner, good, bad) = three(&net).await;
