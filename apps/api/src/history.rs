@@ -53,7 +53,8 @@ pub struct VersionInfo {
     pub message: String,
     /// Its names on this node.
     pub tags: Vec<String>,
-    /// Files of it whose content this node does not keep any more; `None` where it keeps none for this drive.
+    /// Files of it whose content this node does not keep: all of them where a peer only told of the version. `None` where it
+    /// keeps none for this drive.
     pub not_kept: Option<u64>,
 }
 

@@ -37,7 +37,7 @@ use crate::index::{Keep, Whole, fetch_tree};
 use crate::mirror::DEFAULT_PATIENCE;
 use crate::registry::{Drive, Role};
 use crate::session::{FetchError, Session};
-use crate::tree::{Change, Expected, Tree};
+use crate::tree::{Change, Expected, Tree, WalkError};
 use crate::viewer::Viewer;
 use crate::wire::{Log, MAX_LOG_HEADS};
 
@@ -407,8 +407,21 @@ fn not_kept(shared: &Shared, drive: &Drive, head: &HeadEnvelope) -> Result<Optio
     let index = crate::content::ContentIndex::of(drive, &shared.nodes)?;
     let mut leaf = crate::content::LeafCache::default();
     let mut missing = 0;
-    for change in old.diff(&new).map_err(crate::content::walk_error)?.take(MAX_COUNTED) {
-        let before = match change.map_err(crate::content::walk_error)? {
+    // A peer told of a version that never was here, or its index went: nothing of it can be had from this node.
+    let or_all = |error| match error {
+        WalkError::Missing(_) => Ok(Some(body.plain_files())),
+        error => Err(crate::content::walk_error(error)),
+    };
+    let changes = match old.diff(&new) {
+        Ok(changes) => changes,
+        Err(error) => return or_all(error),
+    };
+    for change in changes.take(MAX_COUNTED) {
+        let change = match change {
+            Ok(change) => change,
+            Err(error) => return or_all(error),
+        };
+        let before = match change {
             Change::Removed(before) | Change::Changed { before, .. } => before,
             Change::Added(_) => continue,
         };
@@ -443,5 +456,29 @@ impl View {
             async move { fetch_tree(&shared, &session, root, &Whole::default(), keep).await }
         };
         viewer.ask(DEFAULT_PATIENCE, fetch).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::hostile_tests::network::Net;
+    use crate::hostile_tests::party::Member;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_writer_that_came_late_sees_the_versions_before_it_and_that_they_are_not_kept_there() {
+        let net = Arc::new(Net::default());
+        let owner = Member::owner(&net, &[("a", "1"), ("b", "1")]).await;
+        owner.write("a", "2");
+        owner.publish().await.unwrap();
+        let writer = Member::writer(&net, 2, &owner, None).await;
+        writer.sync().await;
+        let log = writer.node.drives.log(&owner.id, None, 10).await.unwrap();
+        let seen: Vec<_> = log.iter().map(|version| (version.counter, version.not_kept)).collect();
+        // The second has the same tree as the third, which let the writer in.
+        assert_eq!(seen, [(3, Some(0)), (2, Some(0)), (1, Some(2))]);
+        writer.node.drives.stop();
+        owner.node.drives.stop();
     }
 }

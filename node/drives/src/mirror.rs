@@ -15,7 +15,7 @@ mod queue;
 mod small;
 mod swarm;
 
-pub(crate) use self::follower::{Follower, OwnHead, newest_of};
+pub(crate) use self::follower::{Follower, OwnHead, Worth, worth_of};
 pub(crate) use self::large::Partial;
 pub(crate) use self::swarm::Holds;
 
@@ -264,7 +264,7 @@ impl Job {
                     } else {
                         sources.on_ended(session.peer)
                     }
-                    (session, heads) = match first_session(&self.drive, sources, opened, left).await {
+                    (session, heads) = match first_session(&self.drive, sources, opened, scope, left).await {
                         Ok(next) => next,
                         Err(DriveError::NoPeers(report)) => {
                             return Err(DriveError::NoPeers(format!("{report}; last: {error}")));

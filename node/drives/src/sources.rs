@@ -171,6 +171,12 @@ impl Sources {
         self.want_others();
     }
 
+    /// The peer has only a version that is older than the one known here. It may get a newer one any moment.
+    pub(crate) fn on_behind(&self, peer: PeerId) {
+        self.set(peer, State::Failed("has an older version"));
+        self.want_others();
+    }
+
     /// Something is wanted that the peers that are there have not got: others are looked for soon.
     pub(crate) fn want_others(&self) {
         self.wanting.notify_one();

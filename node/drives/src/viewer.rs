@@ -19,7 +19,7 @@ use crate::heads::Snapshot;
 use crate::index::Keep;
 use crate::items::Got;
 use crate::lock::lock;
-use crate::mirror::newest_of;
+use crate::mirror::{Worth, worth_of};
 use crate::registry::Drive;
 use crate::session::{FetchError, Opened, Session};
 use crate::sources::{Sources, Wanted};
@@ -294,10 +294,14 @@ impl Viewer {
 
     async fn on_opened(self: &Arc<Self>, shared: &Arc<Shared>, opened: Opened) {
         let Opened { session, heads, nodes, blob, more } = opened;
-        let newest = newest_of(&self.drive, &heads);
-        // It may be behind what others have shown; one that shows nothing at all is of no use.
-        if newest.is_none() && lock(&self.at).is_none() {
-            return self.sources.ban(session.peer);
+        // It may be behind what others have shown; alone it is of no use, and one that shows nothing never is.
+        let worth = worth_of(&self.drive, &heads);
+        if lock(&self.at).is_none() {
+            match worth {
+                Worth::Nothing => return self.sources.ban(session.peer),
+                Worth::Older => return self.sources.on_behind(session.peer),
+                Worth::Good => {}
+            }
         }
         // The version last: whoever waits for it finds here what came with it.
         if let Some((hash, bytes)) = blob {

@@ -164,3 +164,35 @@ async fn who_follows_somebody_that_is_behind_still_finds_the_owner() {
     reader.drives.stop();
     scene.stop();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_with_an_older_version_is_asked_again() {
+    let scene = Scene::start(2).await;
+    let [owner, behind] = &scene.holders[..] else { panic!("two holders") };
+    let Target::Drive(id) = scene.link.target else { panic!("a drive") };
+    std::fs::write(scene.folder.join("small-00"), "new").unwrap();
+    owner.import(&id, ["small-00"], Extent::Part).await;
+    scene.net.show_nobody();
+    scene.net.show(owner.peer);
+    let reader = TestNode::start(&scene.net, 9);
+    let target = reader.home.path().join("copy");
+    let copy = || reader.drives.copy(&scene.link, &target, ExternalLinks::LeaveOut, None, Arc::default());
+    assert_eq!(copy().await.unwrap().version, 2);
+    // The newest version is known here, and whoever has it is away.
+    scene.net.show_nobody();
+    scene.net.show(behind.peer);
+    let error = copy().await.unwrap_err().to_string();
+    assert!(error.contains("1 has an older version"), "{error}");
+    // That is nobody's fault: as soon as it has caught up it is of use. Ten minutes of silence would outlast this.
+    let mut link = scene.link.clone();
+    link.hints.peers = vec![format!("/ip4/192.0.2.1/tcp/1/p2p/{}", owner.peer).parse().unwrap()];
+    let catch_up = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let target = behind.home.path().join("copy");
+        behind.drives.copy(&link, &target, ExternalLinks::LeaveOut, None, Arc::default()).await.unwrap()
+    };
+    let (copied, caught_up) = tokio::join!(copy(), catch_up);
+    assert_eq!((copied.unwrap().version, caught_up.version), (2, 2));
+    reader.drives.stop();
+    scene.stop();
+}

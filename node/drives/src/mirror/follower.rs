@@ -108,7 +108,7 @@ impl Follower {
         let mut first = match self.is_done {
             false => {
                 let Party { sources, opened, .. } = &mut self.party;
-                first_session(&self.drive, sources, opened, self.patience).await?
+                first_session(&self.drive, sources, opened, Scope::Everything, self.patience).await?
             }
             true => {
                 let first = self.newer().await?;
@@ -277,34 +277,53 @@ impl Follower {
     }
 }
 
-/// Waits for the first peer that has a version.
+/// Waits for the first peer that has a version. Where the state is whole here, one that is behind with the owner's and has
+/// news of another writer is as good; else it would bring an old version back.
 pub(super) async fn first_session(
     drive: &Drive,
     sources: &Sources,
     opened: &mut mpsc::Receiver<Opened>,
+    scope: Scope,
     patience: Duration,
 ) -> Result<Offer, DriveError> {
     let deadline = Instant::now() + patience;
     loop {
-        match tokio::time::timeout_at(deadline, opened.recv()).await {
-            Ok(Some(opened)) => match newest_of(drive, &opened.heads) {
-                Some(_) => return Ok((opened.session, opened.heads)),
-                None => sources.ban(opened.session.peer),
-            },
+        let Opened { session, heads, .. } = match tokio::time::timeout_at(deadline, opened.recv()).await {
+            Ok(Some(opened)) => opened,
             Ok(None) => return Err(DriveError::Stopped),
             Err(_) => return Err(DriveError::NoPeers(sources.report())),
+        };
+        match worth_of(drive, &heads) {
+            Worth::Good => return Ok((session, heads)),
+            Worth::Older => {
+                let at = drive.snapshot();
+                if scope == Scope::Changes && heads.iter().any(|head| is_news(at.as_ref(), head)) {
+                    return Ok((session, heads));
+                }
+                sources.on_behind(session.peer);
+            }
+            Worth::Nothing => sources.ban(session.peer),
         }
     }
 }
 
-/// The owner's newest head among those that a peer sent: signed by the drive's key, and for this drive. Never older
-/// than one that is known here.
-pub(crate) fn newest_of<'a>(drive: &Drive, heads: &'a [HeadEnvelope]) -> Option<&'a HeadEnvelope> {
+/// What the heads are worth that a peer sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// A version of the owner's, signed by the drive's key and for this drive, as new as the one that is known here.
+    Good,
+    /// Such a version, older than the one that is known here. That is nobody's fault.
+    Older,
+    /// Nothing of this drive.
+    Nothing,
+}
+
+pub(crate) fn worth_of(drive: &Drive, heads: &[HeadEnvelope]) -> Worth {
     let good = heads.iter().filter(|head| head.body().drive == drive.id && head.body().is_by_owner());
-    let theirs = good.max_by_key(|head| head.body().counter);
-    match (theirs, drive.head()) {
-        (Some(theirs), Some(ours)) if ours.body().counter > theirs.body().counter => None,
-        (theirs, _) => theirs,
+    match (good.map(|head| head.body().counter).max(), drive.head()) {
+        (None, _) => Worth::Nothing,
+        (Some(theirs), Some(ours)) if ours.body().counter > theirs => Worth::Older,
+        (Some(_), _) => Worth::Good,
     }
 }
 
