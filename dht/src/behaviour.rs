@@ -121,6 +121,9 @@ pub struct IdentifiedPeer {
     pub global_connections: Vec<ConnectionId>,
 }
 
+/// Most peers of the routing table: 20 in each of 256 buckets.
+const MAX_TABLE: usize = 20 * 256;
+
 /// The DHT.
 pub struct Dht {
     me: PeerId,
@@ -311,6 +314,31 @@ impl Dht {
     /// Peers that were disconnected because they sent too many requests.
     pub fn floods(&self) -> Floods {
         self.floods.clone()
+    }
+
+    /// What may grow here: its name, how much it holds, the most that it will hold.
+    pub fn rooms(&mut self) -> Vec<(&'static str, usize, usize)> {
+        let table = ("peers in the routing table", self.table_size(), MAX_TABLE);
+        let store = self.kad.store_mut();
+        let (keys, values) = store.sizes();
+        let mut rooms = vec![
+            table,
+            ("values of others and own ones", values, crate::store::MAX_RECORDS),
+            ("keys that somebody provides", keys, crate::store::MAX_KEYS),
+        ];
+        rooms.extend(self.quotas.rooms(["peers with a quota of values", "address groups with a quota of values"]));
+        rooms.extend(
+            self.provider_quotas
+                .rooms(["peers with a quota of announcements", "address groups with a quota of announcements"]),
+        );
+        rooms.extend(self.rates.rooms());
+        rooms.push(self.checks.room());
+        rooms
+    }
+
+    /// The same of what is counted in bytes.
+    pub fn byte_room(&mut self) -> (&'static str, usize, usize) {
+        ("values in the DHT's store", self.kad.store_mut().record_bytes(), crate::store::MAX_RECORD_BYTES)
     }
 
     /// Keys with providers, and values, in the store.

@@ -69,6 +69,11 @@ impl Checks {
         if self.failed.get(key).is_some_and(|failed| failed.times >= FAILURES) { WIDER } else { 1.0 }
     }
 
+    /// How many keys are remembered, and the most that will be.
+    pub(crate) fn room(&self) -> (&'static str, usize, usize) {
+        ("own values that were not found again", self.failed.len(), MAX_KEYS)
+    }
+
     /// Keys that seem to be hidden.
     pub(crate) fn hidden(&self) -> usize {
         self.failed.values().filter(|failed| failed.times >= FAILURES).count()

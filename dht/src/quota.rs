@@ -39,6 +39,12 @@ impl Quotas {
         }
     }
 
+    /// How many peers and groups are counted, and the most that will be, under these names.
+    pub(crate) fn rooms(&self, names: [&'static str; 2]) -> [(&'static str, usize, usize); 2] {
+        let [peers, groups] = names;
+        [(peers, self.peers.by.len(), MAX_COUNTED), (groups, self.groups.by.len(), MAX_COUNTED)]
+    }
+
     /// Counts a value of a peer that is connected at these addresses, or refuses it.
     pub(crate) fn take<'a>(
         &mut self,

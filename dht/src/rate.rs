@@ -70,6 +70,14 @@ struct Bucket {
 }
 
 impl RequestRates {
+    /// How many peers and groups are counted, and the most that will be.
+    pub(crate) fn rooms(&self) -> [(&'static str, usize, usize); 2] {
+        [
+            ("peers with a rate of requests", self.peers.by.len(), MAX_COUNTED),
+            ("address groups with a rate of requests", self.groups.by.len(), MAX_COUNTED),
+        ]
+    }
+
     pub(crate) fn new(per_peer: u32, per_group: u32, trusted: Trusted) -> Self {
         let rates = |per_second: u32| f64::from(per_second);
         Self {

@@ -137,6 +137,11 @@ impl Store {
         (self.providers.len(), self.records.len())
     }
 
+    /// Bytes of all values.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.record_bytes
+    }
+
     /// Drops what has expired.
     pub fn remove_expired(&mut self, now: Instant) {
         let records: Vec<RecordKey> =

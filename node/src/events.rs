@@ -49,6 +49,14 @@ impl EventLog {
         self.newest.send_replace(id);
     }
 
+    /// Most events that are remembered.
+    pub(crate) const MOST: usize = RING;
+
+    /// How many events are remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().events.len()
+    }
+
     /// Events after the one asked for, then those to come.
     pub(crate) fn stream(&self, query: EventQuery) -> EventStream {
         let at = query.after.unwrap_or_else(|| *self.newest.borrow());

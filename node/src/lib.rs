@@ -2,6 +2,7 @@
 
 mod api;
 mod app_keys;
+mod clock;
 mod config;
 mod events;
 mod grants;

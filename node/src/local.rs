@@ -2,6 +2,7 @@
 
 mod convert;
 mod exchange;
+mod health;
 mod history;
 mod metrics;
 mod names;
@@ -21,8 +22,8 @@ use futures::stream;
 use futures::{StreamExt, TryStreamExt};
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
-    EventStream, Follow, Freed, HistoryContract, Import, ImportEvent, LocalName, NamesContract, NewDrive, NodeInfo,
-    Open, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed,
+    EventStream, Follow, Freed, Health, HistoryContract, Import, ImportEvent, LocalName, NamesContract, NewDrive,
+    NodeInfo, Open, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue, Reachability, ReadRange, Removed,
     RepairEvent, Result, Sign, Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic,
     TransferEvent, TreeEntry, TreeQuery, WritersContract,
 };
@@ -115,6 +116,12 @@ impl Contract for LocalNode {
         let mut snapshot = self.network.snapshot();
         snapshot.counters.extend(self.names.counters());
         metrics::encode(&snapshot, &self.drives, self.started.elapsed())
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let connected: Vec<PeerId> = self.peer_list().iter().map(|peer| peer.peer).collect();
+        let clock = crate::clock::check(&self.network, &connected).await;
+        Ok(Health { clock, bounds: health::bounds(&self.network.snapshot(), &self.drives, &self.events) })
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>> {

@@ -38,6 +38,11 @@ impl AddressBook {
         true
     }
 
+    /// Its name, how many peers are in it, and the most that will be.
+    pub fn room(&self) -> (&'static str, usize, usize) {
+        ("peers in the address book", self.addresses.len(), MAX_PEERS)
+    }
+
     /// Forgets a peer.
     pub fn forget(&mut self, peer: &PeerId) {
         if self.addresses.remove(peer).is_some() {

@@ -166,6 +166,16 @@ impl DialGuard {
         self.0.too_many.load(Ordering::Relaxed)
     }
 
+    /// What may grow here: its name, how much it holds, the most that it will hold.
+    pub fn rooms(&self) -> [(&'static str, usize, usize); 4] {
+        [
+            ("addresses that a person or a link named", lock(&self.0.given).len(), MAX_GIVEN),
+            ("peers that the user asked for", lock(&self.0.wanted).len(), MAX_WANTED),
+            ("peers that a drive or an app asked for", lock(&self.0.needed).len(), MAX_WANTED),
+            lock(&self.0.pace).room(),
+        ]
+    }
+
     pub(crate) fn count_too_many(&self) {
         self.0.too_many.fetch_add(1, Ordering::Relaxed);
     }

@@ -238,6 +238,18 @@ impl Limits {
         self.refusals.clone()
     }
 
+    /// What may grow here: its name, how much it holds, the most that it will hold.
+    pub fn rooms(&self) -> Vec<(&'static str, usize, usize)> {
+        let scaled = |number| self.scaled(number);
+        vec![
+            ("connections", self.established.len(), scaled(self.config.established)),
+            ("connections that are being made by others", self.pending_in.len(), scaled(self.config.pending_in)),
+            ("dials under way", self.pending_out.len(), scaled(self.config.pending_out)),
+            ("groups of addresses with a rate of new connections", self.group_rates.len(), MAX_GROUPS),
+            ("addresses of trusted peers", self.trusted_hosts.len(), MAX_TRUSTED_HOSTS),
+        ]
+    }
+
     /// Whether so much memory is used that idle connections of strangers are to be closed: an eighth above the line at
     /// which new ones are refused.
     pub fn is_short_of_memory(&mut self, now: Instant) -> bool {

@@ -60,6 +60,11 @@ impl DialPace {
         }
     }
 
+    /// Its name, how many hosts are remembered, and the most that will be.
+    pub(crate) fn room(&self) -> (&'static str, usize, usize) {
+        ("hosts that were dialled lately", self.known.len(), MAX_KNOWN)
+    }
+
     #[cfg(test)]
     pub(crate) fn per_second(&self) -> usize {
         self.per_second

@@ -1,12 +1,17 @@
 //! What is not as it should be, in sentences, with what to do about it. Decides only, from facts that the node told; the
 //! dashboard and the command line say the same.
 
+mod health;
+
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BrowsedState, DhtMode, DriveInfo, DriveRole, NodeInfo, PathKind, PeerInfo, Reachability, StorageUsage};
+pub use self::health::rooms;
+use crate::{
+    BrowsedState, DhtMode, DriveInfo, DriveRole, Health, NodeInfo, PathKind, PeerInfo, Reachability, StorageUsage,
+};
 
 /// A clock before this is wrong: the program is not older. 2026-09-01, seconds since 1970.
 const NOT_BEFORE: u64 = 1_788_220_800;
@@ -95,6 +100,8 @@ pub struct Facts<'a> {
     pub drives: &'a [DriveInfo],
     /// What it stores, if it tells.
     pub usage: Option<&'a StorageUsage>,
+    /// Its condition, if it tells.
+    pub health: Option<&'a Health>,
 }
 
 /// What the computer itself tells.
@@ -116,7 +123,7 @@ impl System {
 
 /// All findings, the worst first.
 pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
-    let Facts { info, peers: connected, drives, usage } = facts;
+    let Facts { info, peers: connected, drives, usage, health } = facts;
     let mut all = vec![
         peers(info),
         directory(info),
@@ -134,6 +141,7 @@ pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
     all.extend(info.notices.iter().map(|notice| finding(Level::Warn, "Since the start", notice.clone(), None)));
     all.extend(drives.iter().filter_map(copy));
     all.extend(usage.map(storage));
+    all.extend(health.into_iter().flat_map(self::health::health));
     all.extend(system.watches.map(watches));
     all.extend(memory(info).map(|finding| Finding { area: Area::Memory, ..finding }));
     all.sort_by_key(|finding| finding.level);
@@ -382,7 +390,7 @@ mod tests {
     }
 
     fn seen(info: &NodeInfo, system: &System) -> Vec<Finding> {
-        findings(Facts { info, peers: &[], drives: &[], usage: None }, system)
+        findings(Facts { info, peers: &[], drives: &[], usage: None, health: None }, system)
     }
 
     fn level(all: &[Finding], title: &str) -> Level {
@@ -440,7 +448,7 @@ mod tests {
         assert_eq!(level(&seen(&node, &system()), "Relays"), Level::Good);
         fake.connect(p2p_identity::PeerId::from([3; 32]), PathKind::Relayed);
         let peers = fake.node().peers().list().await.expect("peers");
-        let facts = |node, peers| Facts { info: node, peers, drives: &[], usage: None };
+        let facts = |node, peers| Facts { info: node, peers, drives: &[], usage: None, health: None };
         let all = findings(facts(&node, &peers), &system());
         assert_eq!((level(&all, "Ways to other nodes"), level(&all, "This network")), (Level::Warn, Level::Unknown));
         fake.connect(p2p_identity::PeerId::from([4; 32]), PathKind::Direct);

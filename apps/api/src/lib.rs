@@ -9,6 +9,7 @@ mod error;
 mod events;
 pub mod files;
 pub mod gateway;
+mod health;
 mod history;
 mod identity;
 mod keystore;
@@ -38,6 +39,7 @@ pub use drives::{
 };
 pub use error::{ApiError, ErrorKind, Problem, Result};
 pub use events::{Event, EventQuery, EventStream};
+pub use health::{Bound, BoundUnit, ClockCheck, Health};
 pub use history::{
     DEFAULT_LOG, DiffEntry, DiffKind, History, HistoryContract, LogQuery, MAX_LOG, NewTag, Restore, Restored, Tag,
     VersionInfo,

@@ -17,7 +17,7 @@ use crate::people::{NoPeople, People, PeopleContract};
 use crate::writers::{DriveWriters, OneWriter, WritersContract};
 use crate::{
     ApiError, AppStream, Change, Content, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery, EventStream, Follow,
-    Freed, Identity, Import, ImportEvent, LocalName, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
+    Freed, Health, Identity, Import, ImportEvent, LocalName, NewDrive, NodeInfo, Open, PeerInfo, Ping, Provider,
     PublishedMessage, PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature, SignedValue, StorageUsage,
     StoredValue, Streams, TopicMessage, Topics, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
@@ -39,6 +39,11 @@ pub trait Contract: Send + Sync + 'static {
     async fn events(&self, query: EventQuery) -> Result<EventStream>;
     /// Counters in OpenMetrics text form.
     async fn metrics(&self) -> Result<String>;
+
+    /// Its clock beside those of its peers, which are asked now, and how full everything is that others can make grow.
+    async fn health(&self) -> Result<Health> {
+        Err(unsupported())
+    }
 
     /// Connected peers.
     async fn peers(&self) -> Result<Vec<PeerInfo>>;
@@ -211,6 +216,11 @@ impl Node {
     /// Counters in OpenMetrics text form.
     pub async fn metrics(&self) -> Result<String> {
         self.contract.metrics().await
+    }
+
+    /// Its clock beside those of its peers, which are asked now, and how full everything is that others can make grow.
+    pub async fn health(&self) -> Result<Health> {
+        self.contract.health().await
     }
 
     /// Connections.

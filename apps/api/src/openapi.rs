@@ -27,7 +27,7 @@ use crate::{
 };
 use crate::{ConflictInfo, NewWriter, OwnWriterKey, SyncEvent, Writers, WrittenConflict};
 use crate::{DiffEntry, LogQuery, NewTag, Restore, Restored, Tag, VersionInfo};
-use crate::{Freed, RepairEvent, StorageUsage, Traffic};
+use crate::{Freed, Health, RepairEvent, StorageUsage, Traffic};
 use crate::{
     ImportZoneFile, ImportedZoneFile, NameChange, NameRecord, NewZone, Published, RemoveRecords, RemovedZone,
     ResolveName, Resolved, RevokeZone, Revoking, SetRecord, ZoneFile, ZoneInfo, ZoneRecord, ZoneSecretText,
@@ -126,6 +126,7 @@ use crate::{KeystoreInfo, Lock, LockLevel, Passphrase, SetPassphrase};
     Passphrase,
     SetPassphrase,
     StorageUsage,
+    Health,
     Freed,
     RepairEvent,
     Traffic,
@@ -183,6 +184,11 @@ fn network_operations() -> Vec<Operation> {
         Operation::get(routes::NODE, "Who and how this node is.").answers(200, json::<NodeInfo>()),
         Operation::new(HttpMethod::Post, routes::STOP, "Asks the node to stop.").answers(202, None),
         Operation::get(routes::OPENAPI, "This document.").answers(200, Some((JSON, any_object()))),
+        Operation::get(
+            routes::HEALTH,
+            "The node's clock beside those of its peers, and how full everything is that others can make grow.",
+        )
+        .answers(200, json::<Health>()),
         Operation::get(routes::METRICS, "Counters in OpenMetrics text form.").answers(200, Some((TEXT, text()))),
         Operation::get(
             routes::EVENTS,

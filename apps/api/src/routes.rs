@@ -14,6 +14,8 @@ pub const STOP: &str = "/v1/node/stop";
 pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET`: counters in OpenMetrics form.
 pub const METRICS: &str = "/v1/metrics";
+/// `GET`: [`crate::Health`].
+pub const HEALTH: &str = "/v1/health";
 /// `GET ?topics=a,b&after=id`: events, as server-sent events or one JSON object a line, by `Accept`.
 pub const EVENTS: &str = "/v1/events";
 /// `GET`: a list of [`crate::PeerInfo`].

@@ -9,10 +9,10 @@ use http::Method;
 use p2p_api::wire::encode_component;
 use p2p_api::{
     AppStream, Change, Content, Contract, DialRequest, DialStream, Dialed, DriveInfo, EventQuery, EventStream, Follow,
-    Freed, HistoryContract, Import, ImportEvent, ListenStream, LocalName, NamesContract, NewDrive, NodeInfo, Open,
-    PeerInfo, Ping, Provider, PublishedMessage, PutValue, ReadRange, Removed, RepairEvent, Result, Sign, Signature,
-    SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
-    WritersContract, check_topic, routes,
+    Freed, Health, HistoryContract, Import, ImportEvent, ListenStream, LocalName, NamesContract, NewDrive, NodeInfo,
+    Open, PeerInfo, Ping, Provider, PublishedMessage, PutValue, ReadRange, Removed, RepairEvent, Result, Sign,
+    Signature, SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry,
+    TreeQuery, WritersContract, check_topic, routes,
 };
 use p2p_identity::{ContentId, DriveId, PeerId};
 
@@ -67,6 +67,10 @@ impl Contract for Client {
 
     async fn metrics(&self) -> Result<String> {
         Ok(text(&self.get(routes::METRICS).await?.bytes().await?))
+    }
+
+    async fn health(&self) -> Result<Health> {
+        self.get(routes::HEALTH).await?.json().await
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>> {

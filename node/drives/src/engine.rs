@@ -281,6 +281,22 @@ impl Drives {
         self.shared.events.subscribe()
     }
 
+    /// What may grow here: its name, how much it holds, the most that it will hold.
+    pub fn rooms(&self) -> [(&'static str, usize, usize); 4] {
+        let shared = &self.shared;
+        [
+            ("drives", shared.registry.all().len(), MAX_DRIVES),
+            shared.registry.readers_room(),
+            self.server.sessions_room(),
+            shared.traffic.room(),
+        ]
+    }
+
+    /// The same of what is counted in bytes.
+    pub fn byte_rooms(&self) -> [(&'static str, usize, usize); 2] {
+        self.shared.nodes.rooms()
+    }
+
     /// Counters of the serving side.
     pub fn counters(&self) -> &ServeCounters {
         &self.server.counters

@@ -138,6 +138,14 @@ impl NodeStore {
         }
     }
 
+    /// Bytes in memory: their name, how many there are, the most that will be.
+    pub(crate) fn rooms(&self) -> [(&'static str, usize, usize); 2] {
+        [
+            ("index nodes of drives in memory", lock(&self.recent).bytes, MAX_RECENT_BYTES),
+            ("index nodes of looked-at drives in memory", lock(&self.browsed).bytes, MAX_BROWSED_BYTES),
+        ]
+    }
+
     /// Brings everything kept so far to the disk.
     pub(crate) fn sync(&self) -> Result<(), DriveError> {
         self.packs.sync()?;

@@ -281,6 +281,11 @@ impl Registry {
         self.get(id).filter(is_active).or_else(|| lock(&self.readers).get(id).cloned().filter(is_active))
     }
 
+    /// How many there are, and the most that will be.
+    pub(crate) fn readers_room(&self) -> (&'static str, usize, usize) {
+        ("drives that are only looked at", lock(&self.readers).len(), MAX_READERS)
+    }
+
     /// All drives that are shared or mirrored here, or were.
     pub(crate) fn all(&self) -> Vec<Arc<Drive>> {
         lock(&self.drives).values().cloned().collect()

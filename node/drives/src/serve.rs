@@ -288,6 +288,12 @@ impl Server {
         Ok(())
     }
 
+    /// How many sessions there are, and the most that will be.
+    pub(crate) fn sessions_room(&self) -> (&'static str, usize, usize) {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        ("sessions that peers opened", sessions.len(), MAX_SESSIONS)
+    }
+
     fn open_session(&self, peer: PeerId, drive: DriveId) -> u32 {
         self.counters.sessions.fetch_add(1, Ordering::Relaxed);
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);

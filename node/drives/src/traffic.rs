@@ -42,6 +42,12 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
+    /// How many flows are counted, and the most that will be.
+    pub(crate) fn room(&self) -> (&'static str, usize, usize) {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        ("flows between a peer and a drive", meters.len(), MAX_FLOWS)
+    }
+
     /// The counters of a peer and a drive.
     pub(crate) fn meter(&self, peer: PeerId, drive: DriveId) -> Arc<Meter> {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,7 @@ fn need(method: &Method, path: &str) -> Need {
     let resolve = Need::Scope("names.resolve", |scope| matches!(scope, Scope::NamesResolve));
     match (method.as_str(), path) {
         ("GET" | "HEAD", routes::PING | routes::OPENAPI) | ("POST", routes::APP_LIST) => Need::Nothing,
-        ("GET" | "HEAD", routes::NODE | routes::METRICS | routes::PEERS) => node_read,
+        ("GET" | "HEAD", routes::NODE | routes::METRICS | routes::HEALTH | routes::PEERS) => node_read,
         ("GET", routes::PROVIDERS | routes::VALUE) => dht_get,
         ("PUT" | "DELETE", routes::PROVIDERS) => dht_put,
         ("POST", routes::RESOLVE) => resolve,

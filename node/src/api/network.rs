@@ -45,6 +45,10 @@ pub(super) async fn metrics(State(server): State<Server>) -> Answer {
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], server.node.metrics().await?).into_response())
 }
 
+pub(super) async fn health(State(server): State<Server>) -> Answer {
+    json(&server.node.health().await?)
+}
+
 pub(super) async fn peers(State(server): State<Server>, uri: Uri) -> Answer {
     // A peer may have several connections, each at an address of its own.
     page(&uri, &server.node.peers().list().await?, |peer| format!("{} {}", peer.peer, peer.address))

@@ -55,6 +55,7 @@ pub(super) fn router(server: Server) -> Router {
         .route(routes::STOP, post(network::stop))
         .route(routes::OPENAPI, get(network::openapi))
         .route(routes::METRICS, get(network::metrics))
+        .route(routes::HEALTH, get(network::health))
         .route(routes::EVENTS, get(events::stream))
         .route(routes::PEERS, get(network::peers))
         .route(routes::DIAL, post(network::dial))

@@ -108,6 +108,10 @@ pub(crate) struct Snapshot {
     /// Relays through which it is reached.
     pub(crate) relays: Vec<libp2p::PeerId>,
     pub(crate) counters: Vec<(String, u64)>,
+    /// What may grow: its name, what it holds, the most that it will hold.
+    pub(crate) rooms: Vec<(&'static str, usize, usize)>,
+    /// The same, in bytes.
+    pub(crate) byte_rooms: Vec<(&'static str, usize, usize)>,
 }
 
 /// The handle. Cheap to clone.

@@ -523,6 +523,13 @@ impl Actor {
             counters.push((format!("dht_floods{{reason=\"{reason}\"}}"), count));
         }
         self.dht_peers.send_if_modified(|known| std::mem::replace(known, dht_peers) != dht_peers);
+        let transport = &behaviour.transport;
+        let mut rooms = transport.limits.rooms();
+        rooms.push(transport.streams.book().room());
+        rooms.extend(self.guard.rooms());
+        rooms.extend(behaviour.dht.rooms());
+        rooms.extend([self.values.room(), self.topics.room()]);
+        let byte_rooms = vec![behaviour.dht.byte_room()];
         let relays = self.relays.in_use();
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
         let reachability = self.relays.reachability(was_reached);
@@ -534,6 +541,8 @@ impl Actor {
             snapshot.dht_peers = dht_peers;
             snapshot.hidden_values = hidden_values;
             snapshot.counters = counters;
+            snapshot.rooms = rooms;
+            snapshot.byte_rooms = byte_rooms;
         });
     }
 

@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub async fn run(node: Node, scratch: &Path) {
     network::info(&node).await;
     network::metrics(&node).await;
+    network::health(&node).await;
     network::peers(&node).await;
     network::dial(&node).await;
     network::ping(&node).await;

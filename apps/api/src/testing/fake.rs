@@ -23,11 +23,11 @@ use self::contents::Contents;
 use self::exchange::Exchange;
 use self::journal::Journal;
 use crate::{
-    ApiError, AppStream, BrowsedState, BrowsedUsage, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo,
-    DriveRole, DriveUsage, ErrorKind, EventQuery, EventStream, Follow, Freed, Import, ImportEvent, NamesContract,
-    NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider, PublishedMessage, PutValue,
-    Reachability, ReadRange, Removed, RepairEvent, Repaired, Result, Sign, Signature, SignedValue, StorageUsage,
-    StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
+    ApiError, AppStream, Bound, BoundUnit, BrowsedState, BrowsedUsage, Change, ClockCheck, Content, Contract, DhtMode,
+    DialStream, Dialed, DriveInfo, DriveRole, DriveUsage, ErrorKind, EventQuery, EventStream, Follow, Freed, Health,
+    Import, ImportEvent, NamesContract, NewDrive, Node, NodeInfo, Open, PathKind, PeerInfo, Ping, Progress, Provider,
+    PublishedMessage, PutValue, Reachability, ReadRange, Removed, RepairEvent, Repaired, Result, Sign, Signature,
+    SignedValue, StorageUsage, StoredValue, Stream, TopicMessage, Traffic, TransferEvent, TreeEntry, TreeQuery,
 };
 
 /// A node for tests of apps. Clones are the same node.
@@ -230,6 +230,12 @@ impl Contract for FakeNode {
     async fn metrics(&self) -> Result<String> {
         let peers = self.state().peers.len();
         Ok(format!("# TYPE p2p_peers gauge\np2p_peers {peers}\n# EOF\n"))
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let used = self.state().peers.len() as u64;
+        let peers = Bound { name: "connections".into(), unit: BoundUnit::Count, used, most: 384 };
+        Ok(Health { clock: ClockCheck::default(), bounds: vec![peers] })
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>> {

@@ -1,7 +1,7 @@
 //! `p2p doctor [nat|lan|memory]`.
 
 use clap::{Args, ValueEnum};
-use p2p_api::doctor::{Area, Facts, Level, System, findings};
+use p2p_api::doctor::{Area, Facts, Level, System, findings, rooms};
 
 use crate::failure::Result;
 use crate::human::printable;
@@ -28,7 +28,9 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             let node = client.node();
             let (info, drives, peers) = (node.info().await?, node.drives().list().await?, node.peers().list().await?);
             let usage = node.drives().usage().await.ok();
-            let facts = Facts { info: &info, peers: &peers, drives: &drives, usage: usage.as_ref() };
+            let health = node.health().await.ok();
+            let facts =
+                Facts { info: &info, peers: &peers, drives: &drives, usage: usage.as_ref(), health: health.as_ref() };
             let mut found = findings(facts, &System::look());
             if let Some(about) = arguments.about {
                 let area = match about {
@@ -37,6 +39,10 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
                     About::Memory => Area::Memory,
                 };
                 found.retain(|finding| finding.area == area);
+                if let (Area::Memory, Some(health)) = (area, &health) {
+                    // What is full stands above already.
+                    found.extend(rooms(health).into_iter().filter(|finding| finding.level == Level::Good));
+                }
             }
             console.emit(&found)?;
             for finding in &found {

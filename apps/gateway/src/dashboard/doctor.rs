@@ -18,7 +18,8 @@ pub(crate) async fn page(State(desk): State<Desk>) -> Response {
     };
     // A node that does not tell what it stores has the other findings all the same.
     let usage = drives.usage().await.ok();
-    let facts = Facts { info: &info, peers: &connected, drives: &all, usage: usage.as_ref() };
+    let health = desk.node.health().await.ok();
+    let facts = Facts { info: &info, peers: &connected, drives: &all, usage: usage.as_ref(), health: health.as_ref() };
     let found = findings(facts, &System::look());
     let troubles = found.iter().filter(|finding| matches!(finding.level, Level::Bad | Level::Warn)).count();
     let body = html! {

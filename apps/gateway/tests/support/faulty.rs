@@ -115,6 +115,9 @@ impl Contract for Faulty {
     async fn events(&self, query: EventQuery) -> Result<EventStream> {
         self.fake.events(query).await
     }
+    async fn health(&self) -> Result<p2p_api::Health> {
+        self.fake.health().await
+    }
     async fn metrics(&self) -> Result<String> {
         self.fake.metrics().await
     }

@@ -70,6 +70,12 @@ struct Subscription {
 }
 
 impl Readers {
+    /// See [`super::Snapshot::rooms`].
+    pub(super) fn room(&self) -> (&'static str, usize, usize) {
+        let readers = self.topics.values().map(|topic| topic.readers.len()).sum();
+        ("readers of topics", readers, MAX_READERS)
+    }
+
     /// Whether a neighbour may send a message of so many bytes now.
     pub(super) fn admit(&mut self, peer: PeerId, bytes: usize, now: Instant) -> bool {
         let full = Bucket { tokens: FROM_NEIGHBOUR.burst, at: now };

@@ -20,6 +20,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// See [`super::Snapshot::rooms`].
+    pub(super) fn room(&self) -> (&'static str, usize, usize) {
+        ("lookups and puts of values that somebody here waits for", self.gets.len() + self.puts.len(), MAX_LOOKUPS)
+    }
+
     pub(super) fn on_done(&mut self, query: QueryNumber) {
         self.gets.remove(&query);
     }

@@ -33,6 +33,16 @@ pub(super) async fn metrics(node: &Node) {
     assert!(text.trim_end().ends_with("# EOF"), "OpenMetrics ends with `# EOF`: {text:?}");
 }
 
+pub(super) async fn health(node: &Node) {
+    let health = node.health().await.expect("health");
+    assert!(health.clock.peers <= 8, "at most eight are asked: {:?}", health.clock);
+    assert_eq!(health.clock.peers == 0, health.clock.ahead_ms.is_none(), "who was not told the time does not know");
+    assert!(!health.bounds.is_empty(), "a node has limits");
+    for bound in &health.bounds {
+        assert!(bound.most > 0 && bound.used <= bound.most, "what has a limit keeps it: {bound:?}");
+    }
+}
+
 pub(super) async fn peers(node: &Node) {
     let me = node.info().await.expect("info").peer_id;
     let peers = node.peers().list().await.expect("peers");
