@@ -317,3 +317,24 @@ async fn a_value_is_found_by_a_stranger_and_replaced() {
     assert_eq!(nothing.kind, ErrorKind::NotFound);
     shut_down(homes).await;
 }
+
+#[tokio::test]
+async fn peers_tell_each_other_the_time_and_a_node_tells_how_full_it_is() {
+    let homes = three(&["/ip4/127.0.0.1/tcp/0"]).await;
+    let third = homes[2].node().await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let health = loop {
+        let health = third.health().await.expect("health");
+        if health.clock.peers == 2 {
+            break health;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "not both tell the time: {health:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // One clock for all of them; on a busy machine an answer may be on its way for a while.
+    assert!(health.clock.ahead_ms.is_some_and(|ms| ms.abs() < 2_000), "{:?}", health.clock);
+    let used = |name: &str| health.bounds.iter().find(|bound| bound.name == name).map(|bound| bound.used);
+    assert!(used("connections").is_some_and(|used| used >= 2), "{:?}", health.bounds);
+    assert!(used("peers in the routing table").is_some_and(|used| used >= 2), "{:?}", health.bounds);
+    shut_down(homes).await;
+}

@@ -141,7 +141,7 @@ pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
     all.extend(info.notices.iter().map(|notice| finding(Level::Warn, "Since the start", notice.clone(), None)));
     all.extend(drives.iter().filter_map(copy));
     all.extend(usage.map(storage));
-    all.extend(health.into_iter().flat_map(self::health::health));
+    all.extend(health.into_iter().flat_map(health::health));
     all.extend(system.watches.map(watches));
     all.extend(memory(info).map(|finding| Finding { area: Area::Memory, ..finding }));
     all.sort_by_key(|finding| finding.level);

@@ -115,7 +115,7 @@ impl Contract for Faulty {
     async fn events(&self, query: EventQuery) -> Result<EventStream> {
         self.fake.events(query).await
     }
-    async fn health(&self) -> Result<p2p_api::Health> {
+    async fn health(&self) -> Result<Health> {
         self.fake.health().await
     }
     async fn metrics(&self) -> Result<String> {
