@@ -415,7 +415,6 @@ impl Dht {
                 }
             }
             QueryResult::PutRecord(_) if last => self.on_put(id),
-            closest @ QueryResult::GetClosestPeers(_) if last => self.on_closest(id, closest),
             _ => {}
         }
     }

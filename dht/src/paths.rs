@@ -16,12 +16,17 @@ use crate::point::{Point, distance, of_peer};
 
 /// Paths of one lookup.
 pub(crate) const PATHS: usize = 3;
-/// Nodes that a path asks at a time: six altogether.
+/// Nodes that a path asks at a time for a value: six altogether.
 const PARALLEL: usize = 2;
+/// The same where the nearest nodes are looked for, all of which have to answer.
+const PARALLEL_NEAREST: usize = 3;
 /// After this a node that has not answered no longer holds up the next one; its answer still counts.
 const SLOW: Duration = Duration::from_millis(500);
 /// After this it is given up, dialling included.
 pub(crate) const GIVEN_UP: Duration = Duration::from_secs(3);
+/// Where the nearest nodes are looked for, who has not answered after so many times as long as the slowest that did is not
+/// waited for.
+const PATIENCE: u32 = 2;
 /// Nodes nearest to the key that have to answer before a path is at its end: together a little more than those that
 /// store a value in a network of honest nodes.
 const ENOUGH: usize = 8;
@@ -42,6 +47,10 @@ pub(crate) struct Paths {
     turn: usize,
     /// The paths are at their end; whoever is left is asked by any.
     is_sweep: bool,
+    /// Nodes that a path asks at a time.
+    parallel: usize,
+    /// How long the slowest answer took.
+    slowest: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +95,17 @@ impl Paths {
                 path.add(&target, candidate);
             }
         }
-        Self { target, paths, asked: HashMap::new(), follow: true, turn: 0, is_sweep: false }
+        Self::with(target, paths, true)
+    }
+
+    /// As [`Self::new`], for the nodes nearest to a place: more are asked at a time.
+    pub(crate) fn nearest(target: Point, start: impl Iterator<Item = Candidate>) -> Self {
+        Self { parallel: PARALLEL_NEAREST, ..Self::new(target, start) }
+    }
+
+    fn with(target: Point, paths: Vec<Path>, follow: bool) -> Self {
+        let slowest = Duration::ZERO;
+        Self { target, paths, asked: HashMap::new(), follow, turn: 0, is_sweep: false, parallel: PARALLEL, slowest }
     }
 
     /// Asks these nodes and nobody else, all at once, each on a path of its own.
@@ -97,7 +116,7 @@ impl Paths {
             path
         });
         let paths = paths.collect();
-        Self { target, paths, asked: HashMap::new(), follow: false, turn: 0, is_sweep: false }
+        Self::with(target, paths, false)
     }
 
     /// The next node to ask, if one may be asked now.
@@ -118,8 +137,15 @@ impl Paths {
     }
 
     /// A node answered and named others. Which path asked it; `None`: none is waiting for it.
-    pub(crate) fn on_answer(&mut self, peer: &PeerId, named: impl Iterator<Item = Candidate>) -> Option<usize> {
-        let asked = self.asked.get_mut(peer).filter(|asked| matches!(asked.state, State::Waiting(_)))?;
+    pub(crate) fn on_answer(
+        &mut self,
+        now: Instant,
+        peer: &PeerId,
+        named: impl Iterator<Item = Candidate>,
+    ) -> Option<usize> {
+        let asked = self.asked.get_mut(peer)?;
+        let State::Waiting(since) = asked.state else { return None };
+        self.slowest = self.slowest.max(now.saturating_duration_since(since));
         asked.state = State::Answered;
         let (at, hops) = (asked.path, asked.hops);
         if self.follow
@@ -156,6 +182,22 @@ impl Paths {
         self.asked.values().any(|asked| asked.is_in_flight(now))
     }
 
+    /// Whether an answer may come that is worth waiting for: not from who is much slower than all others.
+    pub(crate) fn is_patient(&self, now: Instant) -> bool {
+        let patience = (self.slowest * PATIENCE).clamp(SLOW, GIVEN_UP);
+        let is_coming = |since: &Instant| now.saturating_duration_since(*since) < patience;
+        self.asked.values().any(|asked| matches!(&asked.state, State::Waiting(since) if is_coming(since)))
+    }
+
+    /// Who answered and where they are said to be, nearest first; at most so many.
+    pub(crate) fn nearest_answered(&self, max: usize) -> Vec<Candidate> {
+        let has_answered = |peer: &PeerId| self.asked.get(peer).is_some_and(|asked| asked.state == State::Answered);
+        let candidates = self.paths.iter().flat_map(|path| &path.candidates);
+        let answered: BTreeMap<&Point, &Candidate> =
+            candidates.filter(|(_, candidate)| has_answered(&candidate.peer)).collect();
+        answered.into_values().take(max).cloned().collect()
+    }
+
     /// Whether nobody is left whose answer could come.
     pub(crate) fn is_at_end(&self) -> bool {
         !self.asked.values().any(|asked| matches!(asked.state, State::Waiting(_)))
@@ -190,7 +232,7 @@ impl Paths {
     fn next_of(&self, at: usize, now: Instant) -> Option<Candidate> {
         let path = self.paths.get(at)?;
         let own = self.asked.values().filter(|asked| asked.path == at);
-        if own.filter(|asked| asked.is_in_flight(now)).count() >= PARALLEL {
+        if own.filter(|asked| asked.is_in_flight(now)).count() >= self.parallel {
             return None;
         }
         if self.is_sweep {
@@ -277,7 +319,7 @@ mod tests {
                 match lookup.poll_ask(now) {
                     Some(next) => {
                         asked.push(next.peer);
-                        lookup.on_answer(&next.peer, named(&all)).expect("it was asked");
+                        lookup.on_answer(now, &next.peer, named(&all)).expect("it was asked");
                     }
                     None if lookup.sweep() => {}
                     None => break,
@@ -300,7 +342,7 @@ mod tests {
         while let Some(next) = lookup.poll_ask(now) {
             let is_first = next.peer == honest[0];
             let is_liar = liars.contains(&next.peer);
-            let path = lookup.on_answer(&next.peer, named(if is_first || is_liar { &liars } else { &honest }));
+            let path = lookup.on_answer(now, &next.peer, named(if is_first || is_liar { &liars } else { &honest }));
             if is_liar {
                 assert_eq!(path, Some(liar_path));
                 by_liars += 1;
@@ -320,7 +362,7 @@ mod tests {
         let mut lookup = Paths::new(of_bytes(b"key"), start.into_iter());
         let mut groups: Vec<Vec<Group>> = vec![Vec::new(); PATHS];
         while let Some(next) = lookup.poll_ask(now) {
-            let path = lookup.on_answer(&next.peer, std::iter::empty()).expect("it was asked");
+            let path = lookup.on_answer(now, &next.peer, std::iter::empty()).expect("it was asked");
             groups[path].extend(next.group);
         }
         for of_path in groups {
@@ -339,10 +381,10 @@ mod tests {
         assert!(!lookup.is_waiting(later) && !lookup.is_at_end());
         let next = lookup.poll_ask(later).expect("another one instead");
         assert!(!first.contains(&next.peer));
-        assert!(lookup.on_answer(&first[0], std::iter::empty()).is_some(), "late is better than never");
+        assert!(lookup.on_answer(later, &first[0], std::iter::empty()).is_some(), "late is better than never");
         lookup.on_time(later + GIVEN_UP);
         assert!(lookup.is_at_end());
-        assert_eq!(lookup.on_answer(&first[1], std::iter::empty()), None);
+        assert_eq!(lookup.on_answer(now, &first[1], std::iter::empty()), None);
     }
 
     #[test]
@@ -354,9 +396,44 @@ mod tests {
         for _ in 0..30 {
             let Some(asked) = next else { break };
             let many = peers(500);
-            lookup.on_answer(&asked.peer, named(&many));
+            lookup.on_answer(now, &asked.peer, named(&many));
             next = lookup.poll_ask(now);
         }
         assert!(lookup.paths.iter().all(|path| path.candidates.len() <= MAX_CANDIDATES + lookup.asked.len()));
+    }
+
+    #[test]
+    fn the_nearest_nodes_of_a_network_are_found_though_a_third_is_silent() {
+        let (all, begun) = (peers(400), Instant::now());
+        let target = of_bytes(b"a place");
+        let mut by_distance = all.clone();
+        by_distance.sort_by_key(|peer| distance(&target, &of_peer(peer)));
+        let is_silent = |peer: &PeerId| of_peer(peer)[31] % 3 == 0;
+        let honest: Vec<PeerId> = by_distance.iter().filter(|peer| !is_silent(peer)).take(20).copied().collect();
+        let near = |to: &PeerId| {
+            let mut known = all.clone();
+            known.sort_by_key(|peer| distance(&of_peer(to), &of_peer(peer)));
+            known.truncate(20);
+            known
+        };
+        let mut lookup = Paths::nearest(target, named(&all[..20]));
+        let mut now = begun;
+        loop {
+            while let Some(next) = lookup.poll_ask(now) {
+                if !is_silent(&next.peer) {
+                    now += Duration::from_millis(20);
+                    let closer: Vec<PeerId> = by_distance.iter().take(20).copied().chain(near(&next.peer)).collect();
+                    lookup.on_answer(now, &next.peer, named(&closer)).expect("it was asked");
+                }
+            }
+            if lookup.is_patient(now) {
+                now += Duration::from_millis(100);
+            } else if !lookup.sweep() {
+                break;
+            }
+        }
+        let found: Vec<PeerId> = lookup.nearest_answered(20).into_iter().map(|found| found.peer).collect();
+        assert_eq!(found, honest);
+        assert!(now - begun < Duration::from_secs(5), "{:?}", now - begun);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const MAX_REGION_PEERS: usize = 80;
 /// not take all places.
 const NEAREST: usize = 20;
 /// What one lookup tells.
-const LOOKUP_PEERS: usize = 20;
+pub(crate) const LOOKUP_PEERS: usize = 20;
 /// Most lookups of one walk, the one of the key itself included.
 const MAX_LOOKUPS: usize = 16;
 /// Lookups of one walk at a time.

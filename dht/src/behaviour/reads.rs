@@ -11,13 +11,14 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::calls::Ask;
 use super::values::After;
-use super::walks::Goal;
+use super::walks::{Goal, Place};
 use super::{Dht, Event, QueryNumber, SMALL_NETWORK};
 use crate::Store;
 use crate::config::QUERY_TIMEOUT;
 use crate::group::Width;
 use crate::paths::{Candidate, Paths};
 use crate::point::{self, Point};
+use crate::region::LOOKUP_PEERS;
 
 /// Nodes of the table that a lookup starts from.
 const START_FROM: usize = 20;
@@ -73,6 +74,8 @@ pub(super) enum Purpose {
     ReadBack { after: After, holders: Vec<PeerId> },
     /// Whether others would find it, or a newer one: an old one in its place hides it.
     Check { order: u64 },
+    /// No value at all: the nodes nearest to a place that nobody chose, or to the key itself.
+    Nearest(Place),
 }
 
 /// The newest value, and who gave it.
@@ -173,6 +176,17 @@ impl Dht {
             self.outputs.push_back(ToSwarm::GenerateEvent(Event::Value { query: number, from: None, value }));
         }
         self.start_reading(reading);
+    }
+
+    /// Looks for the nodes that lie nearest to a key and answer. Kademlia has a lookup for that, which waits ten seconds for
+    /// those that do not.
+    pub(super) fn look_up(&mut self, key: Vec<u8>, place: Place) {
+        let (at, now) = (point::of_bytes(&key), Instant::now());
+        let start = self.candidates(&at, START_FROM);
+        let paths = Paths::nearest(at, start.into_iter());
+        // Whoever walks is told by the place, not by a number.
+        let number = QueryNumber::MAX;
+        self.start_reading(Reading::new(number, RecordKey::from(key), at, paths, Purpose::Nearest(place), now));
     }
 
     pub(super) fn start_reading(&mut self, reading: Reading) {
@@ -288,12 +302,16 @@ impl Dht {
                 Purpose::ReadBack { holders, .. } => !holders.is_empty(),
                 Purpose::Get => reading.is_found(),
                 Purpose::Check { order } => reading.is_found_since(*order),
+                // Once all were asked who are to be.
+                Purpose::Nearest(_) => false,
             };
             let is_worth_waiting = match &reading.purpose {
                 Purpose::ReadBack { .. } => now < reading.begun + READ_BACK,
                 Purpose::Get | Purpose::Check { .. } => reading.paths.is_waiting(now),
+                Purpose::Nearest(_) => reading.paths.is_patient(now),
             };
-            if !reading.paths.is_at_end() && (is_worth_waiting || !is_enough) {
+            let is_needed = !is_enough && !matches!(reading.purpose, Purpose::Nearest(_));
+            if !reading.paths.is_at_end() && (is_worth_waiting || is_needed) {
                 return;
             }
             if is_enough || !reading.paths.sweep() {
@@ -346,8 +364,11 @@ impl Dht {
             .collect();
         let now = Instant::now();
         let Some(reading) = self.reads.readings.get_mut(&id) else { return };
-        let Some(path) = reading.paths.on_answer(&peer, named.into_iter()) else { return };
+        let Some(path) = reading.paths.on_answer(now, &peer, named.into_iter()) else { return };
         self.reads.to_drive.insert(id);
+        if matches!(reading.purpose, Purpose::Nearest(_)) {
+            return;
+        }
         let Some(record) = record.filter(|record| record.key == reading.key) else { return };
         let known = reading.good.get(&record.value).copied();
         let order = match known {
@@ -400,6 +421,10 @@ impl Dht {
             }
             Purpose::ReadBack { after, holders } => self.on_read_back(reading.number, reading.key, holders, after),
             Purpose::Check { order } => self.on_checked(&reading.key, reading.is_found_since(order)),
+            Purpose::Nearest(place) => {
+                let in_time = now < reading.begun + QUERY_TIMEOUT;
+                self.on_nearest(place, reading.at, &reading.paths.nearest_answered(LOOKUP_PEERS), in_time);
+            }
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Lookups that Kademlia makes for walks through regions, and for the estimate of how many nodes there are.
+//! Walks through regions, and the estimate of how many nodes there are: what the lookups of places are for.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use libp2p::PeerId;
-use libp2p::kad::{GetClosestPeersError, GetClosestPeersOk, PeerInfo, QueryId, QueryResult, RecordKey};
+use libp2p::kad::{QueryId, RecordKey};
 
 use super::reads::Reading;
 use super::{Dht, QueryNumber, SMALL_NETWORK};
 use crate::group::{Group, Width, group_of};
 use crate::known::Known;
+use crate::paths::Candidate;
 use crate::point::{self, Cell, MadeUp, Point, distance, of_peer};
 use crate::region::{Found, Next, Walk};
 use crate::size::{GOOD_SAMPLES, SAMPLE_NODES, Size};
@@ -21,7 +22,6 @@ const HASHES_AT_A_TIME: u32 = 2_048;
 #[derive(Default)]
 pub(super) struct Walks {
     walks: HashMap<u64, Walking>,
-    lookups: HashMap<QueryId, Lookup>,
     made_up: VecDeque<(u64, Cell, MadeUp)>,
     next: u64,
     size: Size,
@@ -49,15 +49,12 @@ pub(super) enum Goal {
     Read { id: QueryId, reading: Box<Reading> },
 }
 
-/// One lookup of a place.
-struct Lookup {
-    at: Point,
-    of: Of,
-}
-
-#[derive(Clone, Copy)]
-enum Of {
+/// What a place is looked up for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// A walk, of which it is the key, or lies in a cell.
     Walk { walk: u64, cell: Option<Cell> },
+    /// To count nodes.
     Size,
 }
 
@@ -125,9 +122,8 @@ impl Dht {
     pub(super) fn search_made_up(&mut self) -> bool {
         let Some((walk, cell, mut search)) = self.walks.made_up.pop_front() else { return false };
         match search.search(HASHES_AT_A_TIME) {
-            Some((key, at)) => {
-                let id = self.kad.get_closest_peers(key);
-                self.walks.lookups.insert(id, Lookup { at, of: Of::Walk { walk, cell: Some(cell) } });
+            Some((key, _)) => {
+                self.look_up(key, Place::Walk { walk, cell: Some(cell) });
                 true
             }
             None => {
@@ -137,19 +133,13 @@ impl Dht {
         }
     }
 
-    /// A lookup ended.
-    pub(super) fn on_closest(&mut self, id: QueryId, result: QueryResult) {
-        let Some(Lookup { at, of }) = self.walks.lookups.remove(&id) else { return };
-        let (peers, in_time) = match result {
-            QueryResult::GetClosestPeers(Ok(GetClosestPeersOk { peers, .. })) => (peers, true),
-            QueryResult::GetClosestPeers(Err(GetClosestPeersError::Timeout { peers, .. })) => (peers, false),
-            _ => (Vec::new(), false),
-        };
-        let found: Vec<Found> = peers.iter().map(|info| self.found(info)).collect();
+    /// A lookup ended: who answered, nearest first. `in_time`: it was not cut short.
+    pub(super) fn on_nearest(&mut self, place: Place, at: Point, answered: &[Candidate], in_time: bool) {
+        let found: Vec<Found> = answered.iter().map(|candidate| self.found(candidate)).collect();
         let now = Instant::now();
-        match of {
-            Of::Size => self.on_counted(now, &at, &found),
-            Of::Walk { walk, cell } => {
+        match place {
+            Place::Size => self.on_counted(now, &at, &found),
+            Place::Walk { walk, cell } => {
                 let Some(walking) = self.walks.walks.get_mut(&walk) else { return };
                 if let Some(whole) = walking.walk.on_lookup(at, cell, found.clone(), in_time) {
                     self.walks.known.add(now, whole, &found);
@@ -174,8 +164,9 @@ impl Dht {
         }
     }
 
-    fn found(&self, info: &PeerInfo) -> Found {
-        Found { peer: info.peer_id, group: self.group(&info.peer_id, &info.addrs, Width::World) }
+    fn found(&self, candidate: &Candidate) -> Found {
+        let Candidate { peer, addresses, .. } = candidate;
+        Found { peer: *peer, group: self.group(peer, addresses, Width::World) }
     }
 
     fn drive_walk(&mut self, id: u64) {
@@ -185,9 +176,7 @@ impl Dht {
                 Next::Wait => return,
                 Next::Center => {
                     let key = walking.key.to_vec();
-                    let at = point::of_bytes(&key);
-                    let query = self.kad.get_closest_peers(key);
-                    self.walks.lookups.insert(query, Lookup { at, of: Of::Walk { walk: id, cell: None } });
+                    self.look_up(key, Place::Walk { walk: id, cell: None });
                 }
                 Next::Cell(cell) => {
                     self.walks.made_up.push_back((id, cell, MadeUp::new(cell, point::random())));
@@ -221,9 +210,7 @@ impl Dht {
         while self.walks.counting < at_once && self.walks.size.wants_more(Instant::now()) {
             self.walks.counting += 1;
             let key = [point::random().to_be_bytes(), point::random().to_be_bytes()].concat();
-            let at = point::of_bytes(&key);
-            let id = self.kad.get_closest_peers(key);
-            self.walks.lookups.insert(id, Lookup { at, of: Of::Size });
+            self.look_up(key, Place::Size);
         }
     }
 

@@ -152,8 +152,8 @@ impl Model {
                 Some(due) if due <= now_ms + 50 => {
                     let Reverse((due, at)) = events.pop()?;
                     now_ms = due;
-                    let peer = self.nodes[at].1;
-                    if lookup.on_answer(&peer, named.remove(&at).unwrap_or_default().into_iter()).is_some()
+                    let (peer, now) = (self.nodes[at].1, begin + Duration::from_millis(now_ms));
+                    if lookup.on_answer(now, &peer, named.remove(&at).unwrap_or_default().into_iter()).is_some()
                         && holders.contains(&at)
                     {
                         return Some((now_ms, lookup.hops(&peer)));
