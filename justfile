@@ -36,6 +36,10 @@ bench-gateway *args:
 dht-lab *args:
     cargo run -p p2p-simulations --example dht_lab -- {{args}}
 
+# Lookups among up to a million nodes in virtual time, beside those of the real nodes; writes simulations/reports/dht-model.*
+dht-model:
+    cargo test -p p2p-dht --locked --lib -- --ignored a_million_nodes
+
 # How soon edits are at a follower; with --million and --swarm more; see node/daemon/benches/live.md.
 bench-live *args:
     python3 node/daemon/benches/live.py {{args}}

@@ -1,6 +1,8 @@
 //! Lookups among tens of thousands of nodes in virtual time: the driver as it is, with nodes that are nothing but their place
 //! and what their table would hold. `P2P_MODEL_NODES=100000` makes the network larger; the figures are printed.
 
+mod report;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
