@@ -394,9 +394,6 @@ impl Actor {
 
     fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let address = endpoint.get_remote_address().clone();
-        if let Some(reply) = self.dials.remove(&id) {
-            let _ = reply.send(Ok((peer, address.clone())));
-        }
         if let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint
             && scope(local_addr) == AddressScope::Global
             && path_kind(local_addr) == PathKind::Direct
@@ -416,6 +413,10 @@ impl Actor {
         self.connected.send_modify(|count| *count = count.wrapping_add(1));
         if is_new {
             self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
+        }
+        // Last: whoever asked for it finds it among the peers then.
+        if let Some(reply) = self.dials.remove(&id) {
+            let _ = reply.send(Ok((peer, address)));
         }
     }
 
