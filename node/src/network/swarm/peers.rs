@@ -1,7 +1,8 @@
 //! Peers as they show themselves: on the LAN, and by identify.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, identify};
@@ -10,22 +11,33 @@ use p2p_transport::{AddressScope, PathKind, dialable_from, path_kind, scope, wit
 
 use super::{Actor, MAX_LAN_PEERS};
 
+/// Addresses of one peer in the local network.
+const MAX_NEAR_ADDRESSES: usize = 8;
+
 impl Actor {
     pub(super) fn on_lan_peers(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        let mut peers = HashSet::new();
+        let mut peers: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
         for (peer, address) in found {
             // The answer came over the link itself.
             self.guard.give(&address);
-            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
-            peers.insert(peer);
+            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
+            peers.entry(peer).or_default().push(address);
         }
-        for peer in peers {
-            let near = self.with_snapshot(|snapshot| {
-                snapshot.connections.values().filter(|c| path_kind(&c.address) == PathKind::Lan).count()
+        for (peer, addresses) in peers {
+            let near: HashSet<PeerId> = self.with_snapshot(|snapshot| {
+                let near = snapshot.connections.values().filter(|c| path_kind(&c.address) == PathKind::Lan);
+                near.map(|connection| connection.peer).collect()
             });
-            if near < MAX_LAN_PEERS && !self.swarm.is_connected(&peer) {
-                let _ = self.swarm.dial(peer);
+            if near.len() >= MAX_LAN_PEERS || near.contains(&peer) {
+                continue;
             }
+            // One that is reached from afar only, while it is near, is worth a better way.
+            let opts = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing);
+            let opts = match self.swarm.is_connected(&peer) {
+                true => opts.addresses(addresses).build(),
+                false => opts.build(),
+            };
+            let _ = self.swarm.dial(opts);
         }
     }
 
@@ -49,6 +61,7 @@ impl Actor {
         if remote.1 {
             addresses.insert(0, remote.0.clone());
         }
+        self.on_near(peer, &remote.0, &addresses);
         for address in &addresses {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
@@ -71,6 +84,24 @@ impl Actor {
         agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
         self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
         self.refresh();
+    }
+
+    /// A peer of the local network tells where it can be dialled there: at the host at which it is, and no other.
+    fn on_near(&mut self, peer: PeerId, remote: &Multiaddr, addresses: &[Multiaddr]) {
+        if path_kind(remote) != PathKind::Lan || scope(remote) != AddressScope::Local {
+            return;
+        }
+        let bare = |address: &Multiaddr| address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();
+        let there: Vec<Multiaddr> =
+            addresses.iter().filter(|address| address.iter().next() == remote.iter().next()).map(bare).collect();
+        self.with_snapshot(|snapshot| {
+            let known = snapshot.near.entry(peer).or_default();
+            known.extend(there);
+            known.sort();
+            known.dedup();
+            known.truncate(MAX_NEAR_ADDRESSES);
+        });
+        self.near_news.notify_one();
     }
 
     /// A peer that is connected through a relay only, and names addresses of the world, may be dialled there: no hole needs

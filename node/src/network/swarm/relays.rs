@@ -192,7 +192,14 @@ impl Actor {
     /// A relayed connection got a direct one beside it, or not.
     pub(super) fn on_punched(&mut self, event: &dcutr::Event) {
         match &event.result {
-            Ok(_) => self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null),
+            Ok(id) => {
+                self.with_snapshot(|snapshot| {
+                    if let Some(connection) = snapshot.connections.get_mut(id) {
+                        connection.punched = true;
+                    }
+                });
+                self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null);
+            }
             Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "no direct connection"),
         }
     }
