@@ -2,11 +2,13 @@
 //! blocks: hashing and disk run elsewhere.
 
 mod addresses;
+mod candidates;
 mod handle;
 mod lan;
 mod near;
 mod swarm;
 
+pub(crate) use candidates::run as tell_candidates;
 pub(crate) use handle::{
     Announcement, ConnectionInfo, DialTarget, FoundValue, Judged, Network, PublishRefused, PutError, Snapshot,
     peer_stream,

@@ -226,6 +226,7 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
         tasks.spawn(people.clone().keep_lan_tags(beacons, stop.clone()));
         tasks.spawn(network::look_for_contacts(network.clone(), mode, tags, stop.clone()));
     }
+    tasks.spawn(network::tell_candidates(network.clone(), stop.clone()));
     tasks.spawn(network::remember_neighbours(network.clone(), near_ledger, stop.clone()));
     if options.config.lock_after_minutes > 0 {
         let after = Duration::from_secs(options.config.lock_after_minutes.saturating_mul(60));

@@ -70,6 +70,20 @@ pub fn lan_networks() -> Vec<LanNetwork> {
     networks(&interfaces.unwrap_or_default(), &read("/proc/net/route"), &read("/proc/net/arp"))
 }
 
+/// The interfaces left out there, but for loopback. Reads files of the system.
+pub fn virtual_interfaces() -> Vec<String> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut names: Vec<String> = interfaces.into_iter().filter(is_virtual).map(|interface| interface.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.truncate(MAX_NETWORKS);
+    names
+}
+
+fn is_virtual(interface: &Interface) -> bool {
+    interface.is_p2p || VIRTUAL.iter().any(|name| interface.name.starts_with(name))
+}
+
 /// Makes the system ask a gateway for its hardware address. The answer comes within a few milliseconds, or not at all.
 pub fn wake_gateway(gateway: Ipv4Addr) {
     let sent = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
@@ -83,14 +97,9 @@ fn networks(interfaces: &[Interface], routes: &str, neighbours: &str) -> Vec<Lan
     let mut found: Vec<LanNetwork> = Vec::new();
     for interface in interfaces {
         let IfAddr::V4(v4) = &interface.addr else { continue };
-        let is_virtual = VIRTUAL.iter().any(|name| interface.name.starts_with(name));
         // A network of one or two addresses has nobody to be found by chance.
-        if v4.ip.is_loopback()
-            || is_virtual
-            || interface.is_p2p
-            || !(1..=30).contains(&v4.prefixlen)
-            || found.len() == MAX_NETWORKS
-        {
+        let is_small = !(1..=30).contains(&v4.prefixlen);
+        if v4.ip.is_loopback() || is_virtual(interface) || is_small || found.len() == MAX_NETWORKS {
             continue;
         }
         let gateway = routes.lines().find_map(|line| gateway_of(line, &interface.name));

@@ -29,7 +29,7 @@ pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig, Profile, RelayMode};
 pub use gossip::GossipTopic;
 pub use guard::DialGuard;
-pub use lan_network::{LanNetwork, NetworkId, lan_networks, wake_gateway};
+pub use lan_network::{LanNetwork, NetworkId, lan_networks, virtual_interfaces, wake_gateway};
 pub use lan_tags::{KnownTags, LanPorts, LanTags, MAX_LAN_TAGS, lan_addresses};
 pub use limits::{Limits, Refusal, Refusals};
 pub use proven::ProvenPeers;

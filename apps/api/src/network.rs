@@ -133,6 +133,10 @@ pub struct LanInfo {
     pub mdns: bool,
     /// Peers that answered so since the start.
     pub mdns_found: u32,
+    /// Interfaces behind which no other computer is (bridges of containers, tunnels), which multicast goes to as well.
+    pub virtual_interfaces: Vec<String>,
+    /// Whether the router of one of the networks answers; `None` where there is none.
+    pub router_answers: Option<bool>,
     /// Peers remembered from earlier in these networks.
     pub remembered: u32,
     /// Those of them that are connected within the network.
@@ -141,6 +145,16 @@ pub struct LanInfo {
     pub asked: u32,
     /// Seconds since then.
     pub asked_s_ago: Option<u64>,
+    /// Neighbours of whom nothing came back the last time they were dialled.
+    pub silent: u32,
+    /// Neighbours whose computer answered the last time, but no node.
+    pub refusing: u32,
+    /// Friends that were found to be behind the same router, by what they told over a relay.
+    pub same_router: u32,
+    /// Addresses in local networks that links told.
+    pub linked: u32,
+    /// Relays in the local network that know this node, of all in `relays`.
+    pub relays: u32,
 }
 
 /// A connected peer.

@@ -1,6 +1,7 @@
 //! The handle of the swarm loop, and what drives need of it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,20 +10,21 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
 use p2p_api::{Duplex, Reachability, TopicMessage};
 use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
 use p2p_transport::{
-    AcceptError, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl, TrustedPeers,
-    libp2p_peer_id, our_peer_id,
+    AcceptError, AddressScope, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl,
+    TrustedPeers, libp2p_peer_id, our_peer_id,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
-use super::addresses::for_links;
+use super::addresses::{for_links, relay_for_links};
 use super::near::NearState;
 
 /// How long opening a stream may take, dial included.
@@ -120,6 +122,11 @@ pub(crate) struct Snapshot {
     /// Whether multicast is asked who is near, and who answered; at most [`MAX_FOUND`].
     pub(crate) mdns: bool,
     pub(crate) mdns_found: HashSet<libp2p::PeerId>,
+    /// Neighbours that were dialled where they should be: nobody answered there, or the computer did and no node runs on it.
+    pub(crate) silent: HashSet<libp2p::PeerId>,
+    pub(crate) refusing: HashSet<libp2p::PeerId>,
+    /// At which addresses peers in the world see this node, the newest last.
+    pub(crate) seen_as: Vec<IpAddr>,
     /// Relays through which it is reached.
     pub(crate) relays: Vec<libp2p::PeerId>,
     pub(crate) counters: Vec<(String, u64)>,
@@ -199,7 +206,11 @@ impl Network {
 
     /// What is known of remembered neighbours.
     pub(crate) fn near_state(&self) -> NearState {
-        self.near.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.with_near(|near| near.clone())
+    }
+
+    pub(super) fn with_near<T>(&self, work: impl FnOnce(&mut NearState) -> T) -> T {
+        work(&mut self.near.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a peer is connected.
@@ -390,8 +401,25 @@ impl Dialer for Network {
     async fn remember(&self, address: PeerAddr) {
         if let (Some(peer), Ok(multiaddr)) = (libp2p_peer_id(&address.peer), address.to_multiaddr_string().parse()) {
             self.guard.give(&multiaddr);
+            if p2p_transport::scope(&multiaddr) == AddressScope::Local {
+                self.with_near(|near| near.linked = near.linked.saturating_add(1));
+            }
             let _ = self.streams.add_address(peer, multiaddr).await;
         }
+    }
+
+    async fn remember_through(&self, relay: PeerAddr, peer: PeerId) {
+        let through = relay.to_multiaddr_string().parse::<Multiaddr>().ok();
+        if let (Some(peer), Some(through)) = (libp2p_peer_id(&peer), through) {
+            self.guard.give(&through);
+            let address = through.with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
+            let _ = self.streams.add_address(peer, address).await;
+        }
+    }
+
+    fn own_relay(&self) -> Option<PeerAddr> {
+        let snapshot = self.snapshot();
+        relay_for_links(&snapshot.external).filter(|_| snapshot.reachability != Some(Reachability::Public))
     }
 
     fn own_addresses(&self) -> Vec<PeerAddr> {

@@ -12,7 +12,9 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use p2p_drives::{Ledger, LedgerError};
 use p2p_identity::PeerId;
-use p2p_transport::{LanNetwork, NetworkId, lan_networks, libp2p_peer_id, our_peer_id, wake_gateway};
+use p2p_transport::{
+    LanNetwork, NetworkId, lan_networks, libp2p_peer_id, our_peer_id, virtual_interfaces, wake_gateway,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,10 +37,16 @@ const MAX_PROBES: usize = 32;
 pub(crate) struct NearState {
     /// Networks this computer is in: the interface, its address and prefix.
     pub(crate) networks: Vec<LanNetwork>,
+    /// Interfaces behind which no other computer is.
+    pub(crate) virtual_interfaces: Vec<String>,
     /// Peers remembered in them.
     pub(crate) remembered: BTreeSet<PeerId>,
     /// When they were last asked for, and how many.
     pub(crate) asked: Option<(std::time::Instant, usize)>,
+    /// Addresses in local networks that links told.
+    pub(crate) linked: u32,
+    /// Friends that were found to be behind the same router.
+    pub(crate) same_router: u32,
 }
 
 /// Runs until `stop`.
@@ -52,7 +60,13 @@ pub(crate) async fn run(network: Network, ledger: Arc<dyn Ledger>, stop: Cancell
         }
         Err(_) => return,
     };
-    let keeper = Keeper { network, rows: Arc::new(Mutex::new(rows)), networks: Vec::new(), pause: FIRST_PAUSE };
+    let keeper = Keeper {
+        network,
+        rows: Arc::new(Mutex::new(rows)),
+        networks: Vec::new(),
+        virtual_interfaces: Vec::new(),
+        pause: FIRST_PAUSE,
+    };
     stop.run_until_cancelled_owned(keeper.run()).await;
 }
 
@@ -60,6 +74,7 @@ struct Keeper {
     network: Network,
     rows: Arc<Mutex<NearRows>>,
     networks: Vec<LanNetwork>,
+    virtual_interfaces: Vec<String>,
     /// Before the next look for who is not there.
     pause: Duration,
 }
@@ -101,6 +116,7 @@ impl Keeper {
         let ids = |networks: &[LanNetwork]| networks.iter().map(|known| known.id).collect::<BTreeSet<_>>();
         let has_changed = ids(&networks) != ids(&self.networks);
         self.networks = networks;
+        self.virtual_interfaces = tokio::task::spawn_blocking(virtual_interfaces).await.unwrap_or_default();
         has_changed
     }
 
@@ -176,15 +192,17 @@ impl Keeper {
             asked += 1;
         }
         if asked > 0 {
-            lock(&self.network.near).asked = Some((std::time::Instant::now(), asked));
+            self.network.with_near(|near| near.asked = Some((std::time::Instant::now(), asked)));
         }
     }
 
     fn tell(&self) {
         let remembered = self.remembered().into_keys().collect();
-        let mut state = lock(&self.network.near);
-        state.networks.clone_from(&self.networks);
-        state.remembered = remembered;
+        self.network.with_near(|near| {
+            near.networks.clone_from(&self.networks);
+            near.virtual_interfaces.clone_from(&self.virtual_interfaces);
+            near.remembered = remembered;
+        });
     }
 
     async fn with_rows<T: Send + 'static>(

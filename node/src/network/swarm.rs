@@ -88,6 +88,8 @@ struct Actor {
     /// Changes with every connection that opens or closes.
     connected: watch::Sender<u64>,
     near_news: Arc<Notify>,
+    /// Neighbours that are dialled; at most as many as there are dials.
+    near_dials: HashMap<ConnectionId, PeerId>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
     shed: shed::Shed,
@@ -145,6 +147,7 @@ pub(crate) async fn spawn(
         dht_peers,
         connected,
         near_news: near_news.clone(),
+        near_dials: HashMap::new(),
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
         shed: shed::Shed::default(),
@@ -378,6 +381,9 @@ impl Actor {
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(peer) = self.near_dials.remove(&connection_id) {
+                    self.on_no_neighbour(peer, &error);
+                }
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Err(error.to_string()));
                 }
@@ -406,6 +412,7 @@ impl Actor {
 
     fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let address = remote_address(endpoint, peer);
+        self.near_dials.remove(&id);
         if let Some(reply) = self.dials.remove(&id) {
             let _ = reply.send(Ok((peer, address.clone())));
         }
@@ -424,6 +431,8 @@ impl Actor {
             let (address, punched) = (address.clone(), false);
             let info = ConnectionInfo { peer, address, outbound, punched, rtt: None, since };
             snapshot.connections.insert(id, info);
+            snapshot.silent.remove(&peer);
+            snapshot.refusing.remove(&peer);
             is_new
         });
         self.connected.send_modify(|count| *count = count.wrapping_add(1));
