@@ -4,106 +4,15 @@
 # ends on, the time until the first connection, and the throughput. Writes nat-lab.csv beside the given folder, prints a
 # table. Needs root, iproute2 and nftables; skipped with a sentence otherwise.
 #
-#   bash simulations/nat-lab.sh [KIND...]     kinds: none cone restricted symmetric udp-blocked; all by default
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-if [[ "$(id -u)" != 0 ]] || ! command -v nft > /dev/null || ! command -v ip > /dev/null; then
-    echo "skipped: the NAT lab needs root, iproute2 and nftables"; exit 0
-fi
-# Everything that the lab is made of, once, in a namespace that is thrown away.
-ip netns add "p2p-$$-probe" 2> /dev/null || { echo "skipped: no network namespace can be made here"; exit 0; }
-probe='ip link add name wan type bridge && ip link add name lan type veth peer name far &&
-    nft add table ip nat && nft "add chain ip nat post { type nat hook postrouting priority srcnat; }" &&
-    nft add rule ip nat post meta l4proto udp masquerade random,fully-random'
-has_all=yes; ip netns exec "p2p-$$-probe" sh -c "$probe" > /dev/null 2>&1 || has_all=no
-ip netns del "p2p-$$-probe"
-[[ "$has_all" == yes ]] || { echo "skipped: this kernel has no bridges, veth pairs or NAT for the lab"; exit 0; }
+#   bash simulations/nat-lab.sh [KIND...]     kinds: none cone restricted symmetric udp-blocked double; all by default
+source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
-kinds=("$@"); [[ ${#kinds[@]} -gt 0 ]] || kinds=(none cone restricted symmetric udp-blocked)
-profile="${PROFILE:-debug}"
-# With the same features as the tests, so that nothing is built twice where these have run.
-if [[ "$profile" == debug ]]; then
-    cargo test --quiet --locked --workspace --no-run
-else
-    cargo build --quiet --locked --release -p p2pnode
-fi
-bin="$(cd "${CARGO_TARGET_DIR:-target}/$profile" && pwd)"
-work="$(mktemp -d)"
+kinds=("$@"); [[ ${#kinds[@]} -gt 0 ]] || kinds=(none cone restricted symmetric udp-blocked double)
 megabytes="${MEGABYTES:-20}"
-unset P2PNODE_HOME P2PNODE_API XDG_RUNTIME_DIR
-pids=() spaces=()
-cleanup() {
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2> /dev/null && wait "$pid" 2> /dev/null || true; done
-    for name in "${spaces[@]}"; do ip netns del "$name" 2> /dev/null || true; done
-    rm -rf "$work"
-}
-trap cleanup EXIT
-fail() { echo "FAILED: $*"; exit 1; }
-space() { ip netns add "$1"; spaces+=("$1"); ip -n "$1" link set lo up; }
-field() { grep -o "\"$1\":\"\?[^,\"}]*" | head -n 1 | sed "s/\"$1\":\"\?//"; }
 
-# The public network: a bridge in a namespace of its own; 198.51.100.0/24 is global for every rule.
-net="p2p-$$-net"; space "$net"
-ip -n "$net" link add name wan type bridge; ip -n "$net" link set wan up
-port=0
-# plug SPACE ADDRESS: an interface of SPACE in the public network.
-plug() {
-    port=$((port + 1))
-    ip -n "$1" link add name wan type veth peer name "p$port" netns "$net"
-    ip -n "$net" link set "p$port" master wan up
-    ip -n "$1" addr add "$2/24" dev wan; ip -n "$1" link set wan up
-}
-# router NAME KIND ADDRESS: a host behind a router of that kind.
-router() {
-    local name="$1" kind="$2" address="$3" host="p2p-$$-$1" nat="p2p-$$-$1-r"
-    space "$host"
-    if [[ "$kind" == none ]]; then plug "$host" "$address"; return; fi
-    space "$nat"; plug "$nat" "$address"
-    ip -n "$host" link add name eth0 type veth peer name lan netns "$nat"
-    ip -n "$host" addr add 192.168.50.2/24 dev eth0; ip -n "$host" link set eth0 up
-    ip -n "$nat" addr add 192.168.50.1/24 dev lan; ip -n "$nat" link set lan up
-    ip -n "$host" route add default via 192.168.50.1
-    ip netns exec "$nat" sysctl -q -w net.ipv4.ip_forward=1
-    local out="masquerade" in="" forward=""
-    case "$kind" in
-        cone) in="iifname wan meta l4proto { tcp, udp } dnat to 192.168.50.2" ;;
-        restricted) ;;
-        symmetric) out="meta l4proto { tcp, udp } masquerade random,fully-random" ;;
-        udp-blocked) forward="meta l4proto udp drop" ;;
-        *) fail "no such kind of router: $kind" ;;
-    esac
-    # What nobody inside asked for is dropped, but behind a full cone.
-    local unasked="iifname wan ct state new drop"; [[ "$kind" == cone ]] && unasked=""
-    ip netns exec "$nat" nft -f - <<NFT
-table ip nat {
-  chain pre { type nat hook prerouting priority dstnat; $in
-  }
-  chain post { type nat hook postrouting priority srcnat; oifname wan $out
-  }
-}
-table inet filter {
-  chain forward { type filter hook forward priority 0; $forward
-    $unasked
-  }
-  chain input { type filter hook input priority 0; iifname wan ct state new drop
-  }
-}
-NFT
-}
-# node SPACE HOME [flags]: a daemon there.
-node() {
-    local where="$1" home="$2"; shift 2
-    ip netns exec "$where" "$bin/p2pnode" --home "$home" start --json --no-mdns --no-port-mapping --gateway off \
-        --listen /ip4/0.0.0.0/tcp/4101 --listen /ip4/0.0.0.0/udp/4101/quic-v1 "$@" > "$home.out" 2> "$home.err" & daemon=$!
-    pids+=("$daemon")
-    for _ in $(seq 200); do [[ -s "$home.out" ]] && return; sleep 0.05; done
-    cat "$home.err"; fail "the node in $where did not start"
-}
-ended() { kill -9 "$1" 2> /dev/null || true; wait "$1" 2> /dev/null || true; }
-
-relay="p2p-$$-relay"; space "$relay"; plug "$relay" 198.51.100.1
+relay="p2p-$$-relay"; space "$relay"; plug "$relay" $world.1
 node "$relay" "$work/relay" --relay; first_relay=$daemon
-boot="/ip4/198.51.100.1/tcp/4101/p2p/$(field peer_id < "$work/relay.out")"
+boot="/ip4/$world.1/tcp/4101/p2p/$(field peer_id < "$work/relay.out")"
 head -c $((megabytes * 1000000)) /dev/urandom > "$work/content"
 
 echo "kind_a,kind_b,path,connected_ms,clone_s,mbit_per_s" > "$work/nat-lab.csv"
@@ -113,7 +22,7 @@ pair() {
     local a="$1" b="$2"
     number=$((number + 1))
     one="a$number" two="b$number"
-    router "$one" "$a" 198.51.100.$((10 + number * 2 % 200)); router "$two" "$b" 198.51.100.$((11 + number * 2 % 200))
+    router "$one" "$a" $world.$((10 + number * 2 % 200)); router "$two" "$b" $world.$((11 + number * 2 % 200))
     mkdir "$work/$one.site"; cp "$work/content" "$work/$one.site/content"
     node "p2p-$$-$one" "$work/$one" --bootstrap "$boot"; first=$daemon
     node "p2p-$$-$two" "$work/$two" --bootstrap "$boot"; second=$daemon
@@ -153,7 +62,7 @@ pair() {
     [[ -s "$work/connected" ]] && connected="$(cat "$work/connected")"
     echo "$a,$b,$path,$connected,$seconds,$rate" | tee -a "$work/nat-lab.csv"
     ended "$first"; ended "$second"
-    for name in "p2p-$$-$one" "p2p-$$-$one-r" "p2p-$$-$two" "p2p-$$-$two-r"; do ip netns del "$name" 2> /dev/null || true; done
+    remove "$one"; remove "$two"
     rm -rf "$work/$one"* "$work/$two"*
 }
 # What must be: everybody is reached; public hosts and full cones directly, two port-restricted ones too.
@@ -163,20 +72,24 @@ is_good() {
         direct,*) return 0 ;;
         *udp-blocked*) return 0 ;;
         *,none,* | *,none | *,cone,* | *,restricted,restricted) return 1 ;;
+        # Two routers, each of which has to keep the port: whatever comes of it, the clone is complete.
+        *double*) return 0 ;;
     esac
 }
 wrong=0
 for a in "${kinds[@]}"; do for b in "${kinds[@]}"; do
+    # Behind two routers nothing new is learnt from the other direction.
+    [[ "$a" == double && "$b" != double && ${#kinds[@]} -gt 2 ]] && continue
     pair "$a" "$b"
     # Punching a hole is a matter of chance: 95 of 100 have to come through, so one more try is fair.
     is_good "$a" "$b" || { pair "$a" "$b"; is_good "$a" "$b" || wrong=$((wrong + 1)); }
 done; done
 [[ -n "${CSV:-}" ]] && cp "$work/nat-lab.csv" "$CSV"
 # The relay in use dies in the middle of a clone between two hosts that cannot reach each other without one.
-second="p2p-$$-relay2"; space "$second"; plug "$second" 198.51.100.2
+second="p2p-$$-relay2"; space "$second"; plug "$second" $world.2
 node "$second" "$work/relay2" --relay --bootstrap "$boot"; second_relay=$daemon
-other="/ip4/198.51.100.2/tcp/4101/p2p/$(field peer_id < "$work/relay2.out")"
-router x symmetric 198.51.100.251; router y symmetric 198.51.100.252
+other="/ip4/$world.2/tcp/4101/p2p/$(field peer_id < "$work/relay2.out")"
+router x symmetric $world.251; router y symmetric $world.252
 node "p2p-$$-x" "$work/x" --bootstrap "$boot" --bootstrap "$other"
 node "p2p-$$-y" "$work/y" --bootstrap "$boot" --bootstrap "$other"
 mkdir "$work/large"; head -c 200000000 /dev/urandom > "$work/large/content"
@@ -194,7 +107,7 @@ for _ in $(seq 600); do
     sleep 0.02
 done
 used="$("$bin/p2p" --home "$work/y" peers --json | grep -o '"address":"[^"]*p2p-circuit' | head -n 1)" || used=
-[[ "$used" == */198.51.100.2/* ]] && victim=$second_relay || victim=$first_relay
+[[ "$used" == *"/$world.2/"* ]] && victim=$second_relay || victim=$first_relay
 kill -9 "$victim"
 begun=$(date +%s%N)
 wait "$cloning" || { cat "$work/clone.err"; fail "the clone did not survive its relay"; }

@@ -4,9 +4,11 @@ mod convert;
 mod exchange;
 mod health;
 mod history;
+mod lan;
 mod metrics;
 mod names;
 mod people;
+mod ping;
 mod reported;
 mod storage;
 mod writers;
@@ -32,7 +34,7 @@ use p2p_drives::{
     Named, PathKey,
 };
 use p2p_identity::{DriveId, Link, PeerId};
-use p2p_transport::{libp2p_peer_id, our_peer_id, transport_kind};
+use p2p_transport::{libp2p_peer_id, our_peer_id};
 use tokio_util::sync::CancellationToken;
 
 use self::convert::{api_error, drive_info, left_out, parse_link, tree_entry};
@@ -100,6 +102,7 @@ impl Contract for LocalNode {
             gateway: self.gateway.clone(),
             locked: self.keys.is_locked(),
             notices: self.notices.iter().cloned().chain(hidden(snapshot.hidden_values)).collect(),
+            lan: Some(lan::info(&self.network, &snapshot)),
         })
     }
 
@@ -153,19 +156,7 @@ impl Contract for LocalNode {
     }
 
     async fn ping(&self, peer: PeerId, timeout: Duration) -> Result<Ping> {
-        let deadline = tokio::time::Instant::now() + timeout;
-        self.dial(&peer.to_string(), timeout).await?;
-        // The first measurement starts with the connection, further ones follow every 15 s.
-        loop {
-            let measured = self.peer_list().into_iter().find(|known| known.peer == peer && known.rtt_ms.is_some());
-            if let Some(PeerInfo { kind, rtt_ms: Some(rtt_ms), .. }) = measured {
-                return Ok(Ping { peer, rtt_ms, kind });
-            }
-            if tokio::time::Instant::now() >= deadline {
-                return Err(ApiError::new(ErrorKind::TimedOut, format!("no answer from {peer} within {timeout:?}")));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.measured(peer, timeout).await
     }
 
     async fn find_providers(&self, key: [u8; 32], timeout: Duration) -> Result<Vec<Provider>> {
@@ -483,34 +474,6 @@ impl LocalNode {
         }
         let node = p2p_api::Node::new(Arc::new(self.clone()));
         node.names().link(text, timeout).await
-    }
-
-    /// One line per peer: its best connection.
-    fn peer_list(&self) -> Vec<PeerInfo> {
-        let snapshot = self.network.snapshot();
-        let mut peers: Vec<PeerInfo> = Vec::new();
-        let mut connections: Vec<_> = snapshot.connections.values().collect();
-        connections.sort_by_key(|c| (p2p_transport::path_kind(&c.address), transport_kind(&c.address)));
-        for connection in connections {
-            let Some(peer) = our_peer_id(&connection.peer) else { continue };
-            if let Some(known) = peers.iter_mut().find(|known| known.peer == peer) {
-                known.connections += 1;
-                known.rtt_ms = known.rtt_ms.or(connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0));
-                continue;
-            }
-            peers.push(PeerInfo {
-                peer,
-                address: connection.address.to_string(),
-                kind: path_kind(p2p_transport::path_kind(&connection.address)),
-                transport: transport_kind(&connection.address).as_str().to_owned(),
-                rtt_ms: connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
-                agent: snapshot.agents.get(&connection.peer).cloned(),
-                outbound: connection.outbound,
-                connections: 1,
-            });
-        }
-        peers.sort_by_key(|peer| peer.peer);
-        peers
     }
 }
 

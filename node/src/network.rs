@@ -2,12 +2,17 @@
 //! blocks: hashing and disk run elsewhere.
 
 mod addresses;
+mod candidates;
 mod handle;
 mod lan;
+mod near;
 mod swarm;
 
+pub(crate) use candidates::run as tell_candidates;
 pub(crate) use handle::{
-    Announcement, DialTarget, FoundValue, Judged, Network, PublishRefused, PutError, Snapshot, peer_stream,
+    Announcement, ConnectionInfo, DialTarget, FoundValue, Judged, Network, PublishRefused, PutError, Snapshot,
+    peer_stream,
 };
 pub(crate) use lan::{Beacons, LanMode, run as look_for_contacts};
+pub(crate) use near::run as remember_neighbours;
 pub(crate) use swarm::{NetworkConfig, spawn};

@@ -157,7 +157,7 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
         cache: record_cache,
     })
     .map_err(StartError::Store)?;
-    let (access_ledger, people_ledger) = (ledger.clone(), ledger.clone());
+    let (access_ledger, people_ledger, near_ledger) = (ledger.clone(), ledger.clone(), ledger.clone());
     let app_keys = AppKeys::new(keys.clone());
     let (drives, recovered) = Drives::open(DrivesConfig {
         me,
@@ -226,6 +226,8 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
         tasks.spawn(people.clone().keep_lan_tags(beacons, stop.clone()));
         tasks.spawn(network::look_for_contacts(network.clone(), mode, tags, stop.clone()));
     }
+    tasks.spawn(network::tell_candidates(network.clone(), stop.clone()));
+    tasks.spawn(network::remember_neighbours(network.clone(), near_ledger, stop.clone()));
     if options.config.lock_after_minutes > 0 {
         let after = Duration::from_secs(options.config.lock_after_minutes.saturating_mul(60));
         let idle = keys.clone().lock_when_idle(after);

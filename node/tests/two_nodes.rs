@@ -514,3 +514,21 @@ async fn a_copy_that_cannot_be_made_changes_nothing() {
     a.node.shutdown().await;
     b.node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_tells_the_way_and_each_round_trip() {
+    let one = node(&[]).await;
+    let two = node(&[address(&one.node)]).await;
+    let (me, peer) = (two.node.peer_id(), one.node.peer_id());
+    let ping = two.node.node().peers().ping(peer, Duration::from_secs(30)).await.expect("an echo");
+    assert_eq!((ping.way(), ping.relay), (p2p_api::PeerPath::Lan, None));
+    let (least, most) = ping.range_ms();
+    assert!(ping.round_trips_ms.len() == 5 && 0.0 < least && least <= ping.rtt_ms && ping.rtt_ms <= most, "{ping:?}");
+    assert!(ping.address.is_some_and(|address| address.starts_with("/ip4/127.0.0.1/")));
+    let error = two.node.node().peers().ping(me, Duration::from_secs(30)).await.expect_err("nobody else");
+    assert!(error.kind == p2p_api::ErrorKind::InvalidInput && error.message.contains("itself"), "{error:?}");
+    one.node.shutdown().await;
+    let error = two.node.node().peers().ping(peer, Duration::from_secs(30)).await.expect_err("it is gone");
+    assert!(error.hint.is_some_and(|hint| hint.contains("p2p doctor")), "{}", error.message);
+    two.node.shutdown().await;
+}

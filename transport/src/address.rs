@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -129,6 +130,30 @@ pub fn path_kind(address: &Multiaddr) -> PathKind {
     }
 }
 
+/// The relay that an address leads through.
+pub fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let mut last = None;
+    for part in address {
+        match part {
+            Protocol::P2p(peer) => last = Some(peer),
+            Protocol::P2pCircuit => return last,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the other side of a connection is. Who comes through a relay has an address there too; libp2p tells only their id.
+pub fn remote_address(endpoint: &ConnectedPoint, peer: PeerId) -> Multiaddr {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, .. } if path_kind(local_addr) == PathKind::Relayed => {
+            let through = local_addr.iter().take_while(|part| *part != Protocol::P2pCircuit);
+            through.chain([Protocol::P2pCircuit, Protocol::P2p(peer)]).collect()
+        }
+        _ => endpoint.get_remote_address().clone(),
+    }
+}
+
 /// What carries a connection to this address.
 pub fn transport_kind(address: &Multiaddr) -> TransportKind {
     for part in address {
@@ -142,7 +167,8 @@ pub fn transport_kind(address: &Multiaddr) -> TransportKind {
 }
 
 /// Whether a peer connected at `connected` may tell us `claimed` as an address of its own: local addresses only from
-/// peers in a local network, loopback ones only over loopback; never the unspecified or a multicast address.
+/// peers in a local network, loopback ones only over loopback; never the unspecified or a multicast address. Who comes
+/// through a relay may be anywhere, also where the relay is near.
 pub fn dialable_from(connected: &Multiaddr, claimed: &Multiaddr) -> bool {
     if let Some(ip) = ip_of(claimed)
         && (ip.is_unspecified() || ip.is_multicast())
@@ -151,6 +177,7 @@ pub fn dialable_from(connected: &Multiaddr, claimed: &Multiaddr) -> bool {
     }
     match scope(claimed) {
         AddressScope::Global => true,
+        _ if path_kind(connected) == PathKind::Relayed => false,
         AddressScope::Local => scope(connected).is_local(),
         AddressScope::Loopback => scope(connected) == AddressScope::Loopback,
     }
@@ -199,5 +226,22 @@ mod tests {
         assert!(dialable_from(&own, &own));
         assert!(dialable_from(&lan, &lan));
         assert!(dialable_from(&lan, &global));
+        let through: Multiaddr = format!("{lan}/p2p/{}/p2p-circuit", PeerId::random()).parse().expect("a multiaddr");
+        assert!(dialable_from(&through, &global) && !dialable_from(&through, &lan), "they may be anywhere");
+    }
+
+    #[test]
+    fn who_comes_through_a_relay_has_an_address_there() {
+        let [relay, peer, me] = [(); 3].map(|()| PeerId::random());
+        let at: Multiaddr = format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}").parse().expect("a multiaddr");
+        let there = at.clone().with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
+        for local_addr in [at.clone().with(Protocol::P2pCircuit), at.with(Protocol::P2pCircuit).with(Protocol::P2p(me))]
+        {
+            let send_back_addr = Protocol::P2p(peer).into();
+            let address = remote_address(&ConnectedPoint::Listener { local_addr, send_back_addr }, peer);
+            assert_eq!((&address, path_kind(&address), relay_of(&address)), (&there, PathKind::Relayed, Some(relay)));
+        }
+        let plain: Multiaddr = format!("/ip4/192.0.2.1/tcp/1/p2p/{peer}").parse().expect("a multiaddr");
+        assert_eq!(relay_of(&plain), None);
     }
 }

@@ -7,6 +7,7 @@ mod build;
 mod config;
 mod gossip;
 mod guard;
+mod lan_network;
 mod lan_tags;
 mod limits;
 mod pace;
@@ -19,7 +20,8 @@ mod topics;
 mod trusted;
 
 pub use address::{
-    AddressScope, PathKind, TransportKind, dialable_from, is_global_ip, path_kind, scope, transport_kind, with_peer,
+    AddressScope, PathKind, TransportKind, dialable_from, is_global_ip, path_kind, relay_of, remote_address, scope,
+    transport_kind, with_peer,
 };
 pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;
@@ -27,6 +29,7 @@ pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig, Profile, RelayMode};
 pub use gossip::GossipTopic;
 pub use guard::DialGuard;
+pub use lan_network::{LanNetwork, NetworkId, lan_networks, virtual_interfaces, wake_gateway};
 pub use lan_tags::{KnownTags, LanPorts, LanTags, MAX_LAN_TAGS, lan_addresses};
 pub use limits::{Limits, Refusal, Refusals};
 pub use proven::ProvenPeers;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::health::rooms;
 use crate::{
-    BrowsedState, DhtMode, DriveInfo, DriveRole, Health, NodeInfo, PathKind, PeerInfo, Reachability, StorageUsage,
+    BrowsedState, DhtMode, DriveInfo, DriveRole, Health, LanInfo, NodeInfo, PathKind, PeerInfo, Reachability,
+    StorageUsage,
 };
 
 /// A clock before this is wrong: the program is not older. 2026-09-01, seconds since 1970.
@@ -136,6 +137,9 @@ pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
         let what = "the keys are locked: what needs one waits";
         finding(Level::Warn, "Keys", what, Some("unlock them with p2p unlock"))
     }));
+    if let Some(lan) = &info.lan {
+        all.extend(rungs(info, lan).into_iter().map(|finding| Finding { area: Area::Lan, ..finding }));
+    }
     let ways = [relays(info), paths(info, connected)];
     all.extend(ways.into_iter().flatten().map(|finding| Finding { area: Area::Nat, ..finding }));
     all.extend(info.notices.iter().map(|notice| finding(Level::Warn, "Since the start", notice.clone(), None)));
@@ -165,7 +169,24 @@ fn mib(bytes: u64) -> String {
 fn neighbours(info: &NodeInfo, peers: &[PeerInfo]) -> Finding {
     const TITLE: &str = "This network";
     let near = peers.iter().filter(|peer| peer.kind == PathKind::Lan).count() as u64;
+    let silent = info.lan.as_ref().map_or(0, |lan| u64::from(lan.silent));
     match near {
+        0 if silent > 0 => {
+            let router = match info.lan.as_ref().and_then(|lan| lan.router_answers) {
+                Some(true) => ", while the router does",
+                _ => "",
+            };
+            let who = count(silent, "node that should be here does", "nodes that should be here do");
+            finding(
+                Level::Warn,
+                TITLE,
+                format!("{who} not answer{router}: this network keeps computers apart, or they are off"),
+                Some(
+                    "networks for guests keep computers apart (client isolation): turn that off in the router, or run a node \
+                     on a computer that is plugged in by cable, with p2pnode start --relay, and connect both to it",
+                ),
+            )
+        }
         0 if info.uptime_s < WARMING_UP_S => finding(Level::Unknown, TITLE, "neighbours are being looked for", None),
         0 => finding(
             Level::Unknown,
@@ -178,6 +199,89 @@ fn neighbours(info: &NodeInfo, peers: &[PeerInfo]) -> Finding {
         ),
         near => {
             finding(Level::Good, TITLE, format!("{} connected", count(near, "neighbour is", "neighbours are")), None)
+        }
+    }
+}
+
+/// Each way by which nodes of a local network are found, with what it has brought.
+fn rungs(info: &NodeInfo, lan: &LanInfo) -> Vec<Finding> {
+    vec![multicast(info, lan), remembered(lan), told(lan), near_relays(info, lan)]
+}
+
+fn multicast(info: &NodeInfo, lan: &LanInfo) -> Finding {
+    const TITLE: &str = "Multicast";
+    if !lan.mdns {
+        let todo = "set transport.mdns in config.toml, or start without --no-mdns, to be found by it";
+        return finding(Level::Unknown, TITLE, "nobody is asked by multicast (mDNS): it is off", Some(todo));
+    }
+    // What this node's multicast cannot do is told where it matters.
+    let limits = match lan.virtual_interfaces.as_slice() {
+        [] => String::new(),
+        names => format!("; it goes to {} as well, where no other computer is", names.join(", ")),
+    };
+    match u64::from(lan.mdns_found) {
+        0 if info.uptime_s < WARMING_UP_S => {
+            finding(Level::Unknown, TITLE, format!("mDNS is asked who is here{limits}"), None)
+        }
+        0 => finding(
+            Level::Unknown,
+            TITLE,
+            format!("nobody has answered to mDNS since the start{limits}"),
+            Some(
+                "where there is another node, a router drops multicast: connect once by address or link, it is remembered",
+            ),
+        ),
+        found => {
+            let who = count(found, "node has", "nodes have");
+            finding(Level::Good, TITLE, format!("{who} answered to mDNS{limits}"), None)
+        }
+    }
+}
+
+fn remembered(lan: &LanInfo) -> Finding {
+    const TITLE: &str = "Remembered addresses";
+    let networks = match lan.networks.as_slice() {
+        [] => "no local network".to_owned(),
+        networks => networks.join(", "),
+    };
+    let asked = match lan.asked_s_ago {
+        None => String::new(),
+        Some(seconds) => format!(", {} asked for {seconds} s ago", lan.asked),
+    };
+    let refusing = match lan.refusing {
+        0 => String::new(),
+        _ => format!("; {} where no node runs", count(lan.refusing.into(), "computer answers", "computers answer")),
+    };
+    let known = count(lan.remembered.into(), "node is", "nodes are");
+    let text = format!("{known} remembered in {networks}: {} connected{asked}{refusing}", lan.remembered_connected);
+    let level = if lan.remembered_connected > 0 { Level::Good } else { Level::Unknown };
+    finding(level, TITLE, text, None)
+}
+
+/// What others told: links, and friends behind the same router.
+fn told(lan: &LanInfo) -> Finding {
+    let (links, friends) = (u64::from(lan.linked), u64::from(lan.same_router));
+    let text = format!(
+        "links told {}; {} found behind the same router by what they told over a relay",
+        count(links, "address", "addresses"),
+        count(friends, "friend was", "friends were"),
+    );
+    finding(if links + friends > 0 { Level::Good } else { Level::Unknown }, "Addresses from others", text, None)
+}
+
+fn near_relays(info: &NodeInfo, lan: &LanInfo) -> Finding {
+    const TITLE: &str = "Relay in this network";
+    match lan.relays {
+        0 if lan.silent > 0 && info.relays.is_empty() => finding(
+            Level::Warn,
+            TITLE,
+            "there is none that reaches who is kept apart from this computer",
+            Some("run p2pnode start --relay on a computer that both reach, such as one that is plugged in by cable"),
+        ),
+        0 => finding(Level::Unknown, TITLE, "none is in use", None),
+        relays => {
+            let who = count(relays.into(), "relay connects", "relays connect");
+            finding(Level::Good, TITLE, format!("{who} this node to those that are kept apart from it"), None)
         }
     }
 }
@@ -457,6 +561,35 @@ mod tests {
         let all = findings(facts(&node, &peers), &system());
         assert_eq!((level(&all, "Ways to other nodes"), level(&all, "This network")), (Level::Good, Level::Good));
         assert!(all.iter().filter(|finding| finding.area == Area::Nat).count() >= 4);
+    }
+
+    #[tokio::test]
+    async fn a_network_that_keeps_computers_apart_is_named_as_the_cause() {
+        let mut node = info().await;
+        let mut lan = LanInfo { mdns: true, remembered: 1, asked: 1, asked_s_ago: Some(9), ..LanInfo::default() };
+        lan.networks.push("eth0 192.168.1.5/24".into());
+        (lan.silent, lan.router_answers) = (1, Some(true));
+        (node.uptime_s, node.lan) = (600, Some(lan.clone()));
+        let all = seen(&node, &system());
+        let network = all.iter().find(|finding| finding.title == "This network").expect("a finding");
+        assert_eq!(network.level, Level::Warn);
+        assert!(network.what.contains("keeps computers apart") && network.what.contains("while the router does"));
+        assert!(network.todo.as_ref().is_some_and(|todo| todo.contains("--relay")));
+        assert_eq!((level(&all, "Relay in this network"), level(&all, "Multicast")), (Level::Warn, Level::Unknown));
+        // A relay that both reach is the remedy.
+        node.relays.push("relay".into());
+        (lan.relays, lan.mdns_found, lan.remembered_connected) = (1, 1, 1);
+        (lan.linked, lan.virtual_interfaces) = (3, vec!["docker0".into()]);
+        node.lan = Some(lan);
+        let all = seen(&node, &system());
+        for title in ["Relay in this network", "Multicast", "Remembered addresses", "Addresses from others"] {
+            assert_eq!(level(&all, title), Level::Good, "{title}");
+        }
+        assert!(all.iter().any(|finding| finding.what.contains("docker0")));
+        node.lan = Some(LanInfo::default());
+        let all = seen(&node, &system());
+        assert!(all.iter().any(|finding| finding.title == "Multicast" && finding.what.contains("off")));
+        assert_eq!(all.iter().filter(|finding| finding.area == Area::Lan).count(), 5, "one line a rung");
     }
 
     #[tokio::test]

@@ -43,6 +43,43 @@ pub enum PathKind {
     Relayed,
 }
 
+/// The way a connection goes, more finely than [`PathKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerPath {
+    /// Within the local network or this computer.
+    Lan,
+    /// Straight over the Internet.
+    Direct,
+    /// Straight over the Internet, through a hole that both sides made in their routers at the same moment.
+    Punched,
+    /// Through a relay.
+    Relayed,
+}
+
+impl PeerPath {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Direct => "direct",
+            Self::Punched => "punched",
+            Self::Relayed => "relayed",
+        }
+    }
+}
+
+impl From<PathKind> for PeerPath {
+    /// What is known of the way where nobody tells whether a hole was made.
+    fn from(kind: PathKind) -> Self {
+        match kind {
+            PathKind::Lan => Self::Lan,
+            PathKind::Direct => Self::Direct,
+            PathKind::Relayed => Self::Relayed,
+        }
+    }
+}
+
 /// Who and how this node is (`p2pnode status`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeInfo {
@@ -81,6 +118,43 @@ pub struct NodeInfo {
     /// Sentences about what was recovered or moved aside at the start, and what the user should know since.
     #[serde(default)]
     pub notices: Vec<String>,
+    /// How it finds others in its local networks; an older node does not tell.
+    #[serde(default)]
+    pub lan: Option<LanInfo>,
+}
+
+/// How a node finds others in its local networks (`p2p doctor lan`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct LanInfo {
+    /// Networks it is in: interface, address and length of the prefix, such as `eth0 192.168.1.5/24`.
+    pub networks: Vec<String>,
+    /// Whether it asks by multicast (mDNS).
+    pub mdns: bool,
+    /// Peers that answered so since the start.
+    pub mdns_found: u32,
+    /// Interfaces behind which no other computer is (bridges of containers, tunnels), which multicast goes to as well.
+    pub virtual_interfaces: Vec<String>,
+    /// Whether the router of one of the networks answers; `None` where there is none.
+    pub router_answers: Option<bool>,
+    /// Peers remembered from earlier in these networks.
+    pub remembered: u32,
+    /// Those of them that are connected within the network.
+    pub remembered_connected: u32,
+    /// Remembered peers that were dialled where they were met, the last time this was done.
+    pub asked: u32,
+    /// Seconds since then.
+    pub asked_s_ago: Option<u64>,
+    /// Neighbours of whom nothing came back the last time they were dialled.
+    pub silent: u32,
+    /// Neighbours whose computer answered the last time, but no node.
+    pub refusing: u32,
+    /// Friends that were found to be behind the same router, by what they told over a relay.
+    pub same_router: u32,
+    /// Addresses in local networks that links told.
+    pub linked: u32,
+    /// Relays in the local network that know this node, of all in `relays`.
+    pub relays: u32,
 }
 
 /// A connected peer.
@@ -103,6 +177,20 @@ pub struct PeerInfo {
     pub outbound: bool,
     /// Open connections to it.
     pub connections: u32,
+    /// The way that connection goes; an older node does not tell.
+    #[serde(default)]
+    pub path: Option<PeerPath>,
+    /// The relay in between, where there is one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub relay: Option<PeerId>,
+}
+
+impl PeerInfo {
+    /// The way, or as much of it as an older node tells.
+    pub fn way(&self) -> PeerPath {
+        self.path.unwrap_or_else(|| self.kind.into())
+    }
 }
 
 /// `POST /v1/peers/dial`: whom to connect to.
@@ -131,10 +219,39 @@ pub struct Ping {
     /// Who was asked.
     #[schema(value_type = String)]
     pub peer: PeerId,
-    /// Round-trip time in milliseconds.
+    /// Round-trip time in milliseconds, the mean of [`Self::round_trips_ms`].
     pub rtt_ms: f64,
     /// How the connection runs.
     pub kind: PathKind,
+    /// The way it goes; an older node does not tell.
+    #[serde(default)]
+    pub path: Option<PeerPath>,
+    /// The relay in between, where there is one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub relay: Option<PeerId>,
+    /// The peer's address on that connection.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// `tcp`, `quic` or `memory`.
+    #[serde(default)]
+    pub transport: Option<String>,
+    /// Each round trip in milliseconds, in order.
+    #[serde(default)]
+    pub round_trips_ms: Vec<f64>,
+}
+
+impl Ping {
+    /// The way, or as much of it as an older node tells.
+    pub fn way(&self) -> PeerPath {
+        self.path.unwrap_or_else(|| self.kind.into())
+    }
+
+    /// The shortest and the longest round trip, in milliseconds.
+    pub fn range_ms(&self) -> (f64, f64) {
+        let trips = || self.round_trips_ms.iter().copied();
+        (trips().reduce(f64::min).unwrap_or(self.rtt_ms), trips().reduce(f64::max).unwrap_or(self.rtt_ms))
+    }
 }
 
 /// A peer that says it provides a key.

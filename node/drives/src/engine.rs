@@ -601,7 +601,9 @@ impl Drives {
     fn hints(&self) -> Hints {
         let mut peers = self.shared.dialer.own_addresses();
         peers.truncate(MAX_HINT_PEERS);
-        Hints { peers, relay: None }
+        // It leads to the first of them.
+        let relay = self.shared.dialer.own_relay().filter(|_| !peers.is_empty());
+        Hints { peers, relay }
     }
 }
 

@@ -47,6 +47,14 @@ impl Dialer for Loopback {
         self.others.remember(address).await;
     }
 
+    async fn remember_through(&self, relay: PeerAddr, peer: PeerId) {
+        self.others.remember_through(relay, peer).await;
+    }
+
+    fn own_relay(&self) -> Option<PeerAddr> {
+        self.others.own_relay()
+    }
+
     fn own_addresses(&self) -> Vec<PeerAddr> {
         self.others.own_addresses()
     }

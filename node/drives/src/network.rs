@@ -29,8 +29,18 @@ pub trait Dialer: Send + Sync + 'static {
     /// Takes in an address of a peer, given by a link.
     async fn remember(&self, address: PeerAddr);
 
+    /// Takes in that a peer is reached through a relay, given by a link.
+    async fn remember_through(&self, relay: PeerAddr, peer: PeerId) {
+        let _ = (relay, peer);
+    }
+
     /// Addresses at which others reach this node, the best first, for links.
     fn own_addresses(&self) -> Vec<PeerAddr>;
+
+    /// A relay through which this node is reached, for links; none where it needs none.
+    fn own_relay(&self) -> Option<PeerAddr> {
+        None
+    }
 
     /// The peer proved that it may read a drive: it is no stranger any more.
     fn on_proven(&self, peer: PeerId);

@@ -291,10 +291,14 @@ impl Search {
     }
 
     async fn take_hints(&self, hints: &Hints) {
-        for address in hints.peers.iter().chain(&hints.relay) {
-            self.shared.dialer.remember(*address).await;
-            self.add(address.peer);
+        // By which way the first one is reached comes before it is dialled.
+        if let (Some(relay), Some(first)) = (hints.relay, hints.peers.first()) {
+            self.shared.dialer.remember_through(relay, first.peer).await;
         }
+        for address in &hints.peers {
+            self.shared.dialer.remember(*address).await;
+        }
+        hints.peers.iter().for_each(|address| self.add(address.peer));
     }
 
     async fn attempt(&self, peer: PeerId) -> Result<Opened, FetchError> {

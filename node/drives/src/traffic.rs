@@ -111,6 +111,14 @@ impl Dialer for MeteredDialer {
         self.dialer.remember(address).await;
     }
 
+    async fn remember_through(&self, relay: PeerAddr, peer: PeerId) {
+        self.dialer.remember_through(relay, peer).await;
+    }
+
+    fn own_relay(&self) -> Option<PeerAddr> {
+        self.dialer.own_relay()
+    }
+
     fn own_addresses(&self) -> Vec<PeerAddr> {
         self.dialer.own_addresses()
     }

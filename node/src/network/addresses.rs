@@ -3,7 +3,7 @@
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use p2p_identity::{PeerAddr, PeerId, Transport};
-use p2p_transport::{AddressScope, scope};
+use p2p_transport::{AddressScope, PathKind, our_peer_id, path_kind, relay_of, scope};
 
 /// Addresses for a link: reachable from far away first, TCP before QUIC.
 pub(crate) fn for_links(me: PeerId, addresses: &[Multiaddr]) -> Vec<PeerAddr> {
@@ -24,7 +24,23 @@ pub(crate) fn for_links(me: PeerId, addresses: &[Multiaddr]) -> Vec<PeerAddr> {
     found.into_iter().map(|(_, address)| address).collect()
 }
 
+/// The relay of one of these addresses of ours, for a link: one that is reached from far away first.
+pub(crate) fn relay_for_links(addresses: &[Multiaddr]) -> Option<PeerAddr> {
+    let relays = addresses.iter().filter(|address| path_kind(address) == PathKind::Relayed);
+    let found = relays.filter_map(|address| {
+        let relay = our_peer_id(&relay_of(address)?)?;
+        let at: Multiaddr = address.iter().take_while(|part| *part != Protocol::P2pCircuit).collect();
+        Some((scope(&at).is_local(), place(relay, &at)?))
+    });
+    found.min_by_key(|(is_local, at)| (*is_local, at.transport == Transport::Quic)).map(|(_, at)| at)
+}
+
+/// An address at which this node itself is; where a relay is, it is not.
 fn compact(peer: PeerId, address: &Multiaddr) -> Option<PeerAddr> {
+    if path_kind(address) == PathKind::Relayed { None } else { place(peer, address) }
+}
+
+fn place(peer: PeerId, address: &Multiaddr) -> Option<PeerAddr> {
     let mut parts = address.iter();
     let ip = match parts.next()? {
         Protocol::Ip4(ip) => ip.into(),
@@ -43,6 +59,19 @@ fn compact(peer: PeerId, address: &Multiaddr) -> Option<PeerAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_relay_is_told_as_a_relay_and_never_as_this_node() {
+        let relay = PeerId::from([8; 32]);
+        let me = PeerId::from([7; 32]);
+        let addresses: Vec<Multiaddr> = ["/ip4/192.168.1.9/tcp/4", "/ip4/9.9.9.9/udp/4/quic-v1", "/ip4/9.9.9.9/tcp/4"]
+            .map(|at| format!("{at}/p2p/{relay}/p2p-circuit/p2p/{me}").parse().expect("a multiaddr"))
+            .to_vec();
+        assert!(for_links(me, &addresses).is_empty());
+        let told = relay_for_links(&addresses).expect("a relay");
+        assert_eq!(told.to_multiaddr_string(), format!("/ip4/9.9.9.9/tcp/4/p2p/{relay}"));
+        assert_eq!(relay_for_links(&["/ip4/9.9.9.9/tcp/4".parse().expect("a multiaddr")]), None);
+    }
 
     #[test]
     fn far_reaching_tcp_addresses_come_first() {

@@ -1,6 +1,7 @@
 //! The handle of the swarm loop, and what drives need of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,19 +10,22 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use libp2p::gossipsub::{self, MessageAcceptance};
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
 use p2p_api::{Duplex, Reachability, TopicMessage};
 use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
 use p2p_transport::{
-    AcceptError, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl, TrustedPeers,
-    libp2p_peer_id, our_peer_id,
+    AcceptError, AddressScope, DialGuard, IncomingStream, OpenError, PathKind, Preference, ProvenPeers, StreamControl,
+    TrustedPeers, libp2p_peer_id, our_peer_id,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
-use super::addresses::for_links;
+use super::addresses::{for_links, relay_for_links};
+use super::near::NearState;
 
 /// How long opening a stream may take, dial included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +33,12 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const PROVIDERS_QUEUE: usize = 32;
 /// Streams of an app's protocol that wait for the task that takes them in.
 const APP_QUEUE: usize = 32;
+/// Round trips measured for one question.
+const PINGS: usize = 5;
+/// Bytes that libp2p's ping sends and gets back.
+const PING_BYTES: usize = 32;
+/// Peers counted that multicast told of.
+pub(super) const MAX_FOUND: usize = 1_024;
 /// Values told at a time; a lookup seldom has more answers.
 const VALUES_QUEUE: usize = 64;
 
@@ -86,6 +96,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: libp2p::PeerId,
     pub(crate) address: Multiaddr,
     pub(crate) outbound: bool,
+    /// Both sides made a hole in their routers for it.
+    pub(crate) punched: bool,
     pub(crate) rtt: Option<Duration>,
     pub(crate) since: Instant,
 }
@@ -105,6 +117,16 @@ pub(crate) struct Snapshot {
     pub(crate) reached: bool,
     /// Whether others can dial this node; `None` before anything is known.
     pub(crate) reachability: Option<Reachability>,
+    /// Where peers that are connected within the local network can be dialled there, without the peer.
+    pub(crate) near: HashMap<libp2p::PeerId, Vec<Multiaddr>>,
+    /// Whether multicast is asked who is near, and who answered; at most [`MAX_FOUND`].
+    pub(crate) mdns: bool,
+    pub(crate) mdns_found: HashSet<libp2p::PeerId>,
+    /// Neighbours that were dialled where they should be: nobody answered there, or the computer did and no node runs on it.
+    pub(crate) silent: HashSet<libp2p::PeerId>,
+    pub(crate) refusing: HashSet<libp2p::PeerId>,
+    /// At which addresses peers in the world see this node, the newest last.
+    pub(crate) seen_as: Vec<IpAddr>,
     /// Relays through which it is reached.
     pub(crate) relays: Vec<libp2p::PeerId>,
     pub(crate) counters: Vec<(String, u64)>,
@@ -126,6 +148,10 @@ pub(crate) struct Network {
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
     pub(super) dht_peers: watch::Receiver<usize>,
     pub(super) connected: watch::Receiver<u64>,
+    /// Told when a neighbour may be worth remembering, or this computer may be in another network.
+    pub(super) near_news: Arc<Notify>,
+    /// What is known of remembered neighbours.
+    pub(super) near: Arc<Mutex<NearState>>,
 }
 
 /// Why a value was not stored.
@@ -166,12 +192,29 @@ impl Network {
     /// The nodes of contacts: most limits do not hold for them.
     pub(crate) fn trust(&self, contacts: &[PeerId]) {
         self.trusted.set_contacts(contacts.iter().filter_map(libp2p_peer_id));
+        self.near_news.notify_one();
     }
 
     /// A contact has made itself known on the local network.
     pub(crate) async fn on_lan_contact(&self, peer: libp2p::PeerId, addresses: Vec<Multiaddr>) {
         // Nobody waits for it, and it says so again.
         let _ = self.commands.send(Command::LanContact { peer, addresses }).await;
+    }
+
+    /// Peers that are connected within the local network.
+    pub(crate) fn near_peers(&self) -> BTreeSet<PeerId> {
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let near = |c: &&ConnectionInfo| p2p_transport::path_kind(&c.address) == PathKind::Lan;
+        snapshot.connections.values().filter(near).filter_map(|c| our_peer_id(&c.peer)).collect()
+    }
+
+    /// What is known of remembered neighbours.
+    pub(crate) fn near_state(&self) -> NearState {
+        self.with_near(|near| near.clone())
+    }
+
+    pub(super) fn with_near<T>(&self, work: impl FnOnce(&mut NearState) -> T) -> T {
+        work(&mut self.near.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a peer is connected.
@@ -229,6 +272,22 @@ impl Network {
         self.guard.need(peer);
         let opened = self.streams.open(peer, protocol, Preference::Any, timeout).await?;
         Ok((crate::local::path_kind(opened.path), Box::new(opened.stream.compat())))
+    }
+
+    /// Measures round trips on the best connection to a peer, one after the other; over which connection, and how long each
+    /// took.
+    pub(crate) async fn measure(
+        &self,
+        peer: libp2p::PeerId,
+        timeout: Duration,
+    ) -> Result<(Option<ConnectionInfo>, Vec<Duration>), OpenError> {
+        self.guard.want(peer);
+        let opened = self.streams.open(peer, libp2p::ping::PROTOCOL_NAME, Preference::Any, timeout).await?;
+        let trips = round_trips(opened.stream.compat());
+        let trips = tokio::time::timeout(timeout, trips).await.map_err(|_| OpenError::TimedOut(timeout))?;
+        let trips = trips.map_err(|error| OpenError::Broken(error.to_string()))?;
+        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((snapshot.connections.get(&opened.connection).cloned(), trips))
     }
 
     /// Accepts a protocol of apps until the receiver is dropped.
@@ -306,6 +365,28 @@ impl Network {
     }
 }
 
+/// Asks for as many echoes as [`PINGS`]. The first one waits for the protocol to be agreed on and is not counted.
+async fn round_trips(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<Vec<Duration>> {
+    let mut trips = Vec::with_capacity(PINGS);
+    for number in 0..=PINGS {
+        let mut sent = [0; PING_BYTES];
+        getrandom::fill(&mut sent).map_err(std::io::Error::other)?;
+        let begun = Instant::now();
+        stream.write_all(&sent).await?;
+        stream.flush().await?;
+        let mut echo = [0; PING_BYTES];
+        stream.read_exact(&mut echo).await?;
+        if echo != sent {
+            return Err(std::io::Error::other("the peer sent something else back"));
+        }
+        if number > 0 {
+            trips.push(begun.elapsed());
+        }
+    }
+    let _ = stream.shutdown().await;
+    Ok(trips)
+}
+
 /// A stream as drives want it.
 pub(crate) fn peer_stream(stream: p2p_transport::ByteStream) -> PeerStream {
     Box::new(stream.compat())
@@ -324,8 +405,25 @@ impl Dialer for Network {
     async fn remember(&self, address: PeerAddr) {
         if let (Some(peer), Ok(multiaddr)) = (libp2p_peer_id(&address.peer), address.to_multiaddr_string().parse()) {
             self.guard.give(&multiaddr);
+            if p2p_transport::scope(&multiaddr) == AddressScope::Local {
+                self.with_near(|near| near.linked = near.linked.saturating_add(1));
+            }
             let _ = self.streams.add_address(peer, multiaddr).await;
         }
+    }
+
+    async fn remember_through(&self, relay: PeerAddr, peer: PeerId) {
+        let through = relay.to_multiaddr_string().parse::<Multiaddr>().ok();
+        if let (Some(peer), Some(through)) = (libp2p_peer_id(&peer), through) {
+            self.guard.give(&through);
+            let address = through.with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
+            let _ = self.streams.add_address(peer, address).await;
+        }
+    }
+
+    fn own_relay(&self) -> Option<PeerAddr> {
+        let snapshot = self.snapshot();
+        relay_for_links(&snapshot.external).filter(|_| snapshot.reachability != Some(Reachability::Public))
     }
 
     fn own_addresses(&self) -> Vec<PeerAddr> {
@@ -338,6 +436,7 @@ impl Dialer for Network {
     fn on_proven(&self, peer: PeerId) {
         if let Some(peer) = libp2p_peer_id(&peer) {
             self.proven.prove(peer);
+            self.near_news.notify_one();
         }
     }
 }
@@ -357,12 +456,6 @@ impl Providers for Network {
     }
 
     fn neighbours(&self) -> Vec<PeerId> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        let near = |c: &&ConnectionInfo| p2p_transport::path_kind(&c.address) == PathKind::Lan;
-        let mut peers: Vec<PeerId> =
-            snapshot.connections.values().filter(near).filter_map(|c| our_peer_id(&c.peer)).collect();
-        peers.sort_unstable();
-        peers.dedup();
-        peers
+        self.near_peers().into_iter().collect()
     }
 }

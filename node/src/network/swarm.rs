@@ -22,12 +22,12 @@ use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
 use p2p_transport::{
     AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, RelayMode, TrustedPeers, dialable_from,
-    path_kind, scope, with_peer,
+    path_kind, remote_address, scope, with_peer,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::handle::{Command, ConnectionInfo, DialTarget, Network, Snapshot};
+use super::handle::{Command, ConnectionInfo, DialTarget, MAX_FOUND, Network, Snapshot};
 use crate::Config;
 use crate::events::EventLog;
 use crate::rows::{DhtRows, MAX_REMEMBERED, load_peers, save_peers};
@@ -87,6 +87,9 @@ struct Actor {
     dht_peers: watch::Sender<usize>,
     /// Changes with every connection that opens or closes.
     connected: watch::Sender<u64>,
+    near_news: Arc<Notify>,
+    /// Neighbours that are dialled; at most as many as there are dials.
+    near_dials: HashMap<ConnectionId, PeerId>,
     dials: HashMap<ConnectionId, DialReply>,
     save_at: Instant,
     shed: shed::Shed,
@@ -119,8 +122,10 @@ pub(crate) async fn spawn(
     let (tx, commands) = mpsc::channel(COMMANDS);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
     let (connected, seen_connected) = watch::channel(0);
+    let near_news = Arc::new(Notify::new());
     let is_server = swarm.behaviour().dht.mode() == Mode::Server;
-    let snapshot = Arc::new(Mutex::new(Snapshot { is_server, ..Snapshot::default() }));
+    let mdns = swarm.behaviour().transport.mdns.is_enabled();
+    let snapshot = Arc::new(Mutex::new(Snapshot { is_server, mdns, ..Snapshot::default() }));
     let addresses = parsed(config.dht.bootstrap.iter().chain(&bootstrap))?;
     let own_relays = parsed(&config.transport.relays)?;
     let mut actor = Actor {
@@ -141,6 +146,8 @@ pub(crate) async fn spawn(
         relays: relays::Relays::new(own_relays),
         dht_peers,
         connected,
+        near_news: near_news.clone(),
+        near_dials: HashMap::new(),
         dials: HashMap::new(),
         save_at: Instant::now() + SAVE_EVERY,
         shed: shed::Shed::default(),
@@ -166,6 +173,8 @@ pub(crate) async fn spawn(
         snapshot,
         dht_peers: seen_dht_peers,
         connected: seen_connected,
+        near_news,
+        near: Arc::default(),
     };
     Ok((network, incoming, task))
 }
@@ -361,6 +370,7 @@ impl Actor {
                     snapshot.connections.remove(&connection_id);
                     if num_established == 0 {
                         snapshot.agents.remove(&peer_id);
+                        snapshot.near.remove(&peer_id);
                     }
                 });
                 self.connected.send_modify(|count| *count = count.wrapping_add(1));
@@ -371,6 +381,9 @@ impl Actor {
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(peer) = self.near_dials.remove(&connection_id) {
+                    self.on_no_neighbour(peer, &error);
+                }
                 if let Some(reply) = self.dials.remove(&connection_id) {
                     let _ = reply.send(Err(error.to_string()));
                 }
@@ -378,6 +391,7 @@ impl Actor {
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
                 self.refresh();
+                self.near_news.notify_one();
                 self.events.push("network", "listen.changed", serde_json::json!({ "address": address.to_string() }));
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
@@ -387,13 +401,18 @@ impl Actor {
                 self.check_external(&address);
                 self.refresh();
             }
-            SwarmEvent::ExpiredListenAddr { .. } | SwarmEvent::ExternalAddrExpired { .. } => self.refresh(),
+            SwarmEvent::ExpiredListenAddr { .. } => {
+                self.refresh();
+                self.near_news.notify_one();
+            }
+            SwarmEvent::ExternalAddrExpired { .. } => self.refresh(),
             _ => {}
         }
     }
 
     fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
-        let address = endpoint.get_remote_address().clone();
+        let address = remote_address(endpoint, peer);
+        self.near_dials.remove(&id);
         if let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint
             && scope(local_addr) == AddressScope::Global
             && path_kind(local_addr) == PathKind::Direct
@@ -406,8 +425,11 @@ impl Actor {
             let is_new = !snapshot.connections.values().any(|known| known.peer == peer);
             let outbound = endpoint.is_dialer();
             let since = Instant::now();
-            let info = ConnectionInfo { peer, address: address.clone(), outbound, rtt: None, since };
+            let (address, punched) = (address.clone(), false);
+            let info = ConnectionInfo { peer, address, outbound, punched, rtt: None, since };
             snapshot.connections.insert(id, info);
+            snapshot.silent.remove(&peer);
+            snapshot.refusing.remove(&peer);
             is_new
         });
         self.connected.send_modify(|count| *count = count.wrapping_add(1));
@@ -484,7 +506,13 @@ impl Actor {
             }
             BehaviourEvent::Topics(event) => self.on_topics(event),
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
-            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.on_lan_peers(found),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                self.with_snapshot(|snapshot| {
+                    let room = MAX_FOUND.saturating_sub(snapshot.mdns_found.len());
+                    snapshot.mdns_found.extend(found.iter().map(|(peer, _)| *peer).take(room));
+                });
+                self.on_lan_peers(found);
+            }
             _ => {}
         }
     }

@@ -21,7 +21,7 @@ use super::{
     AcceptError, Accepting, COMMAND_QUEUE, Command, IncomingStream, OpenError, OpenedStream, Preference, StreamControl,
     StreamCounters,
 };
-use crate::{AddressBook, PathKind, TransportKind, path_kind, transport_kind};
+use crate::{AddressBook, PathKind, TransportKind, path_kind, remote_address, transport_kind};
 
 /// QUIC addresses and relays are dialled this much later than TCP addresses: long enough for a TCP handshake on a LAN and most of
 /// Europe, short enough that nobody notices where TCP is blocked.
@@ -278,11 +278,11 @@ impl Streams {
     }
 
     fn on_connected(&mut self, event: &ConnectionEstablished<'_>) {
-        let remote = event.endpoint.get_remote_address();
+        let remote = remote_address(event.endpoint, event.peer_id);
         let connection = Connection {
             id: event.connection_id,
-            path: path_kind(remote),
-            transport: transport_kind(remote),
+            path: path_kind(&remote),
+            transport: transport_kind(&remote),
             in_use: InUse::default(),
         };
         self.connections.entry(event.peer_id).or_default().push(connection);

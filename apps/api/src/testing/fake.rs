@@ -100,6 +100,8 @@ impl FakeNode {
             agent: Some("fake/1".to_owned()),
             outbound: false,
             connections: 1,
+            path: Some(kind.into()),
+            relay: (kind == PathKind::Relayed).then(|| PeerId::from([9; 32])),
         };
         self.state().peers.insert(peer, info);
         self.inner.journal.write("network", "peer.connected", json!({ "peer": peer }));
@@ -214,6 +216,7 @@ impl Contract for FakeNode {
             gateway: None,
             locked: self.is_locked(),
             notices: Vec::new(),
+            lan: None,
         })
     }
 
@@ -254,8 +257,17 @@ impl Contract for FakeNode {
     }
 
     async fn ping(&self, peer: PeerId, _timeout: Duration) -> Result<Ping> {
-        let kind = self.state().check_peer(peer)?.kind;
-        Ok(Ping { peer, rtt_ms: 1.5, kind })
+        let known = self.state().check_peer(peer)?.clone();
+        Ok(Ping {
+            peer,
+            rtt_ms: 1.5,
+            kind: known.kind,
+            path: known.path,
+            relay: known.relay,
+            address: Some(known.address),
+            transport: Some(known.transport),
+            round_trips_ms: vec![2.0, 1.0, 1.5],
+        })
     }
 
     async fn find_providers(&self, key: [u8; 32], _timeout: Duration) -> Result<Vec<Provider>> {

@@ -1,6 +1,6 @@
 //! `p2p peers`.
 
-use p2p_api::{PathKind, PeerInfo};
+use p2p_api::PeerInfo;
 
 use crate::failure::Result;
 use crate::human::printable;
@@ -14,7 +14,7 @@ pub(crate) async fn run(context: &mut Context) -> Result<()> {
             if peers.is_empty() {
                 return console.say("No peer is connected.");
             }
-            let heading = ["PEER", "KIND", "TRANSPORT", "RTT", "ADDRESS", "AGENT"];
+            let heading = ["PEER", "PATH", "TRANSPORT", "RTT", "ADDRESS", "AGENT"];
             console.table(heading, peers.iter().map(row).collect())
         })
         .await
@@ -23,19 +23,10 @@ pub(crate) async fn run(context: &mut Context) -> Result<()> {
 fn row(peer: &PeerInfo) -> [String; 6] {
     [
         peer.peer.to_string(),
-        kind(peer.kind).to_owned(),
+        peer.way().as_str().to_owned(),
         peer.transport.clone(),
         peer.rtt_ms.map(|rtt| format!("{rtt:.1} ms")).unwrap_or_default(),
         printable(&peer.address),
         printable(peer.agent.as_deref().unwrap_or_default()),
     ]
-}
-
-/// The text of a kind, as in JSON.
-pub(crate) fn kind(kind: PathKind) -> &'static str {
-    match kind {
-        PathKind::Lan => "lan",
-        PathKind::Direct => "direct",
-        PathKind::Relayed => "relayed",
-    }
 }

@@ -35,11 +35,22 @@ pub enum LedgerTable {
     People,
     /// By caller and key: answers to writes that may be repeated.
     Answers,
+    /// By local network and peer: where the peer was met there.
+    Neighbours,
 }
 
 impl LedgerTable {
-    const ALL: [Self; 8] =
-        [Self::Drive, Self::Head, Self::Names, Self::Tag, Self::NameSystem, Self::Apps, Self::People, Self::Answers];
+    const ALL: [Self; 9] = [
+        Self::Drive,
+        Self::Head,
+        Self::Names,
+        Self::Tag,
+        Self::NameSystem,
+        Self::Apps,
+        Self::People,
+        Self::Answers,
+        Self::Neighbours,
+    ];
 
     /// The name on disk; the prefix keeps clear of other parts that share the file.
     fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -52,6 +63,7 @@ impl LedgerTable {
             Self::Apps => "apps.rows",
             Self::People => "people.rows",
             Self::Answers => "apps.answers",
+            Self::Neighbours => "network.neighbours",
         })
     }
 }

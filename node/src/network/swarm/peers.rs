@@ -1,32 +1,65 @@
 //! Peers as they show themselves: on the LAN, and by identify.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
-use libp2p::swarm::ConnectionId;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, identify};
 use p2p_dht::IdentifiedPeer;
-use p2p_transport::{AddressScope, PathKind, dialable_from, path_kind, scope, with_peer};
+use p2p_transport::{AddressScope, PathKind, dialable_from, is_global_ip, path_kind, scope, with_peer};
 
-use super::{Actor, MAX_LAN_PEERS};
+use super::{Actor, MAX_FOUND, MAX_LAN_PEERS};
+
+/// Addresses of one peer in the local network.
+const MAX_NEAR_ADDRESSES: usize = 8;
 
 impl Actor {
     pub(super) fn on_lan_peers(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        let mut peers = HashSet::new();
+        let mut peers: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
         for (peer, address) in found {
             // The answer came over the link itself.
             self.guard.give(&address);
-            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
-            peers.insert(peer);
+            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
+            peers.entry(peer).or_default().push(address);
         }
-        for peer in peers {
-            let near = self.with_snapshot(|snapshot| {
-                snapshot.connections.values().filter(|c| path_kind(&c.address) == PathKind::Lan).count()
+        for (peer, addresses) in peers {
+            let near: HashSet<PeerId> = self.with_snapshot(|snapshot| {
+                let near = snapshot.connections.values().filter(|c| path_kind(&c.address) == PathKind::Lan);
+                near.map(|connection| connection.peer).collect()
             });
-            if near < MAX_LAN_PEERS && !self.swarm.is_connected(&peer) {
-                let _ = self.swarm.dial(peer);
+            if near.len() >= MAX_LAN_PEERS || near.contains(&peer) {
+                continue;
+            }
+            // One that is reached from afar only, while it is near, is worth a better way.
+            let opts = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing);
+            let opts: DialOpts = match self.swarm.is_connected(&peer) {
+                true => opts.addresses(addresses).build(),
+                false => opts.build(),
+            };
+            let id = opts.connection_id();
+            if self.swarm.dial(opts).is_ok() {
+                self.near_dials.insert(id, peer);
             }
         }
+    }
+
+    /// A neighbour does not answer where it should be.
+    pub(super) fn on_no_neighbour(&mut self, peer: PeerId, error: &DialError) {
+        // The kinds of errors lie deep in those of the transports, which all show them.
+        let is_refused = format!("{error:?}").contains("ConnectionRefused");
+        tracing::debug!(%peer, is_refused, "a neighbour does not answer");
+        self.with_snapshot(|snapshot| {
+            let (to, from) = match is_refused {
+                true => (&mut snapshot.refusing, &mut snapshot.silent),
+                false => (&mut snapshot.silent, &mut snapshot.refusing),
+            };
+            from.remove(&peer);
+            if to.len() < MAX_FOUND {
+                to.insert(peer);
+            }
+        });
     }
 
     pub(super) fn on_identified(&mut self, peer: PeerId, info: identify::Info, connection: ConnectionId) {
@@ -49,13 +82,19 @@ impl Actor {
         if remote.1 {
             addresses.insert(0, remote.0.clone());
         }
+        self.on_near(peer, &remote.0, &addresses);
+        if remote.1 && self.is_from_outside(&remote.0) {
+            self.on_seen_as(&info.observed_addr);
+        }
         for address in &addresses {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
         self.seek_direct(peer, remote.1, &addresses);
-        if remote.1 {
-            self.on_maybe_relay(peer, &info.protocols, &remote.0);
+        // Who came from the local network is dialled where it listens there.
+        let near = self.with_snapshot(|snapshot| snapshot.near.get(&peer).and_then(|near| near.last().cloned()));
+        if let Some(address) = if remote.1 { Some(remote.0.clone()) } else { near } {
+            self.on_maybe_relay(peer, &info.protocols, &address);
         }
         // Only a peer that we dialled is known to be reached there: whoever comes to us through a router is a server in its
         // own eyes until it has met one.
@@ -71,6 +110,40 @@ impl Actor {
         agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
         self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
         self.refresh();
+    }
+
+    /// A peer of the local network tells where it can be dialled there: at the host at which it is, and no other.
+    fn on_near(&mut self, peer: PeerId, remote: &Multiaddr, addresses: &[Multiaddr]) {
+        if path_kind(remote) != PathKind::Lan || scope(remote) != AddressScope::Local {
+            return;
+        }
+        let bare = |address: &Multiaddr| address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();
+        let there: Vec<Multiaddr> =
+            addresses.iter().filter(|address| address.iter().next() == remote.iter().next()).map(bare).collect();
+        self.with_snapshot(|snapshot| {
+            let known = snapshot.near.entry(peer).or_default();
+            known.extend(there);
+            known.sort();
+            known.dedup();
+            known.truncate(MAX_NEAR_ADDRESSES);
+        });
+        self.near_news.notify_one();
+    }
+
+    /// A peer in the world tells at which address it sees this node.
+    fn on_seen_as(&mut self, address: &Multiaddr) {
+        let ip = match address.iter().next() {
+            Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+            Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+            _ => return,
+        };
+        if is_global_ip(ip) {
+            self.with_snapshot(|snapshot| {
+                // One of each family: what is told last counts.
+                snapshot.seen_as.retain(|known| known.is_ipv4() != ip.is_ipv4());
+                snapshot.seen_as.push(ip);
+            });
+        }
     }
 
     /// A peer that is connected through a relay only, and names addresses of the world, may be dialled there: no hole needs

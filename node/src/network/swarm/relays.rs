@@ -13,6 +13,8 @@ use super::Actor;
 
 /// Reservations kept, at different relays.
 const WANTED: usize = 2;
+/// Reservations kept besides at relays in the local network.
+const WANTED_NEAR: usize = 1;
 /// Relays remembered.
 const MAX_KNOWN: usize = 32;
 /// How long a relay that failed is left alone.
@@ -68,20 +70,33 @@ impl Relays {
         }
     }
 
-    /// Relays to ask next, the user's own first.
+    /// Relays to ask next, the user's own first. With `all` those of the world too; one in the local network is asked in any
+    /// case: it reaches who is kept apart from this node there.
     fn to_ask(&self, now: Instant, all: bool) -> Vec<(PeerId, Multiaddr)> {
         let asked: HashSet<PeerId> = self.listeners.values().copied().collect();
-        let is_resting = |peer: &PeerId| self.failed.get(peer).is_some_and(|at| now.duration_since(*at) < REST);
-        let known = self.known.iter().filter(|_| all).map(|(peer, address)| (*peer, address.clone()));
+        let near_asked = asked.iter().filter(|peer| self.is_near(peer)).count();
+        let is_free = |peer: &PeerId| {
+            let is_resting = self.failed.get(peer).is_some_and(|at| now.duration_since(*at) < REST);
+            !asked.contains(peer) && !is_resting
+        };
+        let (near, far): (Vec<_>, Vec<_>) = self.known.iter().partition(|(peer, _)| self.is_near(peer));
+        let known = |(peer, address): (&PeerId, &Multiaddr)| (*peer, address.clone());
         let mut free: Vec<(PeerId, Multiaddr)> = Vec::new();
-        for (peer, address) in self.configured.iter().cloned().chain(known) {
-            let is_new = !asked.contains(&peer) && !free.iter().any(|(other, _)| *other == peer);
-            if is_new && !is_resting(&peer) {
+        for (peer, address) in self.configured.iter().cloned().chain(far.into_iter().filter(|_| all).map(known)) {
+            if is_free(&peer) && !free.iter().any(|(other, _)| *other == peer) {
                 free.push((peer, address));
             }
         }
-        free.truncate(WANTED.saturating_sub(asked.len()));
+        free.truncate(WANTED.saturating_sub(asked.len() - near_asked));
+        let near = near.into_iter().filter(|(peer, _)| is_free(peer)).map(known);
+        free.extend(near.take(WANTED_NEAR.saturating_sub(near_asked)));
         free
+    }
+
+    /// Whether a relay that the user did not name is in the local network.
+    fn is_near(&self, peer: &PeerId) -> bool {
+        let is_named = self.configured.iter().any(|(named, _)| named == peer);
+        !is_named && self.known.get(peer).is_some_and(|address| scope(address) == AddressScope::Local)
     }
 }
 
@@ -192,7 +207,14 @@ impl Actor {
     /// A relayed connection got a direct one beside it, or not.
     pub(super) fn on_punched(&mut self, event: &dcutr::Event) {
         match &event.result {
-            Ok(_) => self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null),
+            Ok(id) => {
+                self.with_snapshot(|snapshot| {
+                    if let Some(connection) = snapshot.connections.get_mut(id) {
+                        connection.punched = true;
+                    }
+                });
+                self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null);
+            }
             Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "no direct connection"),
         }
     }
@@ -242,6 +264,26 @@ mod tests {
         relays.failed.insert(own, now);
         assert!(relays.to_ask(now, true).iter().all(|(peer, _)| *peer != own));
         assert_eq!(relays.to_ask(now + REST, false).len(), 1);
+    }
+
+    #[test]
+    fn a_relay_in_the_local_network_is_asked_on_an_island_too() {
+        let at = |text: &str, peer: PeerId| format!("{text}/tcp/1/p2p/{peer}").parse::<Multiaddr>().unwrap();
+        let [near, other, here, far] = [(); 4].map(|()| PeerId::random());
+        let mut relays = Relays::default();
+        relays.known.insert(here, at("/ip4/127.0.0.1", here));
+        relays.known.insert(far, at("/ip4/198.51.100.1", far));
+        let now = Instant::now();
+        assert!(relays.to_ask(now, false).is_empty());
+        relays.known.insert(near, at("/ip4/192.168.1.9", near));
+        assert_eq!(relays.to_ask(now, false), [(near, at("/ip4/192.168.1.9", near))]);
+        relays.known.insert(other, at("/ip4/192.168.1.8", other));
+        assert_eq!(relays.to_ask(now, false).len(), WANTED_NEAR);
+        let all: HashSet<PeerId> = relays.to_ask(now, true).into_iter().map(|(peer, _)| peer).collect();
+        assert!(all.len() == 3 && all.contains(&far) && all.contains(&here), "the near one takes no place of another");
+        relays.failed.insert(near, now);
+        relays.failed.insert(other, now);
+        assert!(relays.to_ask(now, false).is_empty());
     }
 
     #[test]

@@ -1,0 +1,114 @@
+//! Connections as they are shown, and round trips over them.
+
+use std::time::Duration;
+
+use p2p_api::{ApiError, ErrorKind, PeerInfo, PeerPath, Ping, Result};
+use p2p_identity::PeerId;
+use p2p_transport::{OpenError, libp2p_peer_id, our_peer_id, relay_of, transport_kind};
+
+use super::{LocalNode, path_kind};
+use crate::network::{ConnectionInfo, Snapshot};
+
+impl LocalNode {
+    /// Connects where that is needed, then measures.
+    pub(super) async fn measured(&self, peer: PeerId, timeout: Duration) -> Result<Ping> {
+        if peer == self.me {
+            return Err(ApiError::invalid(format!("{peer} is this node itself"))
+                .with_hint("name another node: p2pnode status there prints its id, p2p peers here who is connected"));
+        }
+        let id = libp2p_peer_id(&peer).ok_or_else(|| ApiError::invalid(format!("{peer} is not the id of a peer")))?;
+        let deadline = tokio::time::Instant::now() + timeout;
+        self.connect(peer, timeout).await?;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let (connection, trips) = self.network.measure(id, left).await.map_err(|error| unmeasured(&peer, &error))?;
+        let connection = connection
+            .ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("the connection to {peer} has just ended")))?;
+        let round_trips_ms: Vec<f64> = trips.iter().map(|trip| trip.as_secs_f64() * 1_000.0).collect();
+        Ok(Ping {
+            peer,
+            rtt_ms: round_trips_ms.iter().sum::<f64>() / round_trips_ms.len().max(1) as f64,
+            kind: path_kind(p2p_transport::path_kind(&connection.address)),
+            path: Some(path(&connection)),
+            relay: relay(&connection, &self.network.snapshot()),
+            address: Some(connection.address.to_string()),
+            transport: Some(transport_kind(&connection.address).as_str().to_owned()),
+            round_trips_ms,
+        })
+    }
+
+    async fn connect(&self, peer: PeerId, timeout: Duration) -> Result<()> {
+        use p2p_api::Contract;
+        self.dial(&peer.to_string(), timeout).await.map(drop).map_err(|error| match error.kind {
+            ErrorKind::NotFound => error.with_hint(
+                "it may be off, or in a network that this node does not reach: p2p doctor says how this one is connected",
+            ),
+            _ => error,
+        })
+    }
+
+    /// One line per peer: its best connection.
+    pub(super) fn peer_list(&self) -> Vec<PeerInfo> {
+        let snapshot = self.network.snapshot();
+        let mut peers: Vec<PeerInfo> = Vec::new();
+        let mut connections: Vec<_> = snapshot.connections.values().collect();
+        connections.sort_by_key(|c| (p2p_transport::path_kind(&c.address), transport_kind(&c.address)));
+        for connection in connections {
+            let Some(peer) = our_peer_id(&connection.peer) else { continue };
+            if let Some(known) = peers.iter_mut().find(|known| known.peer == peer) {
+                known.connections += 1;
+                known.rtt_ms = known.rtt_ms.or(connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0));
+                continue;
+            }
+            peers.push(PeerInfo {
+                peer,
+                address: connection.address.to_string(),
+                kind: path_kind(p2p_transport::path_kind(&connection.address)),
+                transport: transport_kind(&connection.address).as_str().to_owned(),
+                rtt_ms: connection.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+                agent: snapshot.agents.get(&connection.peer).cloned(),
+                outbound: connection.outbound,
+                connections: 1,
+                path: Some(path(connection)),
+                relay: relay(connection, &snapshot),
+            });
+        }
+        peers.sort_by_key(|peer| peer.peer);
+        peers
+    }
+}
+
+fn path(connection: &ConnectionInfo) -> PeerPath {
+    match p2p_transport::path_kind(&connection.address) {
+        p2p_transport::PathKind::Lan => PeerPath::Lan,
+        p2p_transport::PathKind::Direct if connection.punched => PeerPath::Punched,
+        p2p_transport::PathKind::Direct => PeerPath::Direct,
+        p2p_transport::PathKind::Relayed => PeerPath::Relayed,
+    }
+}
+
+/// The relay in between. Where the address of who came does not name it, it is who is connected at that address.
+fn relay(connection: &ConnectionInfo, snapshot: &Snapshot) -> Option<PeerId> {
+    if p2p_transport::path_kind(&connection.address) != p2p_transport::PathKind::Relayed {
+        return None;
+    }
+    let by_address = || {
+        let at = connection.address.to_string();
+        let at = at.split("/p2p-circuit").next()?;
+        let is_there = |other: &&ConnectionInfo| {
+            let address = other.address.to_string();
+            address == at || address.strip_prefix(at).is_some_and(|rest| rest.starts_with("/p2p/"))
+        };
+        snapshot.connections.values().find(is_there).map(|other| other.peer)
+    };
+    our_peer_id(&relay_of(&connection.address).or_else(by_address)?)
+}
+
+fn unmeasured(peer: &PeerId, error: &OpenError) -> ApiError {
+    let kind = match error {
+        OpenError::TimedOut(_) => ErrorKind::TimedOut,
+        OpenError::Unsupported(_) => ErrorKind::Unsupported,
+        OpenError::Stopped => return ApiError::stopped(),
+        _ => ErrorKind::NotFound,
+    };
+    ApiError::new(kind, format!("no echo from {peer}: {error}"))
+}
