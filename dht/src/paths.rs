@@ -24,8 +24,8 @@ const PARALLEL_NEAREST: usize = 3;
 const SLOW: Duration = Duration::from_millis(500);
 /// After this it is given up, dialling included.
 pub(crate) const GIVEN_UP: Duration = Duration::from_secs(3);
-/// Where the nearest nodes are looked for, who has not answered after so many times as long as the slowest that did is not
-/// waited for.
+/// Where the nearest nodes are looked for, who has not answered after so many times as long as the others took in the median
+/// is not waited for.
 const PATIENCE: u32 = 2;
 /// Nodes nearest to the key that have to answer before a path is at its end: together a little more than those that
 /// store a value in a network of honest nodes.
@@ -47,10 +47,10 @@ pub(crate) struct Paths {
     turn: usize,
     /// The paths are at their end; whoever is left is asked by any.
     is_sweep: bool,
-    /// Nodes that a path asks at a time.
-    parallel: usize,
-    /// How long the slowest answer took.
-    slowest: Duration,
+    /// Whether the nearest nodes are looked for, all of which have to be asked.
+    is_nearest: bool,
+    /// How long each answer took.
+    took: Vec<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -100,12 +100,12 @@ impl Paths {
 
     /// As [`Self::new`], for the nodes nearest to a place: more are asked at a time.
     pub(crate) fn nearest(target: Point, start: impl Iterator<Item = Candidate>) -> Self {
-        Self { parallel: PARALLEL_NEAREST, ..Self::new(target, start) }
+        Self { is_nearest: true, ..Self::new(target, start) }
     }
 
     fn with(target: Point, paths: Vec<Path>, follow: bool) -> Self {
-        let slowest = Duration::ZERO;
-        Self { target, paths, asked: HashMap::new(), follow, turn: 0, is_sweep: false, parallel: PARALLEL, slowest }
+        let (asked, took) = (HashMap::new(), Vec::new());
+        Self { target, paths, asked, follow, turn: 0, is_sweep: false, is_nearest: false, took }
     }
 
     /// Asks these nodes and nobody else, all at once, each on a path of its own.
@@ -145,7 +145,7 @@ impl Paths {
     ) -> Option<usize> {
         let asked = self.asked.get_mut(peer)?;
         let State::Waiting(since) = asked.state else { return None };
-        self.slowest = self.slowest.max(now.saturating_duration_since(since));
+        self.took.push(now.saturating_duration_since(since));
         asked.state = State::Answered;
         let (at, hops) = (asked.path, asked.hops);
         if self.follow
@@ -182,11 +182,39 @@ impl Paths {
         self.asked.values().any(|asked| asked.is_in_flight(now))
     }
 
-    /// Whether an answer may come that is worth waiting for: not from who is much slower than all others.
+    /// Whether an answer may come that is worth waiting for: not from who is much slower than the others.
     pub(crate) fn is_patient(&self, now: Instant) -> bool {
-        let patience = (self.slowest * PATIENCE).clamp(SLOW, GIVEN_UP);
-        let is_coming = |since: &Instant| now.saturating_duration_since(*since) < patience;
-        self.asked.values().any(|asked| matches!(&asked.state, State::Waiting(since) if is_coming(since)))
+        let patience = if self.is_sweep { self.patience() } else { SLOW };
+        self.asked.values().any(|asked| asked.is_waiting(now, patience))
+    }
+
+    fn patience(&self) -> Duration {
+        let mut took = self.took.clone();
+        took.sort_unstable();
+        let median = took.get(took.len() / 2).copied().unwrap_or_default();
+        (median * PATIENCE).clamp(SLOW, GIVEN_UP)
+    }
+
+    /// Whether the nearest nodes are known: so many answered, and nobody who lies nearer than they has still to be asked or
+    /// waited for. Only once the paths are at their end, so that who sits on one of them decides nothing.
+    pub(crate) fn knows_nearest(&self, now: Instant, wanted: usize) -> bool {
+        if !self.is_sweep {
+            return false;
+        }
+        let patience = self.patience();
+        let all: BTreeMap<&Point, &Candidate> = self.paths.iter().flat_map(|path| &path.candidates).collect();
+        let mut answered = 0;
+        for candidate in all.into_values() {
+            match self.asked.get(&candidate.peer) {
+                None => return false,
+                Some(asked) if asked.is_waiting(now, patience) => return false,
+                Some(asked) => answered += usize::from(asked.state == State::Answered),
+            }
+            if answered >= wanted {
+                return true;
+            }
+        }
+        true
     }
 
     /// Who answered and where they are said to be, nearest first; at most so many.
@@ -232,11 +260,14 @@ impl Paths {
     fn next_of(&self, at: usize, now: Instant) -> Option<Candidate> {
         let path = self.paths.get(at)?;
         let own = self.asked.values().filter(|asked| asked.path == at);
-        if own.filter(|asked| asked.is_in_flight(now)).count() >= self.parallel {
+        let parallel = if self.is_nearest { PARALLEL_NEAREST } else { PARALLEL };
+        if own.filter(|asked| asked.is_in_flight(now)).count()
+            >= if self.is_nearest { PARALLEL_NEAREST } else { PARALLEL }
+        {
             return None;
         }
         if self.is_sweep {
-            let is_enough = self.answered() >= ENOUGH * PATHS;
+            let is_enough = !self.is_nearest && self.answered() >= ENOUGH * PATHS;
             let left = path.candidates.values().find(|candidate| !self.asked.contains_key(&candidate.peer));
             return left.filter(|_| !is_enough).cloned();
         }
@@ -265,7 +296,11 @@ impl Paths {
 
 impl Asked {
     fn is_in_flight(&self, now: Instant) -> bool {
-        matches!(self.state, State::Waiting(since) if now.saturating_duration_since(since) < SLOW)
+        self.is_waiting(now, SLOW)
+    }
+
+    fn is_waiting(&self, now: Instant, patience: Duration) -> bool {
+        matches!(self.state, State::Waiting(since) if now.saturating_duration_since(since) < patience)
     }
 }
 
@@ -418,7 +453,7 @@ mod tests {
         };
         let mut lookup = Paths::nearest(target, named(&all[..20]));
         let mut now = begun;
-        loop {
+        while !lookup.knows_nearest(now, 20) {
             while let Some(next) = lookup.poll_ask(now) {
                 if !is_silent(&next.peer) {
                     now += Duration::from_millis(20);
@@ -434,6 +469,7 @@ mod tests {
         }
         let found: Vec<PeerId> = lookup.nearest_answered(20).into_iter().map(|found| found.peer).collect();
         assert_eq!(found, honest);
-        assert!(now - begun < Duration::from_secs(5), "{:?}", now - begun);
+        assert!(now - begun < Duration::from_secs(4), "{:?}", now - begun);
+        assert!(lookup.asked() < 100, "{} of 400 were asked", lookup.asked());
     }
 }

@@ -25,6 +25,8 @@ async fn values_are_found_and_put_although_a_third_of_the_nodes_is_silent() {
     for got in futures::future::join_all(lookups).await {
         assert_eq!(got.value, Some(vec![1, 1]));
     }
+    let begun = std::time::Instant::now();
     assert!(network.nodes[7].put([0; 32], vec![2, 1]).await >= 5, "those who answer store it");
+    println!("put among silent nodes in {:?}", begun.elapsed());
     assert_eq!(network.nodes[3].get([0; 32]).await.value, Some(vec![2, 1]), "the newest wins");
 }

@@ -122,13 +122,11 @@ async fn calm_and_silent(nodes: usize) -> [Series; 2] {
         let key = key(number as u8);
         let publisher = strangers(&network, &key, 1, &HashSet::new())[0];
         calm.put(publisher, key).await;
+        calm.sizes.push(publisher.table().await.1);
         readers.extend(strangers(&network, &key, READERS, &HashSet::from([publisher.id])).iter().map(|n| (*n, key)));
     }
     look_up(&mut calm, readers).await;
     eprintln!("{} of {} found, {:?}", calm.found(), calm.got.len(), begun.elapsed());
-    for node in &network.nodes {
-        calm.sizes.push(node.table().await.1);
-    }
     // Those who look are spared.
     let mut spared = HashSet::new();
     for number in 0..12 {
@@ -292,7 +290,7 @@ fn report(nodes: usize, all: &[Series], took: Duration) -> String {
     sizes.sort_by(f64::total_cmp);
     let _ = write!(
         text,
-        "\n**Estimate of the size**, by {} nodes: median {:.0}, 10 % below {:.0}, 10 % above {:.0}.\n\n\
+        "\n**Estimate of the size**, by {} that had put something: median {:.0}, 10 % below {:.0}, 10 % above {:.0}.\n\n\
          **Silent**: {SILENT_PERCENT} % of the nodes stop reading in the same moment and close nothing, so nothing tells that they are\n\
          gone; the lookups begin at once.\n\n\
          **Lying**: as many more nodes that every fifth is hostile, anywhere, each known to half of the honest ones.\n\n\

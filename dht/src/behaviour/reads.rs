@@ -293,6 +293,9 @@ impl Dht {
                 }
                 break;
             }
+            if matches!(reading.purpose, Purpose::Nearest(_)) && reading.paths.knows_nearest(now, LOOKUP_PEERS) {
+                break;
+            }
             if let Some(next) = reading.paths.poll_ask(now) {
                 let key = reading.key.clone();
                 self.send(id, key, next);
