@@ -10,6 +10,7 @@ use super::{Dht, IdentifiedPeer, SMALL_NETWORK};
 use crate::Observed;
 use crate::admission::{Standing, Verdict};
 use crate::point::{common_bits, of_peer};
+use crate::store::MAX_ADDRESSES;
 
 impl Dht {
     /// Takes in what identify says about a peer. Only servers enter the table.
@@ -51,11 +52,29 @@ impl Dht {
             tracing::debug!(peer = %peer.peer, "not let into the table: others of its network are there");
             return;
         }
-        for address in &peer.addresses {
+        let named = peer.addresses.iter().take(MAX_ADDRESSES);
+        for address in named.clone() {
             let update = self.kad.add_address(&peer.peer, address.clone());
             if update != RoutingUpdate::Success && verdict == Verdict::EntersFirst && self.make_room(bucket, &table) {
                 self.kad.add_address(&peer.peer, address.clone());
             }
+        }
+        // Kademlia writes them with the peer's id behind.
+        let named: HashSet<Multiaddr> = named.filter_map(|address| address.clone().with_p2p(peer.peer).ok()).collect();
+        if !named.is_empty() {
+            self.forget_addresses(&peer.peer, |address| !named.contains(address));
+        }
+    }
+
+    /// Forgets addresses that a peer of the table no longer names. One that comes back elsewhere again and again, or says so,
+    /// would fill its entry without end, and every answer that names it, until that is too long to be sent.
+    fn forget_addresses(&mut self, peer: &PeerId, is_old: impl Fn(&Multiaddr) -> bool) {
+        let Some(bucket) = self.kad.kbucket(*peer) else { return };
+        let entries = bucket.iter().filter(|entry| entry.node.key.preimage() == peer);
+        let old: Vec<Multiaddr> =
+            entries.flat_map(|entry| entry.node.value.iter()).filter(|address| is_old(address)).cloned().collect();
+        for address in old {
+            self.kad.remove_address(peer, &address);
         }
     }
 
@@ -167,6 +186,23 @@ mod tests {
             comes(&mut dht, PeerId::random(), n, &format!("/ip4/9.9.{n}.1/tcp/1"), "/ip4/9.9.9.9/tcp/1");
         }
         assert!(dht.table_size() >= 7, "who comes from elsewhere enters");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_elsewhere_each_time_has_the_addresses_that_it_named_last() {
+        let mut dht = dht(&[]);
+        let peer = PeerId::random();
+        for n in 0..200 {
+            comes(
+                &mut dht,
+                peer,
+                n,
+                &format!("/ip4/127.0.0.1/tcp/{}", n + 1),
+                &format!("/ip4/127.0.0.1/tcp/{}", n + 1_000),
+            );
+        }
+        let last: Multiaddr = format!("/ip4/127.0.0.1/tcp/1199/p2p/{peer}").parse().expect("an address");
+        assert_eq!(dht.table(10), [(peer, vec![last])]);
     }
 
     #[tokio::test]
