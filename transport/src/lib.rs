@@ -10,6 +10,7 @@ mod guard;
 mod lan_network;
 mod lan_tags;
 mod limits;
+mod lingering;
 mod pace;
 mod proven;
 mod reach;

@@ -16,6 +16,7 @@ use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
 use crate::TrustedPeers;
+use crate::lingering::Lingering;
 
 /// Inbound streams that a peer which proved nothing may have open on one connection; further ones are reset.
 const MAX_UNPROVEN_STREAMS: usize = 16;
@@ -34,6 +35,7 @@ struct Shared {
     trusted: TrustedPeers,
     proven: RwLock<HashSet<PeerId>>,
     refused: AtomicU64,
+    lingering: Lingering,
 }
 
 impl ProvenPeers {
@@ -68,7 +70,7 @@ impl ProvenPeers {
 
     /// A muxer that counts the streams that the other side opens.
     pub(crate) fn around<M>(&self, peer: PeerId, muxer: M) -> Counted<M> {
-        Counted { muxer, peer, peers: self.clone(), open: Arc::default() }
+        Counted { muxer, peer, peers: self.clone(), open: Arc::default(), lingering: self.shared.lingering.clone() }
     }
 }
 
@@ -78,6 +80,7 @@ pub(crate) struct Counted<M> {
     peer: PeerId,
     peers: ProvenPeers,
     open: Arc<AtomicUsize>,
+    lingering: Lingering,
 }
 
 impl<M> Counted<M> {
@@ -96,7 +99,7 @@ impl<M> Counted<M> {
 impl<M> StreamMuxer for Counted<M>
 where
     M: StreamMuxer + Unpin,
-    M::Substream: Unpin,
+    M::Substream: AsyncRead + Unpin + Send + 'static,
 {
     type Substream = CountedStream<M::Substream>;
     type Error = M::Error;
@@ -105,7 +108,8 @@ where
         for _ in 0..MAX_RESETS_AT_ONCE {
             let stream = ready!(Pin::new(&mut self.muxer).poll_inbound(cx))?;
             if let Some(place) = self.admit() {
-                return Poll::Ready(Ok(CountedStream { stream, _place: Some(place) }));
+                let stream = CountedStream { stream: Some(stream), one_way: None, _place: Some(place) };
+                return Poll::Ready(Ok(stream));
             }
             // Dropping a stream resets it.
         }
@@ -115,7 +119,8 @@ where
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
         let stream = ready!(Pin::new(&mut self.muxer).poll_outbound(cx))?;
-        Poll::Ready(Ok(CountedStream { stream, _place: None }))
+        let one_way = Some(OneWay { is_closed: false, lingering: self.lingering.clone() });
+        Poll::Ready(Ok(CountedStream { stream: Some(stream), one_way, _place: None }))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -137,14 +142,40 @@ impl Drop for Place {
 }
 
 /// A stream that is counted while it lives.
-pub(crate) struct CountedStream<S> {
-    stream: S,
+pub(crate) struct CountedStream<S: AsyncRead + Unpin + Send + 'static> {
+    /// There until it is dropped.
+    stream: Option<S>,
+    /// A stream that this side opened, while nothing has come back on it.
+    one_way: Option<OneWay>,
     _place: Option<Place>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
+/// What is done with a stream on which nothing came back.
+struct OneWay {
+    /// All was said.
+    is_closed: bool,
+    lingering: Lingering,
+}
+
+impl<S: AsyncRead + Unpin + Send + 'static> CountedStream<S> {
+    fn stream(&mut self) -> io::Result<Pin<&mut S>> {
+        self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl<S: AsyncRead + Unpin + Send + 'static> Drop for CountedStream<S> {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(OneWay { is_closed: true, lingering })) = (self.stream.take(), self.one_way.take()) {
+            lingering.read_out(stream);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin + Send + 'static> AsyncRead for CountedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = ready!(self.stream()?.poll_read(cx, buffer));
+        self.one_way = None;
+        Poll::Ready(read)
     }
 
     fn poll_read_vectored(
@@ -152,13 +183,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read_vectored(cx, buffers)
+        let read = ready!(self.stream()?.poll_read_vectored(cx, buffers));
+        self.one_way = None;
+        Poll::Ready(read)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for CountedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.stream()?.poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -166,15 +199,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        self.stream()?.poll_write_vectored(cx, pieces)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream()?.poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+        let closed = ready!(self.stream()?.poll_close(cx));
+        if let Some(one_way) = &mut self.one_way {
+            one_way.is_closed |= closed.is_ok();
+        }
+        Poll::Ready(closed)
     }
 }
 

@@ -366,7 +366,8 @@ fn is_dialled_first(address: &Multiaddr) -> bool {
 fn is_good_enough(connection: &Connection, preference: Preference) -> bool {
     match preference {
         Preference::Any | Preference::Connection(_) => true,
-        Preference::Bulk => connection.transport != TransportKind::Quic,
+        // Through a relay everything flows from the first moment; a direct way may never come.
+        Preference::Bulk => connection.transport != TransportKind::Quic || connection.path == PathKind::Relayed,
     }
 }
 

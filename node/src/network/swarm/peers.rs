@@ -32,11 +32,11 @@ impl Actor {
             if near.len() >= MAX_LAN_PEERS || near.contains(&peer) {
                 continue;
             }
-            // One that is reached from afar only, while it is near, is worth a better way.
-            let opts = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing);
+            // One that is reached from afar only, while it is near, is worth a better way: also while others are tried.
+            let opts = DialOpts::peer_id(peer);
             let opts: DialOpts = match self.swarm.is_connected(&peer) {
-                true => opts.addresses(addresses).build(),
-                false => opts.build(),
+                true => opts.condition(PeerCondition::Always).addresses(addresses).build(),
+                false => opts.condition(PeerCondition::NotDialing).build(),
             };
             let id = opts.connection_id();
             if self.swarm.dial(opts).is_ok() {
