@@ -1,7 +1,7 @@
 //! Peers behind one router tell each other where they are in its network (overlay.md, section 5, rung 5).
 //!
-//! A friend that is connected through a relay only is asked over that connection, which nobody in between can read, at which
-//! addresses it is in its own network. Where both are seen from outside at one IPv4 address, or in one IPv6 /64, each dials
+//! A friend that is connected through a relay only, or through the router that both are behind, is asked over that connection,
+//! which nobody in between can read, at which addresses it is in its own network. Where both are seen from outside at one IPv4 address, or in one IPv6 /64, each dials
 //! the other there. Only contacts and trusted peers ask and are answered.
 
 mod wire;
@@ -50,7 +50,7 @@ pub(crate) async fn run(network: Network, stop: CancellationToken) {
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             Some(stream) = incoming.recv(), if tasks.len() < MAX_TASKS => {
                 // To a stranger this node is nowhere: the stream is reset.
-                if network.trusted.contains(&stream.peer) && stream.path == PathKind::Relayed {
+                if network.trusted.contains(&stream.peer) && stream.path != PathKind::Lan {
                     tasks.spawn(answer(network.clone(), stream.peer, stream.stream));
                 }
             }
@@ -71,23 +71,32 @@ pub(crate) async fn run(network: Network, stop: CancellationToken) {
     tasks.shutdown().await;
 }
 
-/// Friends that this node has reached, through a relay and in no other way.
+/// Friends that this node has reached through a relay, or through its own router, and in no better way.
 fn far_friends(network: &Network) -> Vec<PeerId> {
-    let snapshot = network.snapshot();
-    let mut best: HashMap<PeerId, (PathKind, bool)> = HashMap::new();
+    let mut friends = far(&network.snapshot());
+    friends.retain(|peer| network.trusted.contains(peer));
+    friends
+}
+
+fn far(snapshot: &Snapshot) -> Vec<PeerId> {
+    let mut best: HashMap<PeerId, (bool, bool)> = HashMap::new();
     for connection in snapshot.connections.values() {
-        let kind = path_kind(&connection.address);
-        let known = best.entry(connection.peer).or_insert((kind, false));
-        *known = (known.0.min(kind), known.1 || connection.outbound);
+        let is_far = match path_kind(&connection.address) {
+            PathKind::Relayed => true,
+            PathKind::Direct => ip(&connection.address).is_some_and(|ip| snapshot.seen_as.contains(&ip)),
+            PathKind::Lan => false,
+        };
+        let (all_far, is_ours) = best.entry(connection.peer).or_insert((true, false));
+        *all_far &= is_far;
+        *is_ours |= connection.outbound;
     }
-    let far = best.into_iter().filter(|(_, (kind, is_ours))| *kind == PathKind::Relayed && *is_ours);
-    far.map(|(peer, _)| peer).filter(|peer| network.trusted.contains(peer)).collect()
+    best.into_iter().filter(|(_, (all_far, is_ours))| *all_far && *is_ours).map(|(peer, _)| peer).collect()
 }
 
 async fn ask(network: Network, peer: PeerId) {
     let theirs = async {
         let opened = network.streams.open(peer, PROTOCOL, Preference::Any, EXCHANGE_TIME).await.ok()?;
-        if opened.path != PathKind::Relayed {
+        if opened.path == PathKind::Lan {
             return None;
         }
         let mut stream = opened.stream.compat();
@@ -144,10 +153,16 @@ async fn dial(network: &Network, peer: PeerId, theirs: &Offer) {
     }
 }
 
-/// What may be dialled because a friend says so: not this computer, not everybody at once.
+/// What may be dialled because a friend says so: not this computer, not everybody at once, and of IPv6 what is the same on
+/// every link.
 fn is_near(ip: IpAddr) -> bool {
-    let is_v6_of_its_own = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none() && !ip.is_unicast_link_local());
-    !ip.is_loopback() && !ip.is_multicast() && !ip.is_unspecified() && (!is_global_ip(ip) || is_v6_of_its_own)
+    if ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() {
+        return false;
+    }
+    match ip {
+        IpAddr::V4(_) => !is_global_ip(ip),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none() && !v6.is_unicast_link_local(),
+    }
 }
 
 /// One IPv4 address, or one IPv6 /64.
@@ -213,6 +228,9 @@ fn multiaddr(place: &Place) -> Multiaddr {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::swarm::ConnectionId;
+
+    use super::super::ConnectionInfo;
     use super::*;
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
@@ -227,6 +245,36 @@ mod tests {
         assert!(!is_behind_the_same(&own, &ips(&["198.51.100.8", "2001:db8:1:3::5"])));
         assert!(!is_behind_the_same(&ips(&["192.168.1.1"]), &ips(&["192.168.1.1"])), "everybody has that one");
         assert!(!is_behind_the_same(&[], &[]));
+    }
+
+    #[test]
+    fn who_is_reached_in_no_better_way_is_asked() {
+        let connection = |peer: PeerId, address: &str, outbound: bool| ConnectionInfo {
+            peer,
+            address: address.parse().expect("a multiaddr"),
+            outbound,
+            punched: false,
+            rtt: None,
+            since: std::time::Instant::now(),
+        };
+        let [relayed, near, asks_us, turned, distant] = [(); 5].map(|()| PeerId::random());
+        let through = format!("/ip4/198.51.100.1/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        let all = [
+            connection(relayed, &through, true),
+            connection(near, &through, true),
+            connection(near, "/ip4/192.168.1.9/tcp/1", false),
+            connection(asks_us, &through, false),
+            connection(turned, "/ip4/198.51.100.7/tcp/1", true),
+            connection(distant, "/ip4/198.51.100.8/tcp/1", true),
+        ];
+        let numbered = (0..).map(ConnectionId::new_unchecked);
+        let seen_as = ips(&["198.51.100.7"]);
+        let snapshot = Snapshot { connections: numbered.zip(all).collect(), seen_as, ..Snapshot::default() };
+        let mut asked = far(&snapshot);
+        asked.sort();
+        let mut expected = [relayed, turned];
+        expected.sort();
+        assert_eq!(asked, expected);
     }
 
     #[test]

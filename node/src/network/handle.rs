@@ -208,6 +208,13 @@ impl Network {
         snapshot.connections.values().filter(near).filter_map(|c| our_peer_id(&c.peer)).collect()
     }
 
+    /// This computer is in another network: who did not answer in the last one says nothing of this one.
+    pub(super) fn on_other_network(&self) {
+        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshot.silent.clear();
+        snapshot.refusing.clear();
+    }
+
     /// What is known of remembered neighbours.
     pub(crate) fn near_state(&self) -> NearState {
         self.with_near(|near| near.clone())

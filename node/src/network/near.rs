@@ -85,6 +85,9 @@ impl Keeper {
         loop {
             let has_changed = self.look().await;
             self.learn().await;
+            if has_changed {
+                self.network.on_other_network();
+            }
             if has_changed || Instant::now() >= probe_at {
                 self.pause = if has_changed { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
                 self.probe().await;
@@ -113,8 +116,10 @@ impl Keeper {
             }
             tokio::time::sleep(GATEWAY_LOOK).await;
         };
-        let ids = |networks: &[LanNetwork]| networks.iter().map(|known| known.id).collect::<BTreeSet<_>>();
-        let has_changed = ids(&networks) != ids(&self.networks);
+        // Another address in the same network ends connections as well.
+        let places =
+            |networks: &[LanNetwork]| networks.iter().map(|known| (known.id, known.ip)).collect::<BTreeSet<_>>();
+        let has_changed = places(&networks) != places(&self.networks);
         self.networks = networks;
         self.virtual_interfaces = tokio::task::spawn_blocking(virtual_interfaces).await.unwrap_or_default();
         has_changed
@@ -163,10 +168,10 @@ impl Keeper {
         self.networks.iter().find(|network| network.has_neighbour(ip)).map(|network| network.id)
     }
 
-    /// Neighbours that may be dialled where they were met.
-    fn remembered(&self) -> BTreeMap<PeerId, Vec<Multiaddr>> {
+    /// Neighbours that may be dialled where they were met: friends first, then who was met last.
+    fn remembered(&self) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let rows = lock(&self.rows);
-        let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+        let mut peers: BTreeMap<PeerId, (bool, u64, Vec<Multiaddr>)> = BTreeMap::new();
         for network in &self.networks {
             for (peer, row) in rows.of(network.id) {
                 let is_friend = libp2p_peer_id(&peer).is_some_and(|peer| self.network.trusted.contains(&peer));
@@ -174,11 +179,15 @@ impl Keeper {
                     // The newest first.
                     let addresses = row.addresses.iter().rev().filter_map(|text| text.parse().ok());
                     let inside = addresses.filter(|address| self.network_of(address) == Some(network.id));
-                    peers.entry(peer).or_default().extend(inside);
+                    let known = peers.entry(peer).or_insert((is_friend, row.met, Vec::new()));
+                    known.1 = known.1.max(row.met);
+                    known.2.extend(inside);
                 }
             }
         }
-        peers
+        let mut peers: Vec<_> = peers.into_iter().collect();
+        peers.sort_by_key(|(_, (is_friend, met, _))| (!is_friend, std::cmp::Reverse(*met)));
+        peers.into_iter().map(|(peer, (_, _, addresses))| (peer, addresses)).collect()
     }
 
     async fn probe(&self) {
@@ -197,7 +206,7 @@ impl Keeper {
     }
 
     fn tell(&self) {
-        let remembered = self.remembered().into_keys().collect();
+        let remembered = self.remembered().into_iter().map(|(peer, _)| peer).collect();
         self.network.with_near(|near| {
             near.networks.clone_from(&self.networks);
             near.virtual_interfaces.clone_from(&self.virtual_interfaces);
