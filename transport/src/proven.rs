@@ -10,15 +10,19 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
 use crate::TrustedPeers;
+use crate::ending::{Ending, Watch};
 
 /// Inbound streams that a peer which proved nothing may have open on one connection; further ones are reset.
 const MAX_UNPROVEN_STREAMS: usize = 16;
+/// How long closing a connection may take: what is not away by then goes nowhere, and its streams must not wait for it.
+const CLOSE_TIME: Duration = Duration::from_millis(300);
 /// Streams reset in one go before others get their turn.
 const MAX_RESETS_AT_ONCE: usize = 32;
 
@@ -68,16 +72,20 @@ impl ProvenPeers {
 
     /// A muxer that counts the streams that the other side opens.
     pub(crate) fn around<M>(&self, peer: PeerId, muxer: M) -> Counted<M> {
-        Counted { muxer, peer, peers: self.clone(), open: Arc::default() }
+        Counted { muxer, peer, peers: self.clone(), open: Arc::default(), ending: Ending::default(), closing: None }
     }
 }
 
-/// A muxer that resets streams beyond the limit while its peer has proved nothing.
+/// A muxer that resets streams beyond the limit while its peer has proved nothing, and closes in a bounded time.
 pub(crate) struct Counted<M> {
     muxer: M,
     peer: PeerId,
     peers: ProvenPeers,
     open: Arc<AtomicUsize>,
+    /// Tells the streams.
+    ending: Ending,
+    /// When closing has taken long enough.
+    closing: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<M> Counted<M> {
@@ -105,7 +113,7 @@ where
         for _ in 0..MAX_RESETS_AT_ONCE {
             let stream = ready!(Pin::new(&mut self.muxer).poll_inbound(cx))?;
             if let Some(place) = self.admit() {
-                return Poll::Ready(Ok(CountedStream { stream, _place: Some(place) }));
+                return Poll::Ready(Ok(CountedStream { stream, watch: self.ending.watch(), _place: Some(place) }));
             }
             // Dropping a stream resets it.
         }
@@ -115,11 +123,16 @@ where
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
         let stream = ready!(Pin::new(&mut self.muxer).poll_outbound(cx))?;
-        Poll::Ready(Ok(CountedStream { stream, _place: None }))
+        Poll::Ready(Ok(CountedStream { stream, watch: self.ending.watch(), _place: None }))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.muxer).poll_close(cx)
+        self.ending.end();
+        if let Poll::Ready(result) = Pin::new(&mut self.muxer).poll_close(cx) {
+            return Poll::Ready(result);
+        }
+        let closing = self.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_TIME)));
+        closing.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
@@ -139,12 +152,33 @@ impl Drop for Place {
 /// A stream that is counted while it lives.
 pub(crate) struct CountedStream<S> {
     stream: S,
+    watch: Watch,
     _place: Option<Place>,
+}
+
+impl<S> CountedStream<S> {
+    /// What came of reading; waiting for more is over with the connection.
+    fn read<T>(&self, polled: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        or_over(polled, || self.watch.reading(cx))
+    }
+
+    /// The same of writing.
+    fn written<T>(&self, polled: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        or_over(polled, || self.watch.writing(cx))
+    }
+}
+
+fn or_over<T>(polled: Poll<io::Result<T>>, is_over: impl FnOnce() -> io::Result<()>) -> Poll<io::Result<T>> {
+    match polled {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => is_over().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.read(polled, cx)
     }
 
     fn poll_read_vectored(
@@ -152,13 +186,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read_vectored(cx, buffers)
+        let polled = Pin::new(&mut self.stream).poll_read_vectored(cx, buffers);
+        self.read(polled, cx)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(polled, cx)
     }
 
     fn poll_write_vectored(
@@ -166,15 +202,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.written(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(polled, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+        let polled = Pin::new(&mut self.stream).poll_close(cx);
+        self.written(polled, cx)
     }
 }
 

@@ -50,7 +50,8 @@ pub use names::{
     ZoneFile, ZoneInfo, ZoneKind, ZoneRecord, ZoneRecords, ZoneSecretText, is_name,
 };
 pub use network::{
-    DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, Provider, Reachability,
+    DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, NodeInfo, PathKind, PeerInfo, Ping, PortMapping, PortMappingState,
+    Provider, Reachability,
 };
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};

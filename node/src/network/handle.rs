@@ -107,6 +107,8 @@ pub(crate) struct Snapshot {
     pub(crate) reachability: Option<Reachability>,
     /// Relays through which it is reached.
     pub(crate) relays: Vec<libp2p::PeerId>,
+    /// What the router does for this node.
+    pub(crate) port_mapping: Option<p2p_api::PortMapping>,
     pub(crate) counters: Vec<(String, u64)>,
 }
 
