@@ -228,12 +228,10 @@ async fn lives(streams: &StreamControl, peer: PeerId, connection: ConnectionId) 
         return true;
     }
     let mut heard = [0; 32];
-    let is_answered = opened.write_all(&said).await.is_ok()
+    opened.write_all(&said).await.is_ok()
         && opened.flush().await.is_ok()
         && opened.read_exact(&mut heard).await.is_ok()
-        && said == heard;
-    let _ = opened.close().await;
-    is_answered
+        && said == heard
 }
 
 /// The address of an interface, if it is one that can change.
