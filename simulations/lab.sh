@@ -118,7 +118,8 @@ router() {
 }
 # remove NAME: what router made.
 remove() {
-    for name in "p2p-$$-$1" "p2p-$$-$1-r" "p2p-$$-$1-p"; do ip netns del "$name" 2> /dev/null || true; done
+    local made
+    for made in "p2p-$$-$1" "p2p-$$-$1-r" "p2p-$$-$1-p"; do ip netns del "$made" 2> /dev/null || true; done
 }
 # Flags of every node that is started from now on.
 quiet=(--no-mdns --no-port-mapping)
@@ -132,4 +133,4 @@ node() {
     cat "$home.err"; fail "the node in $where did not start"
 }
 # ended PROCESS: kills it as a power cut would.
-ended() { kill -9 "$1" 2> /dev/null || true; wait "$1" 2> /dev/null || true; }
+ended() { { kill -9 "$1" && wait "$1"; } 2> /dev/null || true; }

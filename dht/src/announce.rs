@@ -10,6 +10,9 @@ use crate::config::REPUBLISH;
 
 /// Changes within this time lead to one repetition.
 const SETTLE: Duration = Duration::from_millis(300);
+/// After the addresses changed everything is said once more: an announcement has no answer, and one on a connection that is
+/// just beginning, such as that of a test of an address, may get lost.
+const ONCE_MORE: Duration = Duration::from_secs(4);
 /// Announcements under way at once; each is a lookup and up to 20 messages.
 const MAX_RUNNING: usize = 8;
 
@@ -20,6 +23,8 @@ pub(crate) struct Announcements<K> {
     queue: VecDeque<K>,
     running: usize,
     repeat_at: Option<Instant>,
+    /// The second repetition after a change of addresses.
+    once_more_at: Option<Instant>,
     /// When everything is announced again in any case.
     republish_at: Instant,
 }
@@ -27,7 +32,8 @@ pub(crate) struct Announcements<K> {
 impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
     pub(crate) fn new(now: Instant) -> Self {
         let republish_at = now + REPUBLISH;
-        Self { provided: HashSet::new(), queue: VecDeque::new(), running: 0, repeat_at: None, republish_at }
+        let (provided, queue) = (HashSet::new(), VecDeque::new());
+        Self { provided, queue, running: 0, repeat_at: None, once_more_at: None, republish_at }
     }
 
     pub(crate) fn on_provide(&mut self, key: K) {
@@ -40,7 +46,13 @@ impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
         self.queue.retain(|queued| queued != key);
     }
 
-    /// Addresses changed, or a peer joined a small network.
+    /// The addresses under which this node is announced changed.
+    pub(crate) fn on_new_addresses(&mut self, now: Instant) {
+        self.on_change(now);
+        self.once_more_at = Some(now + ONCE_MORE);
+    }
+
+    /// Addresses may have changed, or a peer joined a small network.
     pub(crate) fn on_change(&mut self, now: Instant) {
         if !self.provided.is_empty() && self.repeat_at.is_none() {
             self.repeat_at = Some(now + SETTLE);
@@ -50,6 +62,7 @@ impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
     pub(crate) fn on_timeout(&mut self, now: Instant) {
         if self.next_timeout().is_some_and(|at| at <= now) {
             self.repeat_at = None;
+            self.once_more_at = self.once_more_at.filter(|at| *at > now);
             self.republish_at = now + REPUBLISH;
             let all: Vec<K> = self.provided.iter().cloned().collect();
             for key in all {
@@ -59,8 +72,10 @@ impl<K: Clone + Eq + std::hash::Hash> Announcements<K> {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let republish_at = (!self.provided.is_empty()).then_some(self.republish_at);
-        [self.repeat_at, republish_at].into_iter().flatten().min()
+        if self.provided.is_empty() {
+            return None;
+        }
+        [self.repeat_at, self.once_more_at, Some(self.republish_at)].into_iter().flatten().min()
     }
 
     /// Whether a key waits and may be announced.
@@ -113,6 +128,25 @@ mod tests {
         assert_eq!(machine.poll_start(), Some(1), "others forget it otherwise");
         machine.on_stop(&1);
         assert_eq!(machine.next_timeout(), None);
+    }
+
+    #[test]
+    fn new_addresses_are_told_twice_also_for_what_is_provided_in_between() {
+        let now = Instant::now();
+        let mut machine = Announcements::new(now);
+        machine.on_new_addresses(now);
+        assert_eq!(machine.next_timeout(), None, "there is nothing to tell");
+        machine.on_provide(1);
+        assert_eq!(machine.poll_start(), Some(1));
+        machine.on_finished();
+        assert_eq!(machine.next_timeout(), Some(now + ONCE_MORE));
+        machine.on_timeout(now + ONCE_MORE);
+        assert_eq!(machine.poll_start(), Some(1));
+        assert_eq!(machine.next_timeout(), Some(now + ONCE_MORE + REPUBLISH));
+        machine.on_new_addresses(now);
+        assert_eq!(machine.next_timeout(), Some(now + SETTLE));
+        machine.on_timeout(now + SETTLE);
+        assert_eq!(machine.next_timeout(), Some(now + ONCE_MORE));
     }
 
     #[test]

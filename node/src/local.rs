@@ -97,6 +97,7 @@ impl Contract for LocalNode {
             dht_peers: snapshot.dht_peers as u32,
             dht_mode: if snapshot.is_server { DhtMode::Server } else { DhtMode::Client },
             relays: snapshot.relays.iter().map(ToString::to_string).collect(),
+            port_mapping: snapshot.port_mapping.clone(),
             rss_bytes: metrics::resident_bytes(),
             drives: self.drives.list().len() as u32,
             gateway: self.gateway.clone(),

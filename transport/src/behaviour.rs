@@ -9,8 +9,9 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{StreamProtocol, autonat, dcutr, gossipsub, identify, mdns, ping, relay, upnp};
 use tokio::sync::mpsc;
 
-use crate::TrustedPeers;
-use crate::{Config, IncomingStream, Limits, StreamControl, Streams, gossip, reach, topics};
+use crate::{
+    Config, IncomingStream, Limits, PortMapping, StreamControl, Streams, Tested, TrustedPeers, gossip, reach, topics,
+};
 
 /// Limits, byte streams, topics, announcements, identify, ways through routers, ping and LAN discovery.
 ///
@@ -38,11 +39,13 @@ pub struct Behaviour {
     /// From a relayed connection to a direct one.
     pub punching: dcutr::Behaviour,
     /// Has others dial our addresses.
-    pub tested: autonat::v2::client::Behaviour,
+    pub tested: Tested,
     /// Dials addresses of others for them.
     pub testing: autonat::v2::server::Behaviour,
-    /// A port of the router.
-    pub port_mapping: Toggle<upnp::tokio::Behaviour>,
+    /// A port of the router, by UPnP.
+    pub upnp: Toggle<upnp::tokio::Behaviour>,
+    /// The same by PCP and NAT-PMP.
+    pub port_mapping: Toggle<PortMapping>,
 }
 
 /// The behaviours every node needs, and what belongs to them.
@@ -86,9 +89,10 @@ impl Parts {
             relay_client,
             relay_server: reach::relay_server(keypair, config, trusted),
             punching: dcutr::Behaviour::new(me),
-            tested: autonat::v2::client::Behaviour::default(),
+            tested: Tested::default(),
             testing: autonat::v2::server::Behaviour::default(),
-            port_mapping: reach::port_mapping(config),
+            upnp: reach::upnp(config),
+            port_mapping: config.port_mapping.then(PortMapping::default).into(),
         };
         Self { behaviour, control, incoming, relays }
     }

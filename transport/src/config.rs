@@ -42,7 +42,8 @@ pub struct Config {
     /// Whether contacts are recognised on the local network by tags that change every hour and say nothing to others. With
     /// `mdns` off they are all that is announced.
     pub lan_tags: bool,
-    /// Whether to ask the router for a port (UPnP). The mapping is renewed while the node runs.
+    /// Whether to ask the router for a port (UPnP, PCP and NAT-PMP, at once). It is renewed while the node runs, and given
+    /// back when it stops.
     pub port_mapping: bool,
     /// Whether this node is a relay for others: `off`, `trusted` (the peers of `limits.trusted_peers`, without caps) or
     /// `public` (anybody, at most 32 circuits of 256 MiB and an hour each).

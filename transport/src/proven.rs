@@ -10,16 +10,20 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncWrite, IoSlice, IoSliceMut};
 use libp2p::PeerId;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
 
 use crate::TrustedPeers;
+use crate::ending::{Ending, Watch};
 use crate::lingering::Lingering;
 
 /// Inbound streams that a peer which proved nothing may have open on one connection; further ones are reset.
 const MAX_UNPROVEN_STREAMS: usize = 16;
+/// How long closing a connection may take: what is not away by then goes nowhere, and its streams must not wait for it.
+const CLOSE_TIME: Duration = Duration::from_millis(300);
 /// Streams reset in one go before others get their turn.
 const MAX_RESETS_AT_ONCE: usize = 32;
 
@@ -70,17 +74,23 @@ impl ProvenPeers {
 
     /// A muxer that counts the streams that the other side opens.
     pub(crate) fn around<M>(&self, peer: PeerId, muxer: M) -> Counted<M> {
-        Counted { muxer, peer, peers: self.clone(), open: Arc::default(), lingering: self.shared.lingering.clone() }
+        let lingering = self.shared.lingering.clone();
+        let (open, ending) = (Arc::default(), Ending::default());
+        Counted { muxer, peer, peers: self.clone(), open, lingering, ending, closing: None }
     }
 }
 
-/// A muxer that resets streams beyond the limit while its peer has proved nothing.
+/// A muxer that resets streams beyond the limit while its peer has proved nothing, and closes in a bounded time.
 pub(crate) struct Counted<M> {
     muxer: M,
     peer: PeerId,
     peers: ProvenPeers,
     open: Arc<AtomicUsize>,
     lingering: Lingering,
+    /// Tells the streams.
+    ending: Ending,
+    /// When closing has taken long enough.
+    closing: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<M> Counted<M> {
@@ -108,7 +118,8 @@ where
         for _ in 0..MAX_RESETS_AT_ONCE {
             let stream = ready!(Pin::new(&mut self.muxer).poll_inbound(cx))?;
             if let Some(place) = self.admit() {
-                let stream = CountedStream { stream: Some(stream), one_way: None, _place: Some(place) };
+                let watch = self.ending.watch();
+                let stream = CountedStream { stream: Some(stream), one_way: None, watch, _place: Some(place) };
                 return Poll::Ready(Ok(stream));
             }
             // Dropping a stream resets it.
@@ -120,11 +131,17 @@ where
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Self::Substream, Self::Error>> {
         let stream = ready!(Pin::new(&mut self.muxer).poll_outbound(cx))?;
         let one_way = Some(OneWay { is_closed: false, lingering: self.lingering.clone() });
-        Poll::Ready(Ok(CountedStream { stream: Some(stream), one_way, _place: None }))
+        let watch = self.ending.watch();
+        Poll::Ready(Ok(CountedStream { stream: Some(stream), one_way, watch, _place: None }))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Pin::new(&mut self.muxer).poll_close(cx)
+        self.ending.end();
+        if let Poll::Ready(result) = Pin::new(&mut self.muxer).poll_close(cx) {
+            return Poll::Ready(result);
+        }
+        let closing = self.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(CLOSE_TIME)));
+        closing.as_mut().poll(cx).map(Ok)
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Self::Error>> {
@@ -147,6 +164,7 @@ pub(crate) struct CountedStream<S: AsyncRead + Unpin + Send + 'static> {
     stream: Option<S>,
     /// A stream that this side opened, while nothing has come back on it.
     one_way: Option<OneWay>,
+    watch: Watch,
     _place: Option<Place>,
 }
 
@@ -161,6 +179,26 @@ impl<S: AsyncRead + Unpin + Send + 'static> CountedStream<S> {
     fn stream(&mut self) -> io::Result<Pin<&mut S>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
+
+    /// What came of reading; waiting for more is over with the connection.
+    fn read(&mut self, polled: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        if polled.is_ready() {
+            self.one_way = None;
+        }
+        or_over(polled, || self.watch.reading(cx))
+    }
+
+    /// What came of writing, likewise.
+    fn written<T>(&self, polled: Poll<io::Result<T>>, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        or_over(polled, || self.watch.writing(cx))
+    }
+}
+
+fn or_over<T>(polled: Poll<io::Result<T>>, is_over: impl FnOnce() -> io::Result<()>) -> Poll<io::Result<T>> {
+    match polled {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => is_over().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending),
+    }
 }
 
 impl<S: AsyncRead + Unpin + Send + 'static> Drop for CountedStream<S> {
@@ -173,9 +211,8 @@ impl<S: AsyncRead + Unpin + Send + 'static> Drop for CountedStream<S> {
 
 impl<S: AsyncRead + Unpin + Send + 'static> AsyncRead for CountedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = ready!(self.stream()?.poll_read(cx, buffer));
-        self.one_way = None;
-        Poll::Ready(read)
+        let polled = self.stream()?.poll_read(cx, buffer);
+        self.read(polled, cx)
     }
 
     fn poll_read_vectored(
@@ -183,15 +220,15 @@ impl<S: AsyncRead + Unpin + Send + 'static> AsyncRead for CountedStream<S> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let read = ready!(self.stream()?.poll_read_vectored(cx, buffers));
-        self.one_way = None;
-        Poll::Ready(read)
+        let polled = self.stream()?.poll_read_vectored(cx, buffers);
+        self.read(polled, cx)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for CountedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(cx, bytes)
+        let polled = self.stream()?.poll_write(cx, bytes);
+        self.written(polled, cx)
     }
 
     fn poll_write_vectored(
@@ -199,19 +236,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for CountedS
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(cx, pieces)
+        let polled = self.stream()?.poll_write_vectored(cx, pieces);
+        self.written(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_flush(cx)
+        let polled = self.stream()?.poll_flush(cx);
+        self.written(polled, cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let closed = ready!(self.stream()?.poll_close(cx));
-        if let Some(one_way) = &mut self.one_way {
-            one_way.is_closed |= closed.is_ok();
+        let polled = self.stream()?.poll_close(cx);
+        if let (Poll::Ready(Ok(())), Some(one_way)) = (&polled, &mut self.one_way) {
+            one_way.is_closed = true;
         }
-        Poll::Ready(closed)
+        self.written(polled, cx)
     }
 }
 

@@ -1,16 +1,19 @@
 //! Reaching peers behind routers (overlay.md, section 8): relays, hole punching, port mapping, and whether anybody reaches
 //! this node.
 
+use std::future::poll_fn;
 use std::num::NonZeroU32;
+use std::task::Poll;
 use std::time::Duration;
 
-use libp2p::PeerId;
+use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{relay, upnp};
+use libp2p::swarm::{ExpiredListenAddr, FromSwarm, NetworkBehaviour, NewListenAddr};
+use libp2p::{Multiaddr, PeerId, relay, upnp};
 
 use crate::config::RelayMode;
-use crate::{Config, TrustedPeers};
+use crate::{Behaviour, Config, TrustedPeers};
 
 /// What a relay's side of the protocol is called; who speaks it may be asked for a reservation.
 pub use libp2p::relay::HOP_PROTOCOL_NAME as RELAY_PROTOCOL;
@@ -65,7 +68,7 @@ fn public() -> relay::Config {
 
 /// Peers the user trusts, without caps on bytes and time. Whoever reaches one of them may be a stranger to the relay.
 fn trusted(peers: TrustedPeers) -> relay::Config {
-    let is_trusted = move |peer: PeerId, _: &libp2p::Multiaddr, _| peers.contains(&peer);
+    let is_trusted = move |peer: PeerId, _: &Multiaddr, _| peers.contains(&peer);
     relay::Config {
         reservation_rate_limiters: vec![Box::new(is_trusted)],
         circuit_src_rate_limiters: Vec::new(),
@@ -76,7 +79,52 @@ fn trusted(peers: TrustedPeers) -> relay::Config {
     }
 }
 
-/// Asks the router for a port.
-pub(crate) fn port_mapping(config: &Config) -> Toggle<upnp::tokio::Behaviour> {
+/// How long a router has at the end to take back what it gave by UPnP; the library does not tell when it has.
+const UPNP_GOODBYE: Duration = Duration::from_secs(1);
+
+impl Behaviour {
+    /// This computer has other addresses now, or is in another network: routers are looked for anew, and nothing that was
+    /// found out about being reached counts any more. `listening` are the addresses it has now.
+    pub fn on_network_change(&mut self, listening: &[Multiaddr]) {
+        self.tested.restart();
+        if let Some(mapping) = self.port_mapping.as_mut() {
+            mapping.on_network_change();
+        }
+        // The library looks for a router once.
+        if self.upnp.is_enabled() {
+            let mut upnp = upnp::tokio::Behaviour::default();
+            for addr in listening {
+                upnp.on_swarm_event(FromSwarm::NewListenAddr(NewListenAddr { listener_id: ListenerId::next(), addr }));
+            }
+            self.upnp = Some(upnp).into();
+        }
+    }
+
+    /// Gives the ports of routers back: at the end. Half a second at most, or a second where a port is `by_upnp`.
+    pub async fn give_ports_back(&mut self, listening: &[Multiaddr], by_upnp: bool) {
+        let (mapping, upnp) = (&mut self.port_mapping, &mut self.upnp);
+        let by_pcp = async {
+            if let Some(mapping) = mapping.as_mut() {
+                mapping.close().await;
+            }
+        };
+        let by_upnp = async {
+            let Some(upnp) = upnp.as_mut().filter(|_| by_upnp) else { return };
+            for addr in listening {
+                let gone = ExpiredListenAddr { listener_id: ListenerId::next(), addr };
+                upnp.on_swarm_event(FromSwarm::ExpiredListenAddr(gone));
+            }
+            let goodbye = poll_fn(|cx| {
+                while upnp.poll(cx).is_ready() {}
+                Poll::<()>::Pending
+            });
+            let _ = tokio::time::timeout(UPNP_GOODBYE, goodbye).await;
+        };
+        tokio::join!(by_pcp, by_upnp);
+    }
+}
+
+/// Asks the router for a port in UPnP.
+pub(crate) fn upnp(config: &Config) -> Toggle<upnp::tokio::Behaviour> {
     config.port_mapping.then(upnp::tokio::Behaviour::default).into()
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::health::rooms;
 use crate::{
-    BrowsedState, DhtMode, DriveInfo, DriveRole, Health, LanInfo, NodeInfo, PathKind, PeerInfo, Reachability,
+    BrowsedState, DhtMode, DriveInfo, DriveRole, Health, LanInfo, NodeInfo, PathKind, PeerInfo, PortMappingState,
+    Reachability,
     StorageUsage,
 };
 
@@ -140,7 +141,7 @@ pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
     if let Some(lan) = &info.lan {
         all.extend(rungs(info, lan).into_iter().map(|finding| Finding { area: Area::Lan, ..finding }));
     }
-    let ways = [relays(info), paths(info, connected)];
+    let ways = [router(info), relays(info), paths(info, connected)];
     all.extend(ways.into_iter().flatten().map(|finding| Finding { area: Area::Nat, ..finding }));
     all.extend(info.notices.iter().map(|notice| finding(Level::Warn, "Since the start", notice.clone(), None)));
     all.extend(drives.iter().filter_map(copy));
@@ -286,6 +287,62 @@ fn near_relays(info: &NodeInfo, lan: &LanInfo) -> Finding {
     }
 }
 
+/// What the router was asked for, and did.
+fn router(info: &NodeInfo) -> Option<Finding> {
+    const TITLE: &str = "The router";
+    const BY_HAND: &str = "forward the port in transport.listen of config.toml to this computer in the router";
+    let mapping = info.port_mapping.as_ref()?;
+    let is_reached = info.reachability == Reachability::Public;
+    Some(match mapping.state {
+        PortMappingState::Mapped => {
+            let words: Vec<&str> = mapping.protocols.iter().map(|name| protocol_name(name)).collect();
+            let what =
+                format!("it leads {} to this node, asked for by {}", mapping.addresses.join(", "), words.join(" and "));
+            finding(Level::Good, TITLE, what, None)
+        }
+        // Nobody misses it.
+        _ if is_reached => return None,
+        PortMappingState::Off => finding(
+            Level::Unknown,
+            TITLE,
+            "it is not asked for a port, as the settings say",
+            Some("set transport.port_mapping in config.toml, or start without --no-port-mapping"),
+        ),
+        PortMappingState::Asking => finding(Level::Unknown, TITLE, "it is being asked for a port", None),
+        PortMappingState::Nested => finding(
+            Level::Warn,
+            TITLE,
+            "it gave a port, but stands behind another router, so the port leads nowhere from outside",
+            Some(
+                "forward the port in both routers, use one of them as a mere bridge, or ask the provider for an address of \
+                 your own; until then relays do what they can",
+            ),
+        ),
+        PortMappingState::Refused => {
+            let todo = format!(
+                "allow UPnP, PCP or NAT-PMP in its settings, or {BY_HAND}; one behind another router has no port to give, \
+                 until the other is set up too or made a mere bridge"
+            );
+            let what = "it does not give this node a port: it is not allowed to, or stands behind another router";
+            finding(Level::Warn, TITLE, what, Some(&todo))
+        }
+        PortMappingState::Silent => {
+            let todo =
+                format!("turn one of them on in the router, or {BY_HAND}; without a router there is nothing to do");
+            finding(Level::Unknown, TITLE, "no router answers to UPnP, PCP or NAT-PMP", Some(&todo))
+        }
+    })
+}
+
+fn protocol_name(name: &str) -> &str {
+    match name {
+        "upnp" => "UPnP",
+        "pcp" => "PCP",
+        "nat_pmp" => "NAT-PMP",
+        other => other,
+    }
+}
+
 /// Relays matter to a node that cannot be dialled, and to no other.
 fn relays(info: &NodeInfo) -> Option<Finding> {
     const TITLE: &str = "Relays";
@@ -312,12 +369,17 @@ fn relays(info: &NodeInfo) -> Option<Finding> {
 /// How the connections run.
 fn paths(info: &NodeInfo, peers: &[PeerInfo]) -> Option<Finding> {
     const TITLE: &str = "Ways to other nodes";
-    let of = |kind: PathKind| peers.iter().filter(|peer| peer.kind == kind).count() as u64;
+    // A relay is reached directly by everybody, so it tells nothing about others.
+    let is_relay = |peer: &PeerInfo| {
+        let peer = peer.peer.to_string();
+        info.relays.iter().any(|relay| relay.rsplit('/').next() == Some(peer.as_str()))
+    };
+    let of = |kind: PathKind| peers.iter().filter(|peer| peer.kind == kind && !is_relay(peer)).count() as u64;
     let (direct, relayed) = (of(PathKind::Direct), of(PathKind::Relayed));
     if direct + relayed == 0 {
         return None;
     }
-    let text = format!("outside of this network {direct} directly, {relayed} through a relay");
+    let text = format!("outside of this network, relays left out, {direct} directly, {relayed} through a relay");
     if relayed > 0 && direct == 0 && info.reachability == Reachability::Private {
         return Some(finding(
             Level::Warn,
@@ -551,6 +613,9 @@ mod tests {
         node.relays.push("/ip4/192.0.2.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN".into());
         assert_eq!(level(&seen(&node, &system()), "Relays"), Level::Good);
         fake.connect(p2p_identity::PeerId::from([3; 32]), PathKind::Relayed);
+        let relay = p2p_identity::PeerId::from([6; 32]);
+        node.relays.push(relay.to_string());
+        fake.connect(relay, PathKind::Direct);
         let peers = fake.node().peers().list().await.expect("peers");
         let facts = |node, peers| Facts { info: node, peers, drives: &[], usage: None, health: None };
         let all = findings(facts(&node, &peers), &system());
@@ -590,6 +655,34 @@ mod tests {
         let all = seen(&node, &system());
         assert!(all.iter().any(|finding| finding.title == "Multicast" && finding.what.contains("off")));
         assert_eq!(all.iter().filter(|finding| finding.area == Area::Lan).count(), 5, "one line a rung");
+    }
+
+    #[tokio::test]
+    async fn what_the_router_did_is_told_with_what_to_do() {
+        let mut node = info().await;
+        node.reachability = Reachability::Private;
+        let told = |node: &NodeInfo| seen(node, &system()).into_iter().find(|finding| finding.title == "The router");
+        assert_eq!(told(&node), None);
+        for (state, expected, word) in [
+            (PortMappingState::Off, Level::Unknown, "transport.port_mapping"),
+            (PortMappingState::Nested, Level::Warn, "both routers"),
+            (PortMappingState::Refused, Level::Warn, "allow UPnP"),
+            (PortMappingState::Silent, Level::Unknown, "forward the port"),
+        ] {
+            node.port_mapping = Some(crate::PortMapping { state, protocols: Vec::new(), addresses: Vec::new() });
+            let finding = told(&node).expect("a finding");
+            assert_eq!((finding.level, finding.area), (expected, Area::Nat), "{state:?}");
+            assert!(finding.todo.is_some_and(|todo| todo.contains(word)), "{state:?}");
+        }
+        node.port_mapping = Some(crate::PortMapping {
+            state: PortMappingState::Mapped,
+            protocols: vec!["upnp".into(), "nat_pmp".into()],
+            addresses: vec!["/ip4/9.9.9.9/tcp/1".into()],
+        });
+        let what = told(&node).expect("a finding").what;
+        assert!(what.contains("/ip4/9.9.9.9/tcp/1") && what.contains("UPnP and NAT-PMP"), "{what}");
+        (node.reachability, node.port_mapping) = (Reachability::Public, None);
+        assert_eq!(told(&node), None);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use crate::Result;
 ///
 /// Names so far: `peer.connected`, `peer.disconnected`, `listen.changed`, `drive.head`, `drive.stale`, `drive.removed`,
 /// `transfer.done`, `value.hidden` (what this node published is found by nobody else, its `key` in hex: someone may be
-/// hiding it), and `gap` (a slow reader lost the events between its last one and this one; `data` is `from` and
+/// hiding it), `network.changed` (this computer has other addresses now), and `gap` (a slow reader lost the events between its last one and this one; `data` is `from` and
 /// `to`, the first and the last id lost). Events of a drive have its id as `drive` in their data, `drive.head` also
 /// `version`; events of a peer have `peer`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -52,8 +52,8 @@ pub use names::{
     ZoneFile, ZoneInfo, ZoneKind, ZoneRecord, ZoneRecords, ZoneSecretText, is_name,
 };
 pub use network::{
-    DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, LanInfo, NodeInfo, PathKind, PeerInfo, PeerPath, Ping, Provider,
-    Reachability,
+    DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, LanInfo, NodeInfo, PathKind, PeerInfo, PeerPath, Ping, PortMapping,
+    PortMappingState, Provider, Reachability,
 };
 pub use node::{Contract, Dht, Drives, Node, Peers, Stream};
 pub use openapi::{openapi, openapi_json};

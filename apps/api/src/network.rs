@@ -80,6 +80,37 @@ impl From<PathKind> for PeerPath {
     }
 }
 
+/// What came of asking the router for a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortMappingState {
+    /// The settings say not to ask.
+    Off,
+    /// No answer yet.
+    Asking,
+    /// It leads a port of its own to this node.
+    Mapped,
+    /// It would, and stands behind another router itself.
+    Nested,
+    /// It does not want to.
+    Refused,
+    /// No router answers, in any protocol.
+    Silent,
+}
+
+/// What the router does for this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortMapping {
+    /// What came of it.
+    pub state: PortMappingState,
+    /// Protocols in which a port was given: `upnp`, `pcp`, `nat_pmp`.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+    /// Multiaddrs at the router that lead to this node.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+}
+
 /// Who and how this node is (`p2pnode status`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeInfo {
@@ -106,6 +137,9 @@ pub struct NodeInfo {
     pub dht_mode: DhtMode,
     /// Relays in use.
     pub relays: Vec<String>,
+    /// What the router does for it, where the node tells.
+    #[serde(default)]
+    pub port_mapping: Option<PortMapping>,
     /// Resident memory in bytes; 0 where the system does not tell.
     pub rss_bytes: u64,
     /// Drives known to this node.

@@ -110,7 +110,8 @@ fn transport(page: &mut Page, config: &p2p_transport::Config) {
     page.value(
         "port_mapping",
         &config.port_mapping,
-        "Ask the router for a port (UPnP), so that others can dial this node. Renewed while the node runs.",
+        "Ask the router for a port (UPnP, PCP and NAT-PMP), so that others can dial this node. Renewed while the node runs, \
+         given back when it stops.",
     );
     page.value(
         "relay",

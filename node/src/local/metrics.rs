@@ -22,6 +22,16 @@ pub(super) fn resident_bytes() -> u64 {
     pages.map_or(0, |pages| pages * rustix::param::page_size() as u64)
 }
 
+fn help_of(counter: &str) -> &'static str {
+    match counter {
+        "network_changes" => "Changes of the addresses of this computer",
+        "relay_circuits" => "Connections of others carried as a relay",
+        "relay_circuits_cut" => "Connections of others that reached the cap of bytes or of time",
+        _ if counter.starts_with("port_mappings_") => "Ports given by routers, by protocol, and what became of them",
+        _ => "Refused by a limit or a check",
+    }
+}
+
 pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> Result<String> {
     let mut registry = Registry::with_prefix("p2pnode");
     let mut gauge = |name: &str, help: &str, value: u64| {
@@ -64,7 +74,7 @@ pub(super) fn encode(snapshot: &Snapshot, drives: &Drives, uptime: Duration) -> 
                 let family = by_reason.entry(name).or_default();
                 family.get_or_create(&vec![("reason".to_owned(), reason)]).inc_by(*value);
             }
-            None => counter(name, "Refused by a limit or a check", *value),
+            None => counter(name, help_of(name), *value),
         }
     }
     for (name, family) in by_reason {

@@ -129,6 +129,8 @@ pub(crate) struct Snapshot {
     pub(crate) seen_as: Vec<IpAddr>,
     /// Relays through which it is reached.
     pub(crate) relays: Vec<libp2p::PeerId>,
+    /// What the router does for this node.
+    pub(crate) port_mapping: Option<p2p_api::PortMapping>,
     pub(crate) counters: Vec<(String, u64)>,
     /// What may grow: its name, what it holds, the most that it will hold.
     pub(crate) rooms: Vec<(&'static str, usize, usize)>,

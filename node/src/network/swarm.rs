@@ -1,6 +1,8 @@
 //! The loop itself.
 
 mod gossip;
+mod mapping;
+mod moving;
 mod peers;
 mod relays;
 mod shed;
@@ -84,6 +86,10 @@ struct Actor {
     topics: topics::Readers,
     judges: gossip::Judges,
     relays: relays::Relays,
+    mappings: mapping::Mappings,
+    moving: moving::Moving,
+    /// Connections that were found dead.
+    dead: mpsc::Receiver<ConnectionId>,
     dht_peers: watch::Sender<usize>,
     /// Changes with every connection that opens or closes.
     connected: watch::Sender<u64>,
@@ -120,6 +126,7 @@ pub(crate) async fn spawn(
     let swarm = p2p_transport::build_swarm(&keypair, &config.transport, &guard, &proven, relays, behaviour)
         .map_err(|error| error.to_string())?;
     let (tx, commands) = mpsc::channel(COMMANDS);
+    let (found_dead, dead) = mpsc::channel(moving::DEAD);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
     let (connected, seen_connected) = watch::channel(0);
     let near_news = Arc::new(Notify::new());
@@ -144,6 +151,9 @@ pub(crate) async fn spawn(
         topics: topics::Readers::default(),
         judges: gossip::Judges::default(),
         relays: relays::Relays::new(own_relays),
+        mappings: mapping::Mappings::new(config.transport.port_mapping),
+        moving: moving::Moving::new(streams.clone(), found_dead),
+        dead,
         dht_peers,
         connected,
         near_news: near_news.clone(),
@@ -223,6 +233,7 @@ impl Actor {
         {
             self.on_event(event);
         }
+        self.moving.settle();
         self.refresh();
     }
 
@@ -252,6 +263,7 @@ impl Actor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let moving_at = self.moving.next_wake();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
@@ -265,11 +277,16 @@ impl Actor {
                     self.watch_memory(Instant::now());
                 }
                 _ = tick.tick() => self.on_tick(),
+                Some(id) = self.dead.recv() => self.on_dead_connection(id),
+                () = tokio::time::sleep_until(moving_at.unwrap_or_else(Instant::now).into()), if moving_at.is_some() => {
+                    self.on_moving_time();
+                }
                 () = tokio::time::sleep_until(self.memory_at.into()), if self.is_short_of_memory => {
                     self.watch_memory(Instant::now());
                 }
             }
         }
+        self.give_ports_back().await;
         self.save_peers().await;
     }
 
@@ -279,6 +296,18 @@ impl Actor {
         self.drop_unread_topics();
         self.keep_relays();
         self.watch_memory(Instant::now());
+        self.dial_bootstrap();
+        if Instant::now() >= self.save_at {
+            self.save_at = Instant::now() + SAVE_EVERY;
+            let peers = self.known_peers();
+            let cache = self.cache.clone();
+            tokio::task::spawn_blocking(move || save_peers(&*cache, &peers));
+        }
+        self.refresh();
+    }
+
+    /// Dials those of the bootstrap nodes that are not connected.
+    fn dial_bootstrap(&mut self) {
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
         for address in self.bootstrap.clone() {
             let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
@@ -287,13 +316,6 @@ impl Actor {
                 self.dial_address(&address);
             }
         }
-        if Instant::now() >= self.save_at {
-            self.save_at = Instant::now() + SAVE_EVERY;
-            let peers = self.known_peers();
-            let cache = self.cache.clone();
-            tokio::task::spawn_blocking(move || save_peers(&*cache, &peers));
-        }
-        self.refresh();
     }
 
     async fn save_peers(&mut self) {
@@ -366,6 +388,7 @@ impl Actor {
                 self.on_connected(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                self.on_end_closed(connection_id);
                 self.with_snapshot(|snapshot| {
                     snapshot.connections.remove(&connection_id);
                     if num_established == 0 {
@@ -390,6 +413,7 @@ impl Actor {
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
+                self.on_own_address(&address);
                 self.refresh();
                 self.near_news.notify_one();
                 self.events.push("network", "listen.changed", serde_json::json!({ "address": address.to_string() }));
@@ -401,7 +425,8 @@ impl Actor {
                 self.check_external(&address);
                 self.refresh();
             }
-            SwarmEvent::ExpiredListenAddr { .. } => {
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.on_own_address(&address);
                 self.refresh();
                 self.near_news.notify_one();
             }
@@ -432,6 +457,7 @@ impl Actor {
             snapshot.refusing.remove(&peer);
             is_new
         });
+        self.on_new_end(peer, id, endpoint);
         self.connected.send_modify(|count| *count = count.wrapping_add(1));
         if is_new {
             self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
@@ -500,10 +526,9 @@ impl Actor {
             }
             BehaviourEvent::Tested(event) => self.on_tested(event),
             BehaviourEvent::Punching(event) => self.on_punched(&event),
-            BehaviourEvent::PortMapping(event) => {
-                tracing::debug!(?event, "port mapping");
-                self.refresh();
-            }
+            BehaviourEvent::RelayServer(event) => self.relays.on_served(&event),
+            BehaviourEvent::Upnp(event) => self.on_upnp(event),
+            BehaviourEvent::PortMapping(event) => self.on_port_mapping(event),
             BehaviourEvent::Topics(event) => self.on_topics(event),
             BehaviourEvent::Gossip(event) => self.on_gossip(event),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
@@ -545,6 +570,9 @@ impl Actor {
         counters.push(("announcements_lost".into(), self.judges.lost));
         counters.push(("dht_records_rejected".into(), behaviour.dht.rejected()));
         counters.push(("dht_peers_refused{reason=\"crowded\"}".into(), behaviour.dht.kept_out()));
+        counters.push(("network_changes".into(), self.moving.changes()));
+        counters.extend(self.mappings.counters());
+        counters.extend(self.relays.counters());
         for (reason, count) in self.shed.counts() {
             counters.push((format!("connections_shed{{reason=\"{reason}\"}}"), count));
         }
@@ -559,11 +587,13 @@ impl Actor {
         rooms.extend(behaviour.dht.rooms());
         rooms.extend([self.values.room(), self.topics.room()]);
         let byte_rooms = vec![behaviour.dht.byte_room()];
+        let port_mapping = self.mappings.told();
         let relays = self.relays.in_use();
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
-        let reachability = self.relays.reachability(was_reached);
+        let reachability = self.relays.reachability(was_reached, Instant::now());
         self.with_snapshot(|snapshot| {
             snapshot.relays = relays;
+            snapshot.port_mapping = Some(port_mapping);
             snapshot.reachability = Some(reachability);
             snapshot.listen = listen;
             snapshot.external = external;

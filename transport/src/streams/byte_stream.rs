@@ -15,18 +15,30 @@ pub(super) type InUse = Arc<()>;
 #[derive(Debug)]
 pub struct ByteStream {
     stream: libp2p::Stream,
+    /// It failed, and is asked nothing any more: one that failed while its protocol was being agreed on would panic.
+    is_broken: bool,
     _in_use: InUse,
 }
 
 impl ByteStream {
     pub(super) fn new(stream: libp2p::Stream, in_use: InUse) -> Self {
-        Self { stream, _in_use: in_use }
+        Self { stream, is_broken: false, _in_use: in_use }
+    }
+
+    /// Asks the stream, unless it has failed before.
+    fn ask<T>(&mut self, ask: impl FnOnce(Pin<&mut libp2p::Stream>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if self.is_broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let polled = ask(Pin::new(&mut self.stream));
+        self.is_broken = matches!(polled, Poll::Ready(Err(_)));
+        polled
     }
 }
 
 impl AsyncRead for ByteStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        self.ask(|stream| stream.poll_read(cx, buf))
     }
 
     fn poll_read_vectored(
@@ -34,13 +46,13 @@ impl AsyncRead for ByteStream {
         cx: &mut Context<'_>,
         bufs: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read_vectored(cx, bufs)
+        self.ask(|stream| stream.poll_read_vectored(cx, bufs))
     }
 }
 
 impl AsyncWrite for ByteStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.ask(|stream| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -48,14 +60,14 @@ impl AsyncWrite for ByteStream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        self.ask(|stream| stream.poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.ask(|stream| stream.poll_flush(cx))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+        self.ask(|stream| stream.poll_close(cx))
     }
 }

@@ -211,6 +211,7 @@ impl Contract for FakeNode {
             dht_peers: 0,
             dht_mode: DhtMode::Client,
             relays: Vec::new(),
+            port_mapping: None,
             rss_bytes: 0,
             drives: u32::try_from(state.drives.len()).unwrap_or(u32::MAX),
             gateway: None,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, StreamProtocol, autonat, dcutr};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, autonat, dcutr, relay};
 use p2p_api::Reachability;
 use p2p_transport::{AddressScope, PathKind, RELAY_PROTOCOL, path_kind, scope, with_peer};
 
@@ -23,6 +23,8 @@ const REST: Duration = Duration::from_secs(60);
 const SEARCH_EVERY: Duration = Duration::from_secs(10);
 /// Failed tests of addresses after which this node counts as not reachable, where none succeeded.
 const ENOUGH_FAILURES: u32 = 2;
+/// One failure is enough where no other test followed within this time: in a small network there is nobody else to ask.
+const LONELY_FAILURE: Duration = Duration::from_secs(10);
 
 /// What is known of relays and of being reached.
 #[derive(Default)]
@@ -39,8 +41,12 @@ pub(super) struct Relays {
     /// A peer dialled an address of ours on purpose, and got through.
     is_tested: bool,
     failures: u32,
+    failed_at: Option<Instant>,
     /// When the DHT was last asked for relays.
     searched: Option<Instant>,
+    /// Circuits that this node carried as a relay, and those of them that reached a cap.
+    carried: u64,
+    cut: u64,
 }
 
 impl Relays {
@@ -60,14 +66,48 @@ impl Relays {
     }
 
     /// Whether others can dial this node; a tested fact.
-    pub(super) fn reachability(&self, was_reached: bool) -> Reachability {
+    pub(super) fn reachability(&self, was_reached: bool, now: Instant) -> Reachability {
+        let is_alone = self.failed_at.is_some_and(|at| now.duration_since(at) >= LONELY_FAILURE);
         if was_reached || self.is_tested {
             Reachability::Public
-        } else if self.failures >= ENOUGH_FAILURES {
+        } else if self.failures >= ENOUGH_FAILURES || is_alone {
             Reachability::Private
         } else {
             Reachability::Unknown
         }
+    }
+
+    /// In another network other relays answer, and what was found out about being reached is to be found out anew.
+    pub(super) fn on_moved(&mut self) {
+        (self.is_tested, self.failures, self.failed_at, self.searched) = (false, 0, None, None);
+        self.failed.clear();
+    }
+
+    /// A relay that failed since may have done so only because the way to it was not there yet.
+    pub(super) fn on_moved_try(&mut self) {
+        self.failed.clear();
+    }
+
+    /// This node was asked to be a relay.
+    pub(super) fn on_served(&mut self, event: &relay::Event) {
+        match event {
+            relay::Event::CircuitReqAccepted { .. } => self.carried += 1,
+            relay::Event::CircuitClosed { error: Some(error), .. } if is_capped(error) => {
+                tracing::debug!(%error, "a circuit was cut");
+                self.cut += 1;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn counters(&self) -> [(String, u64); 2] {
+        [("relay_circuits".into(), self.carried), ("relay_circuits_cut".into(), self.cut)]
+    }
+
+    /// Relays for which that holds, with their addresses.
+    pub(super) fn connected(&self, is_connected: impl Fn(&PeerId) -> bool) -> Vec<Multiaddr> {
+        let all = self.configured.iter().map(|(peer, address)| (peer, address)).chain(&self.known);
+        all.filter(|(peer, _)| is_connected(peer)).map(|(_, address)| address.clone()).collect()
     }
 
     /// Relays to ask next, the user's own first. With `all` those of the world too; one in the local network is asked in any
@@ -114,7 +154,7 @@ impl Actor {
     /// Asks for reservations where they are missing, and gives back those that are not needed.
     pub(super) fn keep_relays(&mut self) {
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
-        let reachability = self.relays.reachability(was_reached);
+        let reachability = self.relays.reachability(was_reached, Instant::now());
         if reachability == Reachability::Public {
             let needless: Vec<ListenerId> = self.relays.listeners.keys().copied().collect();
             for id in needless {
@@ -233,11 +273,17 @@ impl Actor {
             Err(error) => {
                 tracing::debug!(%address, server = %event.server, %error, "a peer could not dial this address");
                 self.relays.failures = self.relays.failures.saturating_add(1);
+                self.relays.failed_at.get_or_insert_with(Instant::now);
             }
         }
         self.keep_relays();
         self.refresh();
     }
+}
+
+/// Whether a circuit ended because it had carried enough; a side that is gone has errors of other kinds.
+fn is_capped(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::Other | std::io::ErrorKind::TimedOut)
 }
 
 /// Where relays for anybody say that they are.
@@ -288,12 +334,18 @@ mod tests {
 
     #[test]
     fn reachable_is_what_was_tested() {
+        let now = Instant::now();
         let mut relays = Relays::default();
-        assert_eq!(relays.reachability(false), Reachability::Unknown);
+        assert_eq!(relays.reachability(false, now), Reachability::Unknown);
+        (relays.failures, relays.failed_at) = (1, Some(now));
+        assert_eq!(relays.reachability(false, now), Reachability::Unknown);
+        assert_eq!(relays.reachability(false, now + LONELY_FAILURE), Reachability::Private);
         relays.failures = ENOUGH_FAILURES;
-        assert_eq!(relays.reachability(false), Reachability::Private);
+        assert_eq!(relays.reachability(false, now), Reachability::Private);
         relays.is_tested = true;
-        assert_eq!(relays.reachability(false), Reachability::Public);
-        assert_eq!(Relays::default().reachability(true), Reachability::Public);
+        assert_eq!(relays.reachability(false, now), Reachability::Public);
+        relays.on_moved();
+        assert_eq!(relays.reachability(false, now + LONELY_FAILURE), Reachability::Unknown);
+        assert_eq!(Relays::default().reachability(true, now), Reachability::Public);
     }
 }
