@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use self::health::rooms;
 use crate::{
     BrowsedState, DhtMode, DriveInfo, DriveRole, Health, LanInfo, NodeInfo, PathKind, PeerInfo, PortMappingState,
-    Reachability,
-    StorageUsage,
+    Reachability, StorageUsage,
 };
 
 /// A clock before this is wrong: the program is not older. 2026-09-01, seconds since 1970.
