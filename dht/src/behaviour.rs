@@ -24,8 +24,7 @@ use libp2p::kad::{
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
@@ -347,18 +346,6 @@ impl Dht {
         self.kad.store_mut().sizes()
     }
 
-    /// Has Kademlia speak over TCP where it would take any connection. An announcement has no answer, so Kademlia drops its
-    /// stream once it is away; on QUIC that stops the other side's word that it speaks the protocol, and with it the
-    /// announcement, which nobody notices.
-    fn over_tcp(&self, output: ToSwarm<Event, THandlerInEvent<Self>>) -> ToSwarm<Event, THandlerInEvent<Self>> {
-        let ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event } = output else { return output };
-        let is_tcp = |address: &Multiaddr| address.iter().nth(1).is_some_and(|part| matches!(part, Protocol::Tcp(_)));
-        let known = self.connected_at.get(&peer_id).map_or(&[][..], Vec::as_slice);
-        let over_tcp = known.iter().find(|(_, address)| is_tcp(address) && !is_relayed(address));
-        let handler = over_tcp.map_or(NotifyHandler::Any, |(id, _)| NotifyHandler::One(*id));
-        ToSwarm::NotifyHandler { peer_id, handler, event }
-    }
-
     fn apply_rule(&mut self, now: Instant) {
         let island = self.rule.is_island();
         if island != self.island {
@@ -567,7 +554,7 @@ impl NetworkBehaviour for Dht {
                 }
                 Poll::Ready(other) => {
                     let other = other.map_out(|_| unreachable!("events were handled above"));
-                    return Poll::Ready(self.over_tcp(other));
+                    return Poll::Ready(other);
                 }
                 // Kademlia has nothing more to say of what it heard last.
                 Poll::Pending => {

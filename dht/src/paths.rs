@@ -261,9 +261,7 @@ impl Paths {
         let path = self.paths.get(at)?;
         let own = self.asked.values().filter(|asked| asked.path == at);
         let parallel = if self.is_nearest { PARALLEL_NEAREST } else { PARALLEL };
-        if own.filter(|asked| asked.is_in_flight(now)).count()
-            >= if self.is_nearest { PARALLEL_NEAREST } else { PARALLEL }
-        {
+        if own.filter(|asked| asked.is_in_flight(now)).count() >= parallel {
             return None;
         }
         if self.is_sweep {
@@ -443,7 +441,7 @@ mod tests {
         let target = of_bytes(b"a place");
         let mut by_distance = all.clone();
         by_distance.sort_by_key(|peer| distance(&target, &of_peer(peer)));
-        let is_silent = |peer: &PeerId| of_peer(peer)[31] % 3 == 0;
+        let is_silent = |peer: &PeerId| of_peer(peer)[31].is_multiple_of(3);
         let honest: Vec<PeerId> = by_distance.iter().filter(|peer| !is_silent(peer)).take(20).copied().collect();
         let near = |to: &PeerId| {
             let mut known = all.clone();
