@@ -3,11 +3,13 @@
 # have had enough. Each case is a check with its figure. Needs root, iproute2 and nftables, and miniupnpd for the first three;
 # skipped with a sentence otherwise.
 #
-#   bash simulations/nat-cases.sh [CASE...]     cases: upnp pcp nested symmetric relay-killed capped clone-moves share-moves; all
-#                                               by default
+#   bash simulations/nat-cases.sh [CASE...]     cases: upnp pcp nested symmetric relay-killed capped trusted clone-moves
+#                                               share-moves; all by default
+#
+# TRUSTED_MB is what goes over a relay that trusts both sides: 300 by default, which is more than a public relay carries at once.
 source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
-cases=("$@"); [[ ${#cases[@]} -gt 0 ]] || cases=(upnp pcp nested symmetric relay-killed capped clone-moves share-moves)
+cases=("$@"); [[ ${#cases[@]} -gt 0 ]] || cases=(upnp pcp nested symmetric relay-killed capped trusted clone-moves share-moves)
 relay="p2p-$$-relay"; space "$relay"; plug "$relay" $world.1
 node "$relay" "$work/relay" --relay; first_relay=$daemon
 boot="/ip4/$world.1/tcp/4101/p2p/$(field peer_id < "$work/relay.out")"
@@ -216,12 +218,36 @@ capped() {
     over x y
 }
 
+# A relay that trusts both sides has no cap: one clone, one circuit, however much.
+trusted() {
+    local megabytes="${TRUSTED_MB:-300}" id before begun
+    local friend="p2p-$$-friend"; space "$friend"; plug "$friend" $world.90
+    # Who they are has to be known before the relay starts.
+    host x symmetric 91; host y symmetric 92
+    for id in x y; do
+        before="${before:+$before, }\"$(field peer_id < "$work/$id.out")\""
+        "$bin/p2pnode" --home "$work/$id" stop > /dev/null
+    done
+    printf '[transport.limits]\ntrusted_peers = [%s]\n' "$before" > "$work/friend.toml"
+    node "$friend" "$work/friend" --relay=trusted --config "$work/friend.toml"; local relaying=$daemon
+    local only="/ip4/$world.90/tcp/4101/p2p/$(field peer_id < "$work/friend.out")"
+    for id in x y; do rm -f "$work/$id.out"; node "p2p-$$-$id" "$work/$id" --bootstrap "$only"; done
+    await 100 has_relay x || fail "trusted: no relay"
+    share x "$megabytes"; begun="$(now_ms)"; begin y; complete y x $((megabytes * 1001000))
+    [[ "$(path_to y x)" == relayed ]] || fail "trusted: the way is $(path_to y x)"
+    local cut; cut="$("$bin/p2p" --home "$work/friend" api GET /v1/metrics | grep "^p2pnode_relay_circuits_cut_total" | cut -d " " -f 2)"
+    [[ "$cut" == 0 ]] || fail "trusted: the relay cut $cut circuits"
+    echo "trusted: $megabytes MB over a relay that trusts both, nothing cut, $(($(now_ms) - begun)) ms"
+    over x y; ended "$relaying"
+}
+
 for case in "${cases[@]}"; do
     case "$case" in
         nested) nested ;;
         symmetric) symmetric ;;
         relay-killed) relay_killed ;;
         capped) capped ;;
+        trusted) trusted ;;
         upnp) ports UPnP no yes ;;
         pcp) ports PCP yes no ;;
         clone-moves) moves y ;;
