@@ -17,7 +17,7 @@ bin="${BIN:-${CARGO_TARGET_DIR:-target}/debug}"
 p2p="$bin/p2p"
 p2pnode="$bin/p2pnode"
 kills="${KILLS:-100}"
-# A node takes so much from one group of addresses in an hour, and all of these are one group: some 400 restarts use that up.
+# The power fails for all of them, also for the node they found each other by, every so many kills.
 cut_every="${CUT_EVERY:-90}"
 work="$(mktemp -d)"
 declare -A pid=()
