@@ -1,8 +1,8 @@
 //! Peers behind one router tell each other where they are in its network (overlay.md, section 5, rung 5).
 //!
 //! A friend that is connected through a relay only, or through the router that both are behind, is asked over that connection,
-//! which nobody in between can read, at which addresses it is in its own network. Where both are seen from outside at one IPv4 address, or in one IPv6 /64, each dials
-//! the other there. Only contacts and trusted peers ask and are answered.
+//! which nobody in between can read, at which addresses it is in its own network. Where both are seen from outside at one
+//! IPv4 address, or in one IPv6 /64, each dials the other there. Only contacts and trusted peers ask and are answered.
 
 mod wire;
 
