@@ -17,7 +17,7 @@ use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
@@ -370,7 +370,8 @@ impl Actor {
                     let _ = reply.send(Ok((peer, address)));
                     return;
                 }
-                peer.into()
+                // Also while somebody else is dialling it: whoever asked waits for a connection, not for a turn.
+                DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).build()
             }
         };
         let id = opts.connection_id();
