@@ -9,6 +9,11 @@ use p2p_transport::{OpenError, libp2p_peer_id, our_peer_id, relay_of, transport_
 use super::{LocalNode, path_kind};
 use crate::network::{ConnectionInfo, Snapshot};
 
+/// How often a connection may break while it is measured.
+const TRIES: u32 = 4;
+/// Before it is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
 impl LocalNode {
     /// Connects where that is needed, then measures.
     pub(super) async fn measured(&self, peer: PeerId, timeout: Duration) -> Result<Ping> {
@@ -18,9 +23,17 @@ impl LocalNode {
         }
         let id = libp2p_peer_id(&peer).ok_or_else(|| ApiError::invalid(format!("{peer} is not the id of a peer")))?;
         let deadline = tokio::time::Instant::now() + timeout;
-        self.connect(peer, timeout).await?;
-        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-        let (connection, trips) = self.network.measure(id, left).await.map_err(|error| unmeasured(&peer, &error))?;
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        let mut tries = TRIES;
+        let (connection, trips) = loop {
+            tries -= 1;
+            self.connect(peer, left()).await?;
+            match self.network.measure(id, left()).await {
+                // Of two that dialled each other one connection may just be closing.
+                Err(OpenError::Broken(_)) if tries > 0 => tokio::time::sleep(PAUSE).await,
+                measured => break measured.map_err(|error| unmeasured(&peer, &error))?,
+            }
+        };
         let connection = connection
             .ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("the connection to {peer} has just ended")))?;
         let round_trips_ms: Vec<f64> = trips.iter().map(|trip| trip.as_secs_f64() * 1_000.0).collect();
