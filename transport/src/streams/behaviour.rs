@@ -28,6 +28,9 @@ use crate::{AddressBook, PathKind, TransportKind, path_kind, remote_address, tra
 const QUIC_DELAY: Duration = Duration::from_millis(250);
 /// How long a bulk stream waits for a TCP connection before it takes what is there.
 const BULK_WAIT: Duration = Duration::from_secs(1);
+/// How long a peer that is connected directly, and could not be reached over TCP, is not tried over it again: behind a router
+/// that lets holes be made for QUIC only, every bulk stream would wait, and dial, for nothing.
+const TCP_AGAIN: Duration = Duration::from_secs(60);
 /// Most protocols accepted at a time: each is compared with every stream that comes in.
 const MAX_PROTOCOLS: usize = 256;
 /// Most streams that wait for a dial to one peer.
@@ -47,6 +50,8 @@ pub struct Streams {
     opening: HashMap<OpenId, Opening>,
     /// Peers to be dialled again over the remaining addresses at that time.
     second_dials: Vec<(Instant, PeerId)>,
+    /// Connected peers that did not answer over TCP, and when.
+    without_tcp: HashMap<PeerId, Instant>,
     /// Dials of ours that are under way.
     dials: HashMap<ConnectionId, PeerId>,
     next_id: OpenId,
@@ -99,6 +104,7 @@ impl Streams {
             waiting: HashMap::new(),
             opening: HashMap::new(),
             second_dials: Vec::new(),
+            without_tcp: HashMap::new(),
             dials: HashMap::new(),
             next_id: 0,
             outputs: VecDeque::new(),
@@ -166,10 +172,10 @@ impl Streams {
         let best = self.best_connection(&peer, request.preference);
         let settled = now >= request.settle_at;
         match best {
-            Some(connection) if settled || is_good_enough(&connection, request.preference) => {
+            Some(connection) if is_good_enough(&connection, request.preference) => {
                 self.open_on(peer, connection, request);
             }
-            Some(connection) if !self.can_get_tcp(&peer) => self.open_on(peer, connection, request),
+            Some(connection) if settled || !self.can_get_tcp(&peer, now) => self.open_on(peer, connection, request),
             None if matches!(request.preference, Preference::Connection(_)) => {
                 let _ = request.reply.send(Err(OpenError::Broken("that connection is gone".into())));
             }
@@ -186,8 +192,16 @@ impl Streams {
         }
     }
 
-    fn can_get_tcp(&self, peer: &PeerId) -> bool {
-        self.book.of(peer).iter().any(|address| transport_kind(address) == TransportKind::Tcp)
+    fn can_get_tcp(&self, peer: &PeerId, now: Instant) -> bool {
+        let has_failed = self.without_tcp.get(peer).is_some_and(|at| now.duration_since(*at) < TCP_AGAIN);
+        !has_failed && self.book.of(peer).iter().any(is_dialled_first)
+    }
+
+    /// A peer that is connected does not answer over TCP.
+    fn on_no_tcp(&mut self, peer: PeerId, now: Instant) {
+        if self.connections.contains_key(&peer) {
+            self.without_tcp.insert(peer, now);
+        }
     }
 
     fn open_on(&mut self, peer: PeerId, connection: Connection, request: Waiting) {
@@ -222,6 +236,11 @@ impl Streams {
     /// Direct TCP addresses first; the rest, QUIC and relays, a moment later if that did not connect.
     fn dial(&mut self, peer: PeerId, now: Instant) {
         let (first, rest): (Vec<_>, Vec<_>) = self.book.of(&peer).iter().cloned().partition(is_dialled_first);
+        if self.connections.contains_key(&peer) && !first.is_empty() {
+            // It is there already, and TCP is all that is missing.
+            self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(first).build(), peer);
+            return;
+        }
         if first.is_empty() || rest.is_empty() {
             // One kind only, or nothing in the book: the other behaviours may know addresses.
             self.push_dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).build(), peer);
@@ -256,6 +275,7 @@ impl Streams {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in settled {
+            self.on_no_tcp(peer, now);
             self.serve_waiting(peer, now);
         }
     }
@@ -295,6 +315,7 @@ impl Streams {
             known.retain(|c| c.id != event.connection_id);
             if known.is_empty() {
                 self.connections.remove(&event.peer_id);
+                self.without_tcp.remove(&event.peer_id);
             }
         }
         let lost: Vec<OpenId> = self
@@ -313,6 +334,7 @@ impl Streams {
     fn on_dial_failure(&mut self, event: &DialFailure<'_>) {
         let Some(peer) = self.dials.remove(&event.connection_id) else { return };
         let connected = self.connections.contains_key(&peer);
+        self.on_no_tcp(peer, Instant::now());
         if !connected {
             if let Some((at, _)) = self.second_dials.iter_mut().find(|(_, waiting)| *waiting == peer) {
                 *at = Instant::now();
@@ -495,5 +517,55 @@ impl Streams {
     /// Peers with at least one connection.
     pub fn connected(&self) -> HashSet<PeerId> {
         self.connections.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What became of the streams asked for: dials, and streams that a connection opens.
+    fn outcome(streams: &mut Streams) -> (usize, usize) {
+        let outputs: Vec<_> = streams.outputs.drain(..).collect();
+        let dials = outputs.iter().filter(|output| matches!(output, ToSwarm::Dial { .. })).count();
+        (dials, outputs.len() - dials)
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_answer_over_tcp_is_not_waited_for_again() {
+        let (mut streams, _control, _incoming) = Streams::new([]);
+        let (peer, begun) = (PeerId::random(), Instant::now());
+        let connection = |transport| Connection {
+            id: ConnectionId::new_unchecked(1),
+            path: PathKind::Direct,
+            transport,
+            in_use: InUse::default(),
+        };
+        let mut answers = Vec::new();
+        let mut open = |streams: &mut Streams, now| {
+            let (reply, answer) = oneshot::channel();
+            answers.push(answer);
+            let protocol = StreamProtocol::new("/test/1");
+            let request = Waiting { protocol, preference: Preference::Bulk, reply, settle_at: now + BULK_WAIT };
+            streams.start(peer, request, now);
+        };
+        streams.connections.insert(peer, vec![connection(TransportKind::Quic)]);
+        for address in ["/ip4/9.9.9.9/udp/1/quic-v1", "/ip4/9.9.9.8/tcp/1/p2p-circuit"] {
+            streams.book.add(peer, address.parse().expect("a multiaddr"));
+        }
+        open(&mut streams, begun);
+        assert_eq!(outcome(&mut streams), (0, 1), "a relay's TCP is none of the peer's");
+        streams.book.add(peer, "/ip4/9.9.9.9/tcp/1".parse().expect("a multiaddr"));
+        open(&mut streams, begun);
+        assert_eq!(outcome(&mut streams), (1, 0), "TCP may come");
+        streams.on_timeout(begun + BULK_WAIT);
+        assert_eq!(outcome(&mut streams), (0, 1), "it did not");
+        open(&mut streams, begun + BULK_WAIT);
+        assert_eq!(outcome(&mut streams), (0, 1), "nobody waits for it again");
+        open(&mut streams, begun + BULK_WAIT + TCP_AGAIN);
+        assert_eq!(outcome(&mut streams), (0, 0), "but later; the first dial still goes on");
+        streams.connections.insert(peer, vec![connection(TransportKind::Tcp)]);
+        streams.serve_waiting(peer, begun + BULK_WAIT + TCP_AGAIN);
+        assert_eq!(outcome(&mut streams), (0, 1));
     }
 }
