@@ -38,7 +38,8 @@ pids=() spaces=()
 cleanup() {
     for pid in "${pids[@]}"; do kill -9 "$pid" 2> /dev/null && wait "$pid" 2> /dev/null || true; done
     for name in "${spaces[@]}"; do ip netns del "$name" 2> /dev/null || true; done
-    rm -rf "$work"
+    # KEEP=1 leaves homes and logs to be looked at.
+    if [[ -n "${KEEP:-}" ]]; then echo "kept: $work"; else rm -rf "$work"; fi
 }
 trap cleanup EXIT
 fail() { echo "FAILED: $*"; exit 1; }
@@ -80,6 +81,12 @@ nat() {
         restricted) ;;
         symmetric) out="meta l4proto { tcp, udp } masquerade random,fully-random" ;;
         udp-blocked) forward="meta l4proto udp drop" ;;
+        # Keeps one port for everybody, and not the one that the host has.
+        renumbering)
+            local wan; wan="$(ip -n "$1" -4 -o addr show wan | grep -o "inet [0-9.]*" | cut -d " " -f 2)"
+            out="udp sport 4101 snat to $wan:5101
+    oifname wan tcp sport 4101 snat to $wan:5101
+    oifname wan masquerade" ;;
         *) fail "no such kind of router: $2" ;;
     esac
     # What nobody inside asked for is dropped, but behind a full cone.

@@ -3,13 +3,13 @@
 # have had enough. Each case is a check with its figure. Needs root, iproute2 and nftables, and miniupnpd for the first three;
 # skipped with a sentence otherwise.
 #
-#   bash simulations/nat-cases.sh [CASE...]     cases: upnp pcp nested symmetric relay-killed capped trusted clone-moves
+#   bash simulations/nat-cases.sh [CASE...]     cases: upnp pcp nested symmetric behaviour relay-killed capped trusted clone-moves
 #                                               share-moves; all by default
 #
 # TRUSTED_MB is what goes over a relay that trusts both sides: 300 by default, which is more than a public relay carries at once.
 source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
-cases=("$@"); [[ ${#cases[@]} -gt 0 ]] || cases=(upnp pcp nested symmetric relay-killed capped trusted clone-moves share-moves)
+cases=("$@"); [[ ${#cases[@]} -gt 0 ]] || cases=(upnp pcp nested symmetric behaviour relay-killed capped trusted clone-moves share-moves)
 relay="p2p-$$-relay"; space "$relay"; plug "$relay" $world.1
 node "$relay" "$work/relay" --relay; first_relay=$daemon
 boot="/ip4/$world.1/tcp/4101/p2p/$(field peer_id < "$work/relay.out")"
@@ -163,17 +163,30 @@ nested() {
     echo "nested: the doctor names the second router; the clone came $(path_to b a), $fetched fetched"
     ended "$router"; over a b
 }
+# observed: a second node in the world, at $other, as one observer tells nothing about a mapping; until unobserved.
+observed() {
+    local where="p2p-$$-observer"
+    space "$where"; plug "$where" $world.99; node "$where" "$work/observer" --bootstrap "$boot"; observer=$daemon
+    other="/ip4/$world.99/tcp/4101/p2p/$(field peer_id < "$work/observer.out")"
+}
+unobserved() { ended "$observer"; ip netns del "p2p-$$-observer"; rm -rf "${work:?}/observer"*; }
 # symmetric: two hosts that can only meet on a relay, and are told why.
 symmetric() {
-    host x symmetric 60; host y symmetric 61; await 100 has_relay x || fail "symmetric: no relay"
+    observed
+    host x symmetric 60 --bootstrap "$other"; host y symmetric 61 --bootstrap "$other"
+    await 100 has_relay x || fail "symmetric: no relay"
     share x 20; begin y; complete y x 30000000
     [[ "$(path_to y x)" == relayed ]] || fail "symmetric: the way is $(path_to y x)"
-    # It takes a test of an address, and ten seconds in which no other follows, until a node counts as not reachable.
-    says_why() { "$bin/p2p" --home "$work/y" doctor nat > "$work/y.doctor"; grep -q "let no direct connection through" "$work/y.doctor"; }
-    await 250 says_why || { cat "$work/y.doctor"; fail "symmetric: the doctor does not say why there is no direct connection"; }
-    grep -q "(symmetric ones)" "$work/y.doctor" || fail "symmetric: the doctor does not say what kind of router that is"
-    echo "symmetric: relayed, $fetched fetched, and the doctor says why"
-    over x y
+    # Both routers were measured, each by its own side.
+    says_both() {
+        "$bin/p2p" --home "$work/y" doctor nat > "$work/y.doctor"; grep -q "both routers take another port for each peer" "$work/y.doctor"
+    }
+    await 150 says_both || { cat "$work/y.doctor"; fail "symmetric: the doctor does not say what both routers do"; }
+    local peer; peer="$(field peer_id < "$work/x.out")"
+    "$bin/p2p" --home "$work/y" peers | grep -q "$peer is relayed: both routers" || fail "symmetric: p2p peers does not say why"
+    "$bin/p2p" --home "$work/y" ping "$peer" | grep -q "why not directly: both routers" || fail "symmetric: p2p ping does not say why"
+    echo "symmetric: relayed, $fetched fetched; doctor, peers and ping say why"
+    over x y; unobserved
 }
 # relay_killed: the relay in use dies in the middle of a clone between two hosts that cannot do without one.
 relay_killed() {
@@ -241,10 +254,52 @@ trusted() {
     over x y; ended "$relaying"
 }
 
+# nat_of NAME TRANSPORT FIELD: what the node of NAME has measured about its router.
+nat_of() { status_of "$1" | grep -o "\"nat\":{.*" | grep -o "\"$2\":{[^}]*" | field "$3"; }
+is_measured() { [[ "$(nat_of "$1" "$2" mapping) $(nat_of "$1" "$2" filtering) $(nat_of "$1" "$2" blocked)" == "$3" ]]; }
+# visit NAME NUMBER: somebody whom the host of NAME does not know knocks at its router, by both transports.
+visit() {
+    local at="p2p-$$-visitor" transport visitor
+    space "$at"; plug "$at" $world.98; rm -f "$work/visitor.out"; node "$at" "$work/visitor"; visitor=$daemon
+    for transport in tcp/4101 udp/4101/quic-v1; do
+        "$bin/p2p" --home "$work/visitor" dial "/ip4/$world.$2/$transport/p2p/$(field peer_id < "$work/$1.out")" --timeout 2 > /dev/null 2>&1 || true
+    done
+    ended "$visitor"; ip netns del "$at"; rm -rf "${work:?}/visitor"
+}
+# behaviour: each kind of router is told for what it is, within the time that a first test by others takes.
+behaviour() {
+    local begun kind number=100 udp tcp strict=address_and_port_dependent
+    observed
+    for kind in none cone restricted renumbering symmetric udp-blocked; do
+        number=$((number + 1)); begun="$(now_ms)"
+        case "$kind" in
+            none) udp="none address_dependent false" ;;
+            cone) udp="endpoint_independent address_dependent false" ;;
+            restricted | renumbering) udp="endpoint_independent $strict false" ;;
+            symmetric) udp="endpoint_dependent $strict false" ;;
+            udp-blocked) udp="null null true" ;;
+        esac
+        tcp="$udp"; [[ "$kind" == udp-blocked ]] && tcp="endpoint_independent $strict false"
+        host "$kind" "$kind" "$number" --bootstrap "$other"
+        "$bin/p2p" --home "$work/$kind" doctor nat > "$work/$kind.doctor"
+        await 250 is_measured "$kind" udp "$udp" || { status_of "$kind"; fail "behaviour: UDP behind $kind is not $udp"; }
+        await 250 is_measured "$kind" tcp "$tcp" || { status_of "$kind"; fail "behaviour: TCP behind $kind is not $tcp"; }
+        echo "behaviour: $kind told after $(($(now_ms) - begun)) ms: UDP $udp, TCP $tcp"
+        visit "$kind" "$number"
+        # Whom the host has never written to says whether anybody gets in.
+        udp="${udp/address_dependent/endpoint_independent}"; tcp="${tcp/address_dependent/endpoint_independent}"
+        await 30 is_measured "$kind" udp "$udp" || { status_of "$kind"; fail "behaviour: after a visit UDP behind $kind is not $udp"; }
+        await 30 is_measured "$kind" tcp "$tcp" || { status_of "$kind"; fail "behaviour: after a visit TCP behind $kind is not $tcp"; }
+        over "$kind"
+    done
+    unobserved
+}
+
 for case in "${cases[@]}"; do
     case "$case" in
         nested) nested ;;
         symmetric) symmetric ;;
+        behaviour) behaviour ;;
         relay-killed) relay_killed ;;
         capped) capped ;;
         trusted) trusted ;;

@@ -19,8 +19,8 @@ use futures::FutureExt;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{
-    self, AddProviderOk, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey,
-    StoreInserts,
+    self, AddProviderOk, BucketInserts, Caching, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk,
+    InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
@@ -98,6 +98,13 @@ pub enum Event {
         /// Other nodes that gave it back.
         holders: Vec<PeerId>,
     },
+    /// What the DHT knows of a peer.
+    Peer {
+        /// The call.
+        query: QueryNumber,
+        /// Where the peer may be, as others tell; none where nobody knows it.
+        addresses: Vec<Multiaddr>,
+    },
     /// A value that this node put again and again is found by nobody else: somebody may be hiding it. It goes to more
     /// nodes from now on.
     Hidden {
@@ -121,6 +128,8 @@ pub struct IdentifiedPeer {
     pub global_connections: Vec<ConnectionId>,
 }
 
+/// Addresses of one peer that are told.
+const MAX_FOUND_ADDRESSES: usize = 8;
 /// Most peers of the routing table: 20 in each of 256 buckets.
 const MAX_TABLE: usize = 20 * 256;
 
@@ -138,6 +147,8 @@ pub struct Dht {
     announcements: Announcements<RecordKey>,
     announcing: HashMap<QueryId, RecordKey>,
     searches: HashMap<QueryId, Search>,
+    /// Lookups of where a peer is.
+    finding: HashMap<QueryId, (QueryNumber, PeerId)>,
     walks: Walks,
     putting: HashMap<QueryId, Putting>,
     reads: Reads,
@@ -227,6 +238,7 @@ impl Dht {
             announcements: Announcements::new(now),
             announcing: HashMap::new(),
             searches: HashMap::new(),
+            finding: HashMap::new(),
             walks: Walks::default(),
             putting: HashMap::new(),
             reads: Reads::default(),
@@ -265,6 +277,12 @@ impl Dht {
     /// Looks for providers of a key; answers come as events with this number.
     pub fn find_providers(&mut self, key: &[u8]) -> QueryNumber {
         self.ask(Ask::Providers(RecordKey::from(key.to_vec())))
+    }
+
+    /// Looks for the addresses of a peer; one event tells what the nodes nearest to its id know. Only nodes that answer queries
+    /// are known so.
+    pub fn find_peer(&mut self, peer: PeerId) -> QueryNumber {
+        self.ask(Ask::Peer(peer))
     }
 
     /// Ends a search; no more events come for it.
@@ -404,6 +422,18 @@ impl Dht {
                 }
                 if last && let Some(search) = self.searches.remove(&id) {
                     self.outputs.push_back(ToSwarm::GenerateEvent(Event::ProvidersDone { query: search.number }));
+                }
+            }
+            // Where time ran out, what was found by then counts as well.
+            QueryResult::GetClosestPeers(result) if last => {
+                if let Some((query, peer)) = self.finding.remove(&id) {
+                    let found = match result {
+                        Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+                    };
+                    let found = found.into_iter().find(|found| found.peer_id == peer);
+                    let mut addresses = found.map(|found| found.addrs).unwrap_or_default();
+                    addresses.truncate(MAX_FOUND_ADDRESSES);
+                    self.outputs.push_back(ToSwarm::GenerateEvent(Event::Peer { query, addresses }));
                 }
             }
             QueryResult::StartProviding(result) if last => {

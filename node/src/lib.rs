@@ -10,6 +10,7 @@ mod home;
 mod keys;
 mod local;
 mod names;
+mod nat;
 mod network;
 mod opened;
 mod people;

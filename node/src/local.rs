@@ -49,6 +49,9 @@ use crate::people::People;
 use crate::streams::AppStreams;
 use crate::topics::Topics;
 
+/// How long the question for the node's condition waits for what is just being measured about the router.
+const MEASURE_TIME: Duration = Duration::from_secs(3);
+
 /// The engine as an app sees it.
 #[derive(Clone)]
 pub(crate) struct LocalNode {
@@ -98,6 +101,7 @@ impl Contract for LocalNode {
             dht_mode: if snapshot.is_server { DhtMode::Server } else { DhtMode::Client },
             relays: snapshot.relays.iter().map(ToString::to_string).collect(),
             port_mapping: snapshot.port_mapping.clone(),
+            nat: Some(snapshot.nat),
             rss_bytes: metrics::resident_bytes(),
             drives: self.drives.list().len() as u32,
             gateway: self.gateway.clone(),
@@ -124,7 +128,9 @@ impl Contract for LocalNode {
 
     async fn health(&self) -> Result<Health> {
         let connected: Vec<PeerId> = self.peer_list().iter().map(|peer| peer.peer).collect();
-        let clock = crate::clock::check(&self.network, &connected).await;
+        let measuring = self.network.measure_router(MEASURE_TIME);
+        let (clock, ()) = tokio::join!(crate::clock::check(&self.network, &connected), measuring);
+        self.ask_routers().await;
         Ok(Health { clock, bounds: health::bounds(&self.network.snapshot(), &self.drives, &self.events) })
     }
 

@@ -17,7 +17,8 @@ use libp2p::core::transport::{DialOpts, ListenerId, PortUse, Transport, Transpor
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-use crate::address::{ip_of, scope};
+use crate::address::{TransportKind, ip_of, scope};
+use crate::dialled::Dialled;
 use crate::pace::DialPace;
 use crate::{AddressScope, LimitsConfig, TrustedPeers};
 
@@ -44,6 +45,7 @@ struct Inner {
     trusted: TrustedPeers,
     subnets: Mutex<Option<(Instant, Vec<Subnet>)>>,
     pace: Mutex<DialPace>,
+    dialled: Dialled,
     refused: AtomicU64,
     too_many: AtomicU64,
 }
@@ -104,6 +106,7 @@ impl DialGuard {
             trusted,
             subnets: Mutex::default(),
             pace: Mutex::new(DialPace::new(limits.new_hosts_per_second)),
+            dialled: Dialled::default(),
             refused: AtomicU64::default(),
             too_many: AtomicU64::default(),
         }))
@@ -156,6 +159,17 @@ impl DialGuard {
         lock(&self.0.pace).per_second()
     }
 
+    /// Whether this node has dialled anything on that host since [`Self::forget_dialled`]; once there are too many to remember,
+    /// yes.
+    pub fn has_dialled(&self, transport: TransportKind, host: IpAddr) -> bool {
+        self.0.dialled.contains(transport, host)
+    }
+
+    /// This computer is in another network, whose router has let nothing out yet.
+    pub fn forget_dialled(&self) {
+        self.0.dialled.forget();
+    }
+
     /// Dials to local addresses refused so far.
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
@@ -167,12 +181,13 @@ impl DialGuard {
     }
 
     /// What may grow here: its name, how much it holds, the most that it will hold.
-    pub fn rooms(&self) -> [(&'static str, usize, usize); 4] {
+    pub fn rooms(&self) -> [(&'static str, usize, usize); 5] {
         [
             ("addresses that a person or a link named", lock(&self.0.given).len(), MAX_GIVEN),
             ("peers that the user asked for", lock(&self.0.wanted).len(), MAX_WANTED),
             ("peers that a drive or an app asked for", lock(&self.0.needed).len(), MAX_WANTED),
             lock(&self.0.pace).room(),
+            ("hosts that were dialled in this network", self.0.dialled.len(), Dialled::MOST),
         ]
     }
 
@@ -279,6 +294,7 @@ impl<T: Transport + Unpin> Transport for Guarded<T> {
         let is_for_a_peer = options.port_use == PortUse::New;
         let is_allowed = !is_for_a_peer || scope(&address) == AddressScope::Global;
         if is_allowed && self.guard.allows(&address, Instant::now()) {
+            self.guard.0.dialled.add(&address);
             return self.transport.dial(address, options);
         }
         tracing::debug!(%address, "not dialled: a local address that only a stranger named");

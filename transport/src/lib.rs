@@ -5,6 +5,7 @@ mod behaviour;
 mod book;
 mod build;
 mod config;
+mod dialled;
 mod ending;
 mod gossip;
 mod guard;

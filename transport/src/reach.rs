@@ -9,7 +9,7 @@ use std::time::Duration;
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::swarm::{ExpiredListenAddr, FromSwarm, NetworkBehaviour, NewListenAddr};
+use libp2p::swarm::{ExpiredListenAddr, FromSwarm, NetworkBehaviour, NewExternalAddrCandidate, NewListenAddr};
 use libp2p::{Multiaddr, PeerId, relay, upnp};
 
 use crate::config::RelayMode;
@@ -98,6 +98,17 @@ impl Behaviour {
             }
             self.upnp = Some(upnp).into();
         }
+    }
+
+    /// An address at which this node may be reached, seen by a peer of the world: it is tested, and holes are tried with it.
+    pub fn on_own_candidate(&mut self, addr: &Multiaddr) {
+        self.tested.test(addr);
+        self.punching.on_swarm_event(FromSwarm::NewExternalAddrCandidate(NewExternalAddrCandidate { addr }));
+    }
+
+    /// Tells peers anew where this node is reached; else they would hear of it within five minutes.
+    pub fn tell_addresses(&mut self, peers: impl IntoIterator<Item = PeerId>) {
+        self.identify.push(peers);
     }
 
     /// Gives the ports of routers back: at the end. Half a second at most, or a second where a port is `by_upnp`.

@@ -2,6 +2,7 @@
 //! dashboard and the command line say the same.
 
 mod health;
+mod nat;
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -141,7 +142,8 @@ pub fn findings(facts: Facts<'_>, system: &System) -> Vec<Finding> {
         all.extend(rungs(info, lan).into_iter().map(|finding| Finding { area: Area::Lan, ..finding }));
     }
     let ways = [router(info), relays(info), paths(info, connected)];
-    all.extend(ways.into_iter().flatten().map(|finding| Finding { area: Area::Nat, ..finding }));
+    let routers = nat::routers(info, connected);
+    all.extend(ways.into_iter().flatten().chain(routers).map(|finding| Finding { area: Area::Nat, ..finding }));
     all.extend(info.notices.iter().map(|notice| finding(Level::Warn, "Since the start", notice.clone(), None)));
     all.extend(drives.iter().filter_map(copy));
     all.extend(usage.map(storage));

@@ -14,6 +14,7 @@ mod history;
 mod identity;
 mod keystore;
 mod names;
+mod nat;
 mod network;
 mod node;
 mod openapi;
@@ -51,6 +52,7 @@ pub use names::{
     RemoveRecords, RemovedZone, ResolveName, Resolved, RevokeZone, Revoking, SetRecord, SkippedRecord, WhoAmI,
     ZoneFile, ZoneInfo, ZoneKind, ZoneRecord, ZoneRecords, ZoneSecretText, is_name,
 };
+pub use nat::{NatFiltering, NatInfo, NatMapping, NatTransport, Outlook};
 pub use network::{
     DEFAULT_TIMEOUT, DhtMode, DialRequest, Dialed, LanInfo, NodeInfo, PathKind, PeerInfo, PeerPath, Ping, PortMapping,
     PortMappingState, Provider, Reachability,

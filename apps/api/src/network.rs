@@ -6,6 +6,8 @@ use p2p_identity::PeerId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::NatInfo;
+
 /// How long a call waits for the network where nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -140,6 +142,9 @@ pub struct NodeInfo {
     /// What the router does for it, where the node tells.
     #[serde(default)]
     pub port_mapping: Option<PortMapping>,
+    /// How the router treats its ports, as far as it was measured; an older node does not tell.
+    #[serde(default)]
+    pub nat: Option<NatInfo>,
     /// Resident memory in bytes; 0 where the system does not tell.
     pub rss_bytes: u64,
     /// Drives known to this node.
@@ -218,6 +223,12 @@ pub struct PeerInfo {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub relay: Option<PeerId>,
+    /// How the router on its side treats its ports, where the peer has told.
+    #[serde(default)]
+    pub nat: Option<NatInfo>,
+    /// Why it is reached through a relay only, where that is known: a sentence without its capital and its full stop.
+    #[serde(default)]
+    pub why_relayed: Option<String>,
 }
 
 impl PeerInfo {
@@ -273,6 +284,12 @@ pub struct Ping {
     /// Each round trip in milliseconds, in order.
     #[serde(default)]
     pub round_trips_ms: Vec<f64>,
+    /// How the router on its side treats its ports, where the peer has told.
+    #[serde(default)]
+    pub nat: Option<NatInfo>,
+    /// Why it is reached through a relay only, where that is known: a sentence without its capital and its full stop.
+    #[serde(default)]
+    pub why_relayed: Option<String>,
 }
 
 impl Ping {

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
+use libp2p::PeerId;
 use libp2p::kad::RecordKey;
 use libp2p::swarm::ToSwarm;
 
@@ -16,6 +17,7 @@ const ANNOUNCE_REQUESTS: u32 = 2;
 /// What is to be done.
 pub(super) enum Ask {
     Providers(RecordKey),
+    Peer(PeerId),
     Values(RecordKey),
     Put { key: RecordKey, value: Vec<u8> },
 }
@@ -25,7 +27,7 @@ impl Ask {
     /// walk and of a check ask others as well, in a network that is so large that the pace is higher.
     fn requests(&self) -> u32 {
         match self {
-            Self::Providers(_) | Self::Values(_) => 1,
+            Self::Providers(_) | Self::Peer(_) | Self::Values(_) => 1,
             Self::Put { .. } => 3,
         }
     }
@@ -76,6 +78,7 @@ impl Dht {
         }
         let event = match ask {
             Ask::Providers(_) => Event::ProvidersDone { query: number },
+            Ask::Peer(_) => Event::Peer { query: number, addresses: Vec::new() },
             Ask::Values(_) => Event::ValuesDone { query: number, asked: 0, hops: 0, is_walked: false },
             Ask::Put { .. } => Event::Stored { query: number, holders: Vec::new() },
         };
@@ -98,6 +101,10 @@ impl Dht {
                 Some((number, Ask::Providers(key))) => {
                     let id = self.kad.get_providers(key);
                     self.searches.insert(id, Search { number, told: HashSet::new() });
+                }
+                Some((number, Ask::Peer(peer))) => {
+                    let id = self.kad.get_closest_peers(peer);
+                    self.finding.insert(id, (number, peer));
                 }
                 Some((number, Ask::Values(key))) => self.start_get(number, &key),
                 Some((number, Ask::Put { key, value })) => self.start_put(number, key, value),

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use p2p_api::{ApiError, ErrorKind, PeerInfo, PeerPath, Ping, Result};
+use p2p_api::{ApiError, ErrorKind, NatInfo, Outlook, PeerInfo, PeerPath, Ping, Result};
 use p2p_identity::PeerId;
 use p2p_transport::{OpenError, libp2p_peer_id, our_peer_id, relay_of, transport_kind};
 
 use super::{LocalNode, path_kind};
 use crate::network::{ConnectionInfo, Snapshot};
 
+/// Peers that are asked at a time what their routers do.
+const MAX_ASKED: usize = 8;
 /// How often a connection may break while it is measured.
 const TRIES: u32 = 4;
 /// Before it is tried again.
@@ -36,16 +38,24 @@ impl LocalNode {
         };
         let connection = connection
             .ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("the connection to {peer} has just ended")))?;
+        let ways = path(&connection);
+        // Only where it goes over the Internet are there routers in between.
+        let nat = match ways {
+            PeerPath::Lan => None,
+            _ => crate::nat::ask(&self.network, peer).await,
+        };
         let round_trips_ms: Vec<f64> = trips.iter().map(|trip| trip.as_secs_f64() * 1_000.0).collect();
         Ok(Ping {
             peer,
             rtt_ms: round_trips_ms.iter().sum::<f64>() / round_trips_ms.len().max(1) as f64,
             kind: path_kind(p2p_transport::path_kind(&connection.address)),
-            path: Some(path(&connection)),
+            path: Some(ways),
             relay: relay(&connection, &self.network.snapshot()),
             address: Some(connection.address.to_string()),
             transport: Some(transport_kind(&connection.address).as_str().to_owned()),
             round_trips_ms,
+            nat,
+            why_relayed: why_relayed(ways, &self.network.nat(), nat),
         })
     }
 
@@ -57,6 +67,14 @@ impl LocalNode {
             ),
             _ => error,
         })
+    }
+
+    /// Has those that are reached through a relay only say what their routers do.
+    pub(super) async fn ask_routers(&self) {
+        let relayed: Vec<PeerId> =
+            self.peer_list().iter().filter(|peer| peer.way() == PeerPath::Relayed).map(|peer| peer.peer).collect();
+        let asking = relayed.into_iter().take(MAX_ASKED).map(|peer| crate::nat::ask(&self.network, peer));
+        futures::future::join_all(asking).await;
     }
 
     /// One line per peer: its best connection.
@@ -83,11 +101,22 @@ impl LocalNode {
                 connections: 1,
                 path: Some(path(connection)),
                 relay: relay(connection, &snapshot),
+                nat: snapshot.nat_of.get(&connection.peer).copied(),
+                why_relayed: None,
             });
+        }
+        for peer in &mut peers {
+            peer.why_relayed = why_relayed(peer.way(), &snapshot.nat, peer.nat);
         }
         peers.sort_by_key(|peer| peer.peer);
         peers
     }
+}
+
+/// Where both routers are known that stand in between.
+fn why_relayed(way: PeerPath, ours: &NatInfo, theirs: Option<NatInfo>) -> Option<String> {
+    let theirs = theirs.filter(|_| way == PeerPath::Relayed)?;
+    Outlook::new(ours, &theirs).why_relayed().map(str::to_owned)
 }
 
 fn path(connection: &ConnectionInfo) -> PeerPath {

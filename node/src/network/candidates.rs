@@ -253,6 +253,7 @@ mod tests {
             peer,
             address: address.parse().expect("a multiaddr"),
             outbound,
+            from_new_port: false,
             punched: false,
             rtt: None,
             since: std::time::Instant::now(),

@@ -12,7 +12,7 @@ use futures::stream::{self, BoxStream};
 use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
-use p2p_api::{Duplex, Reachability, TopicMessage};
+use p2p_api::{Duplex, NatInfo, Reachability, TopicMessage};
 use p2p_dht::Reject;
 use p2p_drives::{DialError, Dialer, PeerStream, Providers};
 use p2p_identity::{PeerAddr, PeerId};
@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Judged(Judged),
     Announce { topic: String, data: Bytes },
     Disconnect(libp2p::PeerId),
+    ProbeRouter(oneshot::Sender<()>),
     PutValue { key: Vec<u8>, value: Vec<u8>, reply: oneshot::Sender<Result<usize, Reject>> },
     LanContact { peer: libp2p::PeerId, addresses: Vec<Multiaddr> },
 }
@@ -96,6 +97,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) peer: libp2p::PeerId,
     pub(crate) address: Multiaddr,
     pub(crate) outbound: bool,
+    /// Dialled from a port of its own, as others ask for to have an address tested.
+    pub(crate) from_new_port: bool,
     /// Both sides made a hole in their routers for it.
     pub(crate) punched: bool,
     pub(crate) rtt: Option<Duration>,
@@ -131,6 +134,12 @@ pub(crate) struct Snapshot {
     pub(crate) relays: Vec<libp2p::PeerId>,
     /// What the router does for this node.
     pub(crate) port_mapping: Option<p2p_api::PortMapping>,
+    /// How it treats the ports of this node, and how those of connected peers treat theirs, as they tell.
+    pub(crate) nat: NatInfo,
+    /// Whether more about it is being found out, and when something was last.
+    pub(crate) is_probing: bool,
+    pub(crate) observed: Option<Instant>,
+    pub(crate) nat_of: HashMap<libp2p::PeerId, NatInfo>,
     pub(crate) counters: Vec<(String, u64)>,
     /// What may grow: its name, what it holds, the most that it will hold.
     pub(crate) rooms: Vec<(&'static str, usize, usize)>,
@@ -182,7 +191,33 @@ pub(crate) const STOPPING: &str = "the node is stopping";
 
 impl Network {
     pub(crate) fn snapshot(&self) -> Snapshot {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.with_snapshot(|snapshot| snapshot.clone())
+    }
+
+    pub(crate) fn with_snapshot<T>(&self, work: impl FnOnce(&mut Snapshot) -> T) -> T {
+        work(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has it measured how the router treats this node, where too little is known. It ends when all is, or `timeout` is over.
+    pub(crate) async fn measure_router(&self, timeout: Duration) {
+        /// A connection takes tens of milliseconds, and nothing tells when the last one has told.
+        const LOOK: Duration = Duration::from_millis(50);
+        /// An address that was observed is tested within so long.
+        const TEST_TIME: Duration = Duration::from_secs(6);
+        let known = async {
+            let (reply, begun) = oneshot::channel();
+            if self.send(Command::ProbeRouter(reply)).await.is_err() || begun.await.is_err() {
+                return;
+            }
+            let is_going_on = |snapshot: &mut Snapshot| {
+                let is_fresh = snapshot.observed.is_some_and(|at| at.elapsed() < TEST_TIME);
+                !snapshot.nat.is_known() && (snapshot.is_probing || is_fresh)
+            };
+            while self.with_snapshot(is_going_on) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(timeout, known).await;
     }
 
     pub(crate) async fn dial(&self, target: DialTarget) -> Result<(libp2p::PeerId, Multiaddr), String> {

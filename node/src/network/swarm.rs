@@ -1,8 +1,10 @@
 //! The loop itself.
 
+mod dials;
 mod gossip;
 mod mapping;
 mod moving;
+mod nat;
 mod peers;
 mod relays;
 mod shed;
@@ -15,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::PortUse;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
@@ -26,10 +29,10 @@ use p2p_transport::{
     AddressScope, DialGuard, IncomingStream, Parts, PathKind, ProvenPeers, RelayMode, TrustedPeers, dialable_from,
     path_kind, remote_address, scope, with_peer,
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::handle::{Command, ConnectionInfo, DialTarget, MAX_FOUND, Network, Snapshot};
+use super::handle::{Command, ConnectionInfo, MAX_FOUND, Network, Snapshot};
 use crate::Config;
 use crate::events::EventLog;
 use crate::rows::{DhtRows, MAX_REMEMBERED, load_peers, save_peers};
@@ -67,9 +70,6 @@ pub(crate) struct Behaviour {
     dht: Dht,
 }
 
-/// Who waits for a dial.
-type DialReply = oneshot::Sender<Result<(PeerId, Multiaddr), String>>;
-
 struct Actor {
     guard: DialGuard,
     proven: ProvenPeers,
@@ -88,6 +88,7 @@ struct Actor {
     relays: relays::Relays,
     mappings: mapping::Mappings,
     moving: moving::Moving,
+    measured: nat::Measured,
     /// Connections that were found dead.
     dead: mpsc::Receiver<ConnectionId>,
     dht_peers: watch::Sender<usize>,
@@ -96,7 +97,7 @@ struct Actor {
     near_news: Arc<Notify>,
     /// Neighbours that are dialled; at most as many as there are dials.
     near_dials: HashMap<ConnectionId, PeerId>,
-    dials: HashMap<ConnectionId, DialReply>,
+    dials: dials::Dials,
     save_at: Instant,
     shed: shed::Shed,
     is_short_of_memory: bool,
@@ -153,12 +154,13 @@ pub(crate) async fn spawn(
         relays: relays::Relays::new(own_relays),
         mappings: mapping::Mappings::new(config.transport.port_mapping),
         moving: moving::Moving::new(streams.clone(), found_dead),
+        measured: nat::Measured::default(),
         dead,
         dht_peers,
         connected,
         near_news: near_news.clone(),
         near_dials: HashMap::new(),
-        dials: HashMap::new(),
+        dials: dials::Dials::default(),
         save_at: Instant::now() + SAVE_EVERY,
         shed: shed::Shed::default(),
         is_short_of_memory: false,
@@ -238,24 +240,12 @@ impl Actor {
     }
 
     fn dial_start(&mut self) {
-        for address in self.bootstrap.clone() {
-            self.dial_address(&address);
-        }
+        self.dial_bootstrap();
         for (peer, addresses) in load_peers(&*self.cache).into_iter().take(DIAL_REMEMBERED) {
             for address in addresses {
                 self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
             }
             let _ = self.swarm.dial(peer);
-        }
-    }
-
-    fn dial_address(&mut self, address: &Multiaddr) {
-        self.guard.give(address);
-        if let Some(Protocol::P2p(peer)) = address.iter().last() {
-            self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
-        }
-        if let Err(error) = self.swarm.dial(address.clone()) {
-            tracing::debug!(%address, %error, "not dialled");
         }
     }
 
@@ -293,10 +283,12 @@ impl Actor {
     fn on_tick(&mut self) {
         self.searches.retain(|_, found| !found.is_closed());
         self.drop_abandoned();
+        self.dials.drop_abandoned();
         self.drop_unread_topics();
         self.keep_relays();
         self.watch_memory(Instant::now());
         self.dial_bootstrap();
+        self.probe_router();
         if Instant::now() >= self.save_at {
             self.save_at = Instant::now() + SAVE_EVERY;
             let peers = self.known_peers();
@@ -306,14 +298,27 @@ impl Actor {
         self.refresh();
     }
 
-    /// Dials those of the bootstrap nodes that are not connected.
+    /// Dials those of the bootstrap nodes that are not connected, at all their addresses at once.
     fn dial_bootstrap(&mut self) {
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
-        for address in self.bootstrap.clone() {
-            let known = matches!(address.iter().last(), Some(Protocol::P2p(peer)) if connected.contains(&peer));
-            let alone = connected.is_empty();
-            if !known && (alone || matches!(address.iter().last(), Some(Protocol::P2p(_)))) {
-                self.dial_address(&address);
+        let (named, nameless): (Vec<_>, Vec<_>) = self.bootstrap.iter().cloned().partition(|at| peer_of(at).is_some());
+        let missing = named.into_iter().filter_map(|address| Some((peer_of(&address)?, address)));
+        let missing: Vec<_> = missing.filter(|(peer, _)| !connected.contains(peer)).collect();
+        for (peer, address) in &missing {
+            self.guard.give(address);
+            self.swarm.behaviour_mut().transport.streams.book_mut().add(*peer, address.clone());
+        }
+        let missing: HashSet<PeerId> = missing.into_iter().map(|(peer, _)| peer).collect();
+        // While one is being dialled it is not dialled again: a second connection to one place could not go out from the port
+        // that is listened on.
+        let mut dials: Vec<DialOpts> = missing.into_iter().map(DialOpts::from).collect();
+        if connected.is_empty() {
+            nameless.iter().for_each(|address| self.guard.give(address));
+            dials.extend(nameless.into_iter().map(DialOpts::from));
+        }
+        for opts in dials {
+            if let Err(error) = self.swarm.dial(opts) {
+                tracing::debug!(%error, "a bootstrap node is not dialled");
             }
         }
     }
@@ -347,37 +352,12 @@ impl Actor {
                 self.on_lan_peers(addresses.into_iter().map(|address| (peer, with_peer(address, peer))).collect());
             }
             Command::Disconnect(peer) => drop(self.swarm.disconnect_peer_id(peer)),
+            Command::ProbeRouter(reply) => {
+                self.probe_router();
+                self.refresh();
+                let _ = reply.send(());
+            }
             Command::StopProviding(key) => self.swarm.behaviour_mut().dht.stop_providing(&key),
-        }
-    }
-
-    fn dial(&mut self, target: DialTarget, reply: DialReply) {
-        let opts: DialOpts = match target {
-            DialTarget::Address(address) => {
-                self.guard.give(&address);
-                if let Some(Protocol::P2p(peer)) = address.iter().last() {
-                    self.guard.want(peer);
-                    self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address.clone());
-                }
-                address.into()
-            }
-            DialTarget::Peer(peer) => {
-                self.guard.want(peer);
-                let connected = self.with_snapshot(|snapshot| {
-                    snapshot.connections.values().find(|c| c.peer == peer).map(|c| c.address.clone())
-                });
-                if let Some(address) = connected {
-                    let _ = reply.send(Ok((peer, address)));
-                    return;
-                }
-                // Also while somebody else is dialling it: whoever asked waits for a connection, not for a turn.
-                DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).build()
-            }
-        };
-        let id = opts.connection_id();
-        match self.swarm.dial(opts) {
-            Ok(()) => drop(self.dials.insert(id, reply)),
-            Err(error) => drop(reply.send(Err(error.to_string()))),
         }
     }
 
@@ -390,17 +370,20 @@ impl Actor {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.on_end_closed(connection_id);
+                self.measured.on_closed(connection_id);
                 self.with_snapshot(|snapshot| {
                     snapshot.connections.remove(&connection_id);
                     if num_established == 0 {
                         snapshot.agents.remove(&peer_id);
                         snapshot.near.remove(&peer_id);
+                        snapshot.nat_of.remove(&peer_id);
                     }
                 });
                 self.connected.send_modify(|count| *count = count.wrapping_add(1));
                 if num_established == 0 {
                     self.proven.forget(&peer_id);
                     self.topics.on_disconnected(&peer_id);
+                    self.relays.on_disconnected(&peer_id);
                     self.event("peer.disconnected", &peer_id, serde_json::Value::Null);
                 }
             }
@@ -408,9 +391,8 @@ impl Actor {
                 if let Some(peer) = self.near_dials.remove(&connection_id) {
                     self.on_no_neighbour(peer, &error);
                 }
-                if let Some(reply) = self.dials.remove(&connection_id) {
-                    let _ = reply.send(Err(error.to_string()));
-                }
+                self.on_probe_failed(connection_id);
+                self.on_dial_failed(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!(%address, "listening");
@@ -424,6 +406,7 @@ impl Actor {
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 self.check_external(&address);
+                self.tell_relayed(&address);
                 self.refresh();
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
@@ -439,6 +422,10 @@ impl Actor {
     fn on_connected(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let address = remote_address(endpoint, peer);
         self.near_dials.remove(&id);
+        self.on_probe_answered(id);
+        if let ConnectedPoint::Listener { send_back_addr, .. } = endpoint {
+            self.on_came_in(send_back_addr);
+        }
         if let ConnectedPoint::Listener { local_addr, send_back_addr } = endpoint
             && scope(local_addr) == AddressScope::Global
             && path_kind(local_addr) == PathKind::Direct
@@ -451,8 +438,9 @@ impl Actor {
             let is_new = !snapshot.connections.values().any(|known| known.peer == peer);
             let outbound = endpoint.is_dialer();
             let since = Instant::now();
+            let from_new_port = matches!(endpoint, ConnectedPoint::Dialer { port_use: PortUse::New, .. });
             let (address, punched) = (address.clone(), false);
-            let info = ConnectionInfo { peer, address, outbound, punched, rtt: None, since };
+            let info = ConnectionInfo { peer, address, outbound, from_new_port, punched, rtt: None, since };
             snapshot.connections.insert(id, info);
             snapshot.silent.remove(&peer);
             snapshot.refusing.remove(&peer);
@@ -464,9 +452,7 @@ impl Actor {
             self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
         }
         // Last: whoever asked for it finds it among the peers then.
-        if let Some(reply) = self.dials.remove(&id) {
-            let _ = reply.send(Ok((peer, address)));
-        }
+        self.dials.on_connected(id, peer, address);
     }
 
     fn on_dht(&mut self, event: p2p_dht::Event) {
@@ -487,6 +473,7 @@ impl Actor {
                     }
                 }
             }
+            p2p_dht::Event::Peer { query, addresses } => self.on_peer_found(query, addresses),
             p2p_dht::Event::ProvidersDone { query } => drop(self.searches.remove(&query)),
             p2p_dht::Event::Value { query, from, value } => self.on_value(query, from, value),
             p2p_dht::Event::ValuesDone { query, .. } => self.values.on_done(query),
@@ -589,12 +576,16 @@ impl Actor {
         rooms.extend([self.values.room(), self.topics.room()]);
         let byte_rooms = vec![behaviour.dht.byte_room()];
         let port_mapping = self.mappings.told();
+        let (nat, is_probing, observed) = (self.measured.told(), self.measured.is_probing(), self.measured.observed());
         let relays = self.relays.in_use();
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
         let reachability = self.relays.reachability(was_reached, Instant::now());
         self.with_snapshot(|snapshot| {
             snapshot.relays = relays;
             snapshot.port_mapping = Some(port_mapping);
+            snapshot.nat = nat;
+            snapshot.is_probing = is_probing;
+            snapshot.observed = observed;
             snapshot.reachability = Some(reachability);
             snapshot.listen = listen;
             snapshot.external = external;
@@ -616,6 +607,14 @@ impl Actor {
             data.extend(more);
         }
         self.events.push("network", name, data);
+    }
+}
+
+/// Whom an address leads to, if it says so.
+fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
     }
 }
 

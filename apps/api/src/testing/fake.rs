@@ -102,6 +102,8 @@ impl FakeNode {
             connections: 1,
             path: Some(kind.into()),
             relay: (kind == PathKind::Relayed).then(|| PeerId::from([9; 32])),
+            nat: None,
+            why_relayed: None,
         };
         self.state().peers.insert(peer, info);
         self.inner.journal.write("network", "peer.connected", json!({ "peer": peer }));
@@ -212,6 +214,7 @@ impl Contract for FakeNode {
             dht_mode: DhtMode::Client,
             relays: Vec::new(),
             port_mapping: None,
+            nat: None,
             rss_bytes: 0,
             drives: u32::try_from(state.drives.len()).unwrap_or(u32::MAX),
             gateway: None,
@@ -268,6 +271,8 @@ impl Contract for FakeNode {
             address: Some(known.address),
             transport: Some(known.transport),
             round_trips_ms: vec![2.0, 1.0, 1.5],
+            nat: known.nat,
+            why_relayed: known.why_relayed,
         })
     }
 

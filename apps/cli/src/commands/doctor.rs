@@ -26,9 +26,10 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
     context
         .with_node(Need::Running, async |console, client, _| {
             let node = client.node();
+            // First: what it has measured for that, the others tell.
+            let health = node.health().await.ok();
             let (info, drives, peers) = (node.info().await?, node.drives().list().await?, node.peers().list().await?);
             let usage = node.drives().usage().await.ok();
-            let health = node.health().await.ok();
             let facts =
                 Facts { info: &info, peers: &peers, drives: &drives, usage: usage.as_ref(), health: health.as_ref() };
             let mut found = findings(facts, &System::look());

@@ -15,7 +15,11 @@ pub(crate) async fn run(context: &mut Context) -> Result<()> {
                 return console.say("No peer is connected.");
             }
             let heading = ["PEER", "PATH", "TRANSPORT", "RTT", "ADDRESS", "AGENT"];
-            console.table(heading, peers.iter().map(row).collect())
+            console.table(heading, peers.iter().map(row).collect())?;
+            for (peer, why) in peers.iter().filter_map(|peer| Some((peer.peer, peer.why_relayed.as_deref()?))) {
+                console.say(format!("{peer} is relayed: {}", printable(why)))?;
+            }
+            Ok(())
         })
         .await
 }

@@ -30,6 +30,9 @@ pub(crate) async fn run(context: &mut Context, arguments: Arguments) -> Result<(
             if let Some(address) = &ping.address {
                 console.say(format!("  at {}", printable(address)))?;
             }
+            if let Some(why) = &ping.why_relayed {
+                console.say(format!("  why not directly: {}", printable(why)))?;
+            }
             let (least, most) = ping.range_ms();
             console.say(format!("  {least:.1}/{:.1}/{most:.1} ms (least/mean/most)", ping.rtt_ms))?;
             let trips: Vec<String> = ping.round_trips_ms.iter().map(|trip| format!("{trip:.1}")).collect();

@@ -12,13 +12,14 @@ use crate::human;
 pub(crate) async fn page(State(desk): State<Desk>) -> Response {
     let drives = desk.node.drives();
     let peers = desk.node.peers();
+    // First: what it has measured for that, the others tell.
+    let health = desk.node.health().await.ok();
     let (info, all, connected) = match tokio::try_join!(desk.node.info(), drives.list(), peers.list()) {
         Ok(found) => found,
         Err(error) => return layout::failed(Section::Doctor, "Doctor", &error),
     };
     // A node that does not tell what it stores has the other findings all the same.
     let usage = drives.usage().await.ok();
-    let health = desk.node.health().await.ok();
     let facts = Facts { info: &info, peers: &connected, drives: &all, usage: usage.as_ref(), health: health.as_ref() };
     let found = findings(facts, &System::look());
     let troubles = found.iter().filter(|finding| matches!(finding.level, Level::Bad | Level::Warn)).count();
@@ -34,8 +35,8 @@ pub(crate) async fn page(State(desk): State<Desk>) -> Response {
             }
             ul.rows.findings { @for finding in &found { (item(finding)) } }
             p.note {
-                "This is what the node can tell by itself. It does not test routers or compare clocks with other nodes "
-                "yet."
+                "This is what the node has found out by itself and with the peers that it is connected to: they tell where "
+                "they see it, try to reach it, and say what time it is."
             }
         }
     };

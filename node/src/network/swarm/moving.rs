@@ -140,6 +140,8 @@ impl Actor {
         if is_first {
             let listening: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
             self.mappings.forget();
+            self.measured.forget();
+            self.guard.forget_dialled();
             self.swarm.behaviour_mut().transport.on_network_change(&listening);
         }
         self.relays.on_moved_try();

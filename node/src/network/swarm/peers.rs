@@ -72,9 +72,9 @@ impl Actor {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
-        let Some(remote) =
-            self.with_snapshot(|s| s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound)))
-        else {
+        let Some(remote) = self.with_snapshot(|s| {
+            s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound, c.from_new_port))
+        }) else {
             return;
         };
         let mut addresses: Vec<Multiaddr> =
@@ -85,17 +85,20 @@ impl Actor {
         self.on_near(peer, &remote.0, &addresses);
         if remote.1 && self.is_from_outside(&remote.0) {
             self.on_seen_as(&info.observed_addr);
+            if !remote.2 {
+                self.on_observed(connection, &remote.0, &info.observed_addr);
+            }
         }
         for address in &addresses {
             let address = with_peer(address.clone(), peer);
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
+        self.probe_router();
         self.seek_direct(peer, remote.1, &addresses);
         // Who came from the local network is dialled where it listens there.
         let near = self.with_snapshot(|snapshot| snapshot.near.get(&peer).and_then(|near| near.last().cloned()));
-        if let Some(address) = if remote.1 { Some(remote.0.clone()) } else { near } {
-            self.on_maybe_relay(peer, &info.protocols, &address);
-        }
+        let relay_at = if remote.1 { Some(remote.0.clone()) } else { near };
+        let protocols = info.protocols.clone();
         // Only a peer that we dialled is known to be reached there: whoever comes to us through a router is a server in its
         // own eyes until it has met one.
         let is_global = remote.1 && self.is_from_outside(&remote.0);
@@ -106,6 +109,10 @@ impl Actor {
             global_connections: is_global.then_some(connection).into_iter().collect(),
         };
         self.swarm.behaviour_mut().dht.on_identified(&identified);
+        // After the DHT has heard of it: only then is this node known to be on no island.
+        if let Some(address) = relay_at {
+            self.on_maybe_relay(peer, &protocols, &address);
+        }
         let mut agent = info.agent_version;
         agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
         self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
@@ -174,8 +181,10 @@ impl Actor {
     /// server are an island as two on one laptop are.
     pub(super) fn is_from_outside(&self, address: &Multiaddr) -> bool {
         let host = address.iter().next();
+        // Where a relay takes calls for this node is the relay's own address.
+        let mut own = self.swarm.listeners().filter(|own| path_kind(own) != PathKind::Relayed);
         scope(address) == AddressScope::Global
             && path_kind(address) == PathKind::Direct
-            && !self.swarm.listeners().any(|own| own.iter().next() == host)
+            && !own.any(|own| own.iter().next() == host)
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, autonat, dcutr, relay};
 use p2p_api::Reachability;
 use p2p_transport::{AddressScope, PathKind, RELAY_PROTOCOL, path_kind, scope, with_peer};
@@ -15,6 +16,8 @@ use super::Actor;
 const WANTED: usize = 2;
 /// Reservations kept besides at relays in the local network.
 const WANTED_NEAR: usize = 1;
+/// Circuits over which a peer is called to try a hole again.
+const MAX_CIRCUITS_TRIED: usize = 2;
 /// Relays remembered.
 const MAX_KNOWN: usize = 32;
 /// How long a relay that failed is left alone.
@@ -44,6 +47,8 @@ pub(super) struct Relays {
     failed_at: Option<Instant>,
     /// When the DHT was last asked for relays.
     searched: Option<Instant>,
+    /// Peers with whom a hole was tried again after it had failed, while they are connected.
+    punched_again: HashSet<PeerId>,
     /// Circuits that this node carried as a relay, and those of them that reached a cap.
     carried: u64,
     cut: u64,
@@ -81,6 +86,16 @@ impl Relays {
     pub(super) fn on_moved(&mut self) {
         (self.is_tested, self.failures, self.failed_at, self.searched) = (false, 0, None, None);
         self.failed.clear();
+    }
+
+    /// A peer is gone, or in another network.
+    pub(super) fn on_disconnected(&mut self, peer: &PeerId) {
+        self.punched_again.remove(peer);
+    }
+
+    /// Whether a failed hole may be tried again: once for each peer.
+    fn may_punch_again(&mut self, peer: PeerId) -> bool {
+        self.punched_again.insert(peer)
     }
 
     /// A relay that failed since may have done so only because the way to it was not there yet.
@@ -227,6 +242,19 @@ impl Actor {
         }
     }
 
+    /// An address in the world was found to lead here: those who meet this node over a relay need not try to make a hole, and
+    /// can come directly.
+    pub(super) fn tell_relayed(&mut self, address: &Multiaddr) {
+        if scope(address) != AddressScope::Global || path_kind(address) == PathKind::Relayed {
+            return;
+        }
+        let relayed: HashSet<PeerId> = self.with_snapshot(|snapshot| {
+            let relayed = snapshot.connections.values().filter(|known| path_kind(&known.address) == PathKind::Relayed);
+            relayed.map(|connection| connection.peer).collect()
+        });
+        self.swarm.behaviour_mut().transport.tell_addresses(relayed);
+    }
+
     /// A reservation ended: the relay is gone, refused, or is not needed any more.
     pub(super) fn on_listener_closed(&mut self, id: ListenerId, is_error: bool) {
         let Some(relay) = self.relays.listeners.remove(&id) else { return };
@@ -255,13 +283,47 @@ impl Actor {
                 });
                 self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null);
             }
-            Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "no direct connection"),
+            Err(error) => {
+                tracing::debug!(peer = %event.remote_peer_id, %error, "no direct connection");
+                self.punch_again(Some(event.remote_peer_id));
+            }
+        }
+    }
+
+    /// Holes are tried when a relayed connection begins, by the side that was called, with what both knew of themselves by then.
+    /// So where more is known now, or it failed, the peer is called once more over the relay: with other addresses, and where it
+    /// had called, with the roles swapped. `peer` is the one that it failed with; without it all that are reached through a
+    /// relay only are called.
+    pub(super) fn punch_again(&mut self, peer: Option<PeerId>) {
+        let relayed: Vec<PeerId> = self.with_snapshot(|snapshot| {
+            let is_direct = |of: &PeerId| {
+                let mut known = snapshot.connections.values().filter(|known| known.peer == *of);
+                known.any(|known| path_kind(&known.address) != PathKind::Relayed)
+            };
+            let all: HashSet<PeerId> = snapshot.connections.values().map(|known| known.peer).collect();
+            all.into_iter().filter(|of| peer.is_none_or(|peer| peer == *of) && !is_direct(of)).collect()
+        });
+        for of in relayed {
+            // A failure is followed by one more try, however often it fails.
+            if peer.is_some() && !self.relays.may_punch_again(of) {
+                continue;
+            }
+            let known = self.swarm.behaviour().transport.streams.book().of(&of);
+            let circuits = known.iter().filter(|address| path_kind(address) == PathKind::Relayed).cloned();
+            let circuits: Vec<Multiaddr> = circuits.take(MAX_CIRCUITS_TRIED).collect();
+            if circuits.is_empty() {
+                continue;
+            }
+            let opts = DialOpts::peer_id(of).condition(PeerCondition::Always).addresses(circuits).build();
+            let dialled = self.swarm.dial(opts);
+            tracing::debug!(peer = %of, ?dialled, "a hole is tried once more");
         }
     }
 
     /// Somebody dialled an address of ours because we asked for it.
     pub(super) fn on_tested(&mut self, event: autonat::v2::client::Event) {
         let address = event.tested_addr;
+        self.on_tried(&address, event.result.is_ok());
         match event.result {
             // Within a local network or through a relay it says nothing about the world.
             Ok(()) if scope(&address) == AddressScope::Global && path_kind(&address) == PathKind::Direct => {

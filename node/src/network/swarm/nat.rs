@@ -1,0 +1,380 @@
+//! How the router treats our ports (RFC 4787, sections 4.1 and 5; overlay.md, 8): measured by where peers of the world see
+//! this node, and by who gets in unasked.
+//!
+//! One observer tells little, so further ones are dialled, over the transport that is missing, from the port that is listened
+//! on: until three hosts have been asked by each. What they tell is believed only where two of them agree or differ; which
+//! router there is changes nothing but whom a hole is tried with, so a liar gains nothing by it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId};
+use p2p_api::{NatFiltering, NatInfo, NatMapping, NatTransport};
+use p2p_transport::{AddressScope, PathKind, TransportKind, path_kind, scope, transport_kind};
+
+use super::super::handle::ConnectionInfo;
+use super::Actor;
+
+/// Hosts that are asked where they see this node, by each transport.
+const WANTED: usize = 3;
+/// Connections that are tried for it in one network, by each transport.
+const MAX_PROBES: usize = 8;
+/// Connections whose observations are kept, by each transport.
+const MAX_SEEN: usize = 64;
+/// After that a dial that has not ended counts as failed. Longer than a dial may take.
+const PROBE_TIME: Duration = Duration::from_secs(10);
+/// The transports that routers treat differently.
+const TRANSPORTS: [TransportKind; 2] = [TransportKind::Quic, TransportKind::Tcp];
+
+/// Where a peer of the world saw this node, on a connection that is open.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    by: IpAddr,
+    at: SocketAddr,
+}
+
+/// What is known by one transport.
+#[derive(Debug, Default)]
+struct Side {
+    seen: HashMap<ConnectionId, Seen>,
+    /// As found when two connections could last be compared.
+    mapping: Option<NatMapping>,
+    /// Somebody came in from a host that nothing was ever sent to.
+    is_open: bool,
+    /// Somebody who is spoken to came in from another port.
+    takes_other_ports: bool,
+    /// Somebody who is spoken to could not.
+    keeps_ports_out: bool,
+    /// The address that holes are tried with.
+    punched_at: Option<SocketAddr>,
+    probing: Option<(ConnectionId, Instant)>,
+    probed: Vec<PeerId>,
+    /// Peers that are reached by the other transport did not answer by this one.
+    unanswered: u32,
+}
+
+impl Side {
+    fn hosts(&self) -> usize {
+        self.seen.values().map(|seen| seen.by).collect::<HashSet<IpAddr>>().len()
+    }
+
+    /// What the open connections tell; `own` are the addresses listened on.
+    fn compare(&mut self, own: &[SocketAddr]) {
+        if self.seen.values().any(|seen| own.contains(&seen.at)) {
+            self.mapping = Some(NatMapping::None);
+            return;
+        }
+        let hosts = self.hosts();
+        if hosts < 2 {
+            return;
+        }
+        // Hosts, not connections: the second TCP connection to one goes out from another port.
+        let agreeing = |at: SocketAddr| {
+            let by: HashSet<IpAddr> = self.seen.values().filter(|seen| seen.at == at).map(|seen| seen.by).collect();
+            by.len()
+        };
+        let most = self.seen.values().map(|seen| agreeing(seen.at)).max().unwrap_or(0);
+        // A single liar among three is outvoted.
+        self.mapping = Some(match most * 2 > hosts {
+            true => NatMapping::EndpointIndependent,
+            false => NatMapping::EndpointDependent,
+        });
+    }
+
+    fn told(&self, is_other_seen: bool) -> NatTransport {
+        let filtering = if self.is_open {
+            Some(NatFiltering::EndpointIndependent)
+        } else if self.takes_other_ports {
+            Some(NatFiltering::AddressDependent)
+        } else {
+            self.keeps_ports_out.then_some(NatFiltering::AddressAndPortDependent)
+        };
+        let is_used = self.mapping.is_some() || !self.seen.is_empty() || self.is_open || self.takes_other_ports;
+        let blocked = self.unanswered > 0 && !is_used && is_other_seen;
+        let filtering = filtering.filter(|_| !blocked);
+        NatTransport { mapping: self.mapping, filtering, blocked, seen_by: self.hosts() as u32 }
+    }
+}
+
+/// What was measured in this network.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    udp: Side,
+    tcp: Side,
+    observed: Option<Instant>,
+}
+
+impl Measured {
+    /// In another network there is another router.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    fn side(&mut self, transport: TransportKind) -> Option<&mut Side> {
+        match transport {
+            TransportKind::Quic => Some(&mut self.udp),
+            TransportKind::Tcp => Some(&mut self.tcp),
+            TransportKind::Memory => None,
+        }
+    }
+
+    /// Whether a dial is under way that will tell more.
+    pub(super) fn is_probing(&self) -> bool {
+        self.udp.probing.is_some() || self.tcp.probing.is_some()
+    }
+
+    /// When a peer last told where it sees this node.
+    pub(super) fn observed(&self) -> Option<Instant> {
+        self.observed
+    }
+
+    /// As it is told.
+    pub(super) fn told(&self) -> NatInfo {
+        let is_seen = |side: &Side| !side.seen.is_empty();
+        NatInfo { udp: self.udp.told(is_seen(&self.tcp)), tcp: self.tcp.told(is_seen(&self.udp)) }
+    }
+
+    pub(super) fn on_closed(&mut self, id: ConnectionId) {
+        for side in [&mut self.udp, &mut self.tcp] {
+            side.seen.remove(&id);
+        }
+    }
+
+    /// A dial is over: whether it was one of those that ask.
+    fn on_probed(&mut self, id: ConnectionId, is_answered: bool) -> bool {
+        for side in [&mut self.udp, &mut self.tcp] {
+            if side.probing.is_some_and(|(probing, _)| probing == id) {
+                side.probing = None;
+                side.unanswered += u32::from(!is_answered);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Actor {
+    /// A peer of the world that this node has dialled, from the port that it listens on, tells at which address it sees it.
+    pub(super) fn on_observed(&mut self, id: ConnectionId, remote: &Multiaddr, observed: &Multiaddr) {
+        let (Some(by), Some(at)) = (place(remote), place(observed)) else { return };
+        let transport = transport_kind(observed);
+        if !by.is_ipv4()
+            || !at.is_ipv4()
+            || transport != transport_kind(remote)
+            || scope(observed) != AddressScope::Global
+        {
+            return;
+        }
+        tracing::debug!(%remote, %observed, "a peer sees this node");
+        let own = self.own_places(transport);
+        self.measured.observed = Some(Instant::now());
+        let Some(side) = self.measured.side(transport) else { return };
+        if side.seen.len() < MAX_SEEN || side.seen.contains_key(&id) {
+            side.seen.insert(id, Seen { by: by.ip(), at });
+        }
+        side.compare(&own);
+        // The library takes a port that is not listened on for one that means nothing, and puts the own one in its place.
+        // Behind a router that takes another port, and keeps it, the port that was seen is the one to dial. QUIC always goes out
+        // from the port that is listened on, so that one host is enough; TCP may not.
+        let is_kept = match side.mapping {
+            Some(mapping) => mapping == NatMapping::EndpointIndependent,
+            None => transport == TransportKind::Quic,
+        };
+        let is_new = is_kept && side.punched_at.replace(at) != Some(at);
+        if is_kept && own.iter().all(|own| own.port() != at.port()) {
+            self.swarm.behaviour_mut().transport.on_own_candidate(observed);
+        }
+        if is_new {
+            self.punch_again(None);
+        }
+    }
+
+    /// Somebody connected to this node. Behind a router that says whom it lets in.
+    pub(super) fn on_came_in(&mut self, remote: &Multiaddr) {
+        let Some(ip) = place(remote).map(|place| place.ip()).filter(IpAddr::is_ipv4) else { return };
+        let transport = transport_kind(remote);
+        let is_unasked = self.is_from_outside(remote) && !self.guard.has_dialled(transport, ip);
+        if let Some(side) = self.measured.side(transport).filter(|_| is_unasked) {
+            side.is_open = true;
+        }
+    }
+
+    /// A peer that is spoken to has tried an address of ours from another port.
+    pub(super) fn on_tried(&mut self, address: &Multiaddr, is_reached: bool) {
+        let is_v4 = matches!(address.iter().next(), Some(Protocol::Ip4(_)));
+        if !is_v4 || scope(address) != AddressScope::Global || path_kind(address) == PathKind::Relayed {
+            return;
+        }
+        if let Some(side) = self.measured.side(transport_kind(address)) {
+            side.takes_other_ports |= is_reached;
+            side.keeps_ports_out |= !is_reached;
+        }
+    }
+
+    /// A dial did not come through; whether it was made here.
+    pub(super) fn on_probe_failed(&mut self, id: ConnectionId) {
+        if self.measured.on_probed(id, false) {
+            self.probe_router();
+            self.refresh();
+        }
+    }
+
+    /// A connection is there, by which its peer will tell where it sees us.
+    pub(super) fn on_probe_answered(&mut self, id: ConnectionId) {
+        self.measured.on_probed(id, true);
+    }
+
+    /// Dials peers of the world over the transport by which too few have told where they see this node.
+    pub(super) fn probe_router(&mut self) {
+        for transport in TRANSPORTS {
+            // From another port than the one listened on there is nothing to learn.
+            if !self.own_places(transport).is_empty() {
+                self.probe_by(transport);
+            }
+        }
+    }
+
+    fn probe_by(&mut self, transport: TransportKind) {
+        let Some(side) = self.measured.side(transport) else { return };
+        if side.probing.is_some_and(|(_, since)| since.elapsed() > PROBE_TIME) {
+            side.probing = None;
+        }
+        let is_enough = side.mapping == Some(NatMapping::None) || side.hosts() >= WANTED;
+        if side.probing.is_some() || is_enough || side.probed.len() >= MAX_PROBES {
+            return;
+        }
+        let (probed, hosts) = (side.probed.clone(), side.seen.values().map(|seen| seen.by).collect::<Vec<_>>());
+        // Who was reached at an address of the world, and can be at one of this transport: on the same host.
+        let connected: Vec<(PeerId, Multiaddr)> = self.with_snapshot(|snapshot| {
+            // Those that were dialled to test an address of theirs are no choice of this node's.
+            let is_own = |connection: &&ConnectionInfo| connection.outbound && !connection.from_new_port;
+            let outbound = snapshot.connections.values().filter(is_own);
+            outbound.map(|connection| (connection.peer, connection.address.clone())).collect()
+        });
+        // Who is connected by this transport is about to tell by itself.
+        let is_connected = |peer: PeerId| {
+            connected.iter().any(|(other, remote)| *other == peer && transport_kind(remote) == transport)
+        };
+        let found = connected.iter().find_map(|(peer, remote)| {
+            let peer = *peer;
+            let ip = place(remote).map(|place| place.ip()).filter(IpAddr::is_ipv4)?;
+            if !self.is_from_outside(remote) || is_connected(peer) || probed.contains(&peer) || hosts.contains(&ip) {
+                return None;
+            }
+            let known = self.swarm.behaviour().transport.streams.book().of(&peer);
+            let is_there = |address: &&Multiaddr| {
+                transport_kind(address) == transport
+                    && path_kind(address) == PathKind::Direct
+                    && place(address).is_some_and(|place| place.ip() == ip)
+            };
+            known.iter().find(is_there).map(|address| (peer, address.clone()))
+        });
+        let Some((peer, address)) = found else { return };
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build();
+        let id = opts.connection_id();
+        let dialled = self.swarm.dial(opts);
+        tracing::debug!(%peer, transport = transport.as_str(), ?dialled, "asked where it sees this node");
+        let is_dialled = dialled.is_ok();
+        if let Some(side) = self.measured.side(transport) {
+            side.probed.push(peer);
+            side.probing = is_dialled.then(|| (id, Instant::now()));
+        }
+    }
+
+    /// Where this node listens by that transport, over IPv4.
+    fn own_places(&self, transport: TransportKind) -> Vec<SocketAddr> {
+        let listening = self.swarm.listeners().filter(|own| transport_kind(own) == transport);
+        listening
+            .filter(|own| path_kind(own) != PathKind::Relayed)
+            .filter_map(place)
+            .filter(SocketAddr::is_ipv4)
+            .collect()
+    }
+}
+
+/// Host and port of an address.
+fn place(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip).to_canonical(),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "192.168.1.2:4101";
+
+    fn side(seen: &[(&str, &str)]) -> Side {
+        let mut side = Side::default();
+        for (number, (by, at)) in seen.iter().enumerate() {
+            let seen = Seen { by: by.parse().unwrap(), at: at.parse().unwrap() };
+            side.seen.insert(ConnectionId::new_unchecked(number), seen);
+            side.compare(&[OWN.parse().unwrap()]);
+        }
+        side
+    }
+
+    #[test]
+    fn two_hosts_tell_the_mapping_and_one_does_not() {
+        use NatMapping::{EndpointDependent, EndpointIndependent};
+        let one = ("9.9.9.1", "8.8.8.8:4101");
+        assert_eq!(side(&[one, ("9.9.9.1", "8.8.8.8:5000")]).mapping, None, "one host, twice");
+        assert_eq!(side(&[one, ("9.9.9.2", "8.8.8.8:4101")]).mapping, Some(EndpointIndependent));
+        assert_eq!(side(&[one, ("9.9.9.2", "8.8.8.8:4102")]).mapping, Some(EndpointDependent));
+        let lied = side(&[one, ("9.9.9.2", "8.8.8.8:4102"), ("9.9.9.3", "8.8.8.8:4101")]);
+        assert_eq!((lied.mapping, lied.hosts()), (Some(EndpointIndependent), 3));
+        assert_eq!(side(&[("9.9.9.1", OWN)]).mapping, Some(NatMapping::None));
+    }
+
+    #[test]
+    fn what_was_found_stays_when_the_observers_are_gone() {
+        let mut measured =
+            Measured { udp: side(&[("9.9.9.1", "8.8.8.8:1"), ("9.9.9.2", "8.8.8.8:2")]), ..Measured::default() };
+        for number in 0..2 {
+            measured.on_closed(ConnectionId::new_unchecked(number));
+        }
+        let told = measured.told().udp;
+        assert_eq!((told.mapping, told.seen_by), (Some(NatMapping::EndpointDependent), 0));
+        measured.forget();
+        assert_eq!(measured.told(), NatInfo::default());
+    }
+
+    #[test]
+    fn who_gets_in_tells_the_filtering() {
+        let mut side = side(&[("9.9.9.1", "8.8.8.8:4101")]);
+        assert_eq!(side.told(true).filtering, None);
+        side.keeps_ports_out = true;
+        assert_eq!(side.told(true).filtering, Some(NatFiltering::AddressAndPortDependent));
+        side.takes_other_ports = true;
+        assert_eq!(side.told(true).filtering, Some(NatFiltering::AddressDependent));
+        side.is_open = true;
+        assert_eq!(side.told(true).filtering, Some(NatFiltering::EndpointIndependent));
+    }
+
+    #[test]
+    fn a_transport_is_blocked_where_the_other_one_is_answered() {
+        let mut measured = Measured { tcp: side(&[("9.9.9.1", "8.8.8.8:4101")]), ..Measured::default() };
+        let id = ConnectionId::new_unchecked(7);
+        assert!(!measured.told().udp.blocked, "nobody tried");
+        measured.udp.probing = Some((id, Instant::now()));
+        assert!(measured.on_probed(id, false) && !measured.on_probed(id, false));
+        assert!(measured.told().udp.blocked && !measured.told().tcp.blocked);
+        measured.tcp.seen.clear();
+        assert!(!measured.told().udp.blocked, "without anybody in reach nothing is known");
+        measured.udp.seen.insert(id, Seen { by: "9.9.9.1".parse().unwrap(), at: "8.8.8.8:1".parse().unwrap() });
+        measured.tcp = side(&[("9.9.9.1", "8.8.8.8:4101")]);
+        assert!(!measured.told().udp.blocked);
+    }
+}
