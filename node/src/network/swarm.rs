@@ -20,7 +20,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::PortUse;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
@@ -240,7 +240,7 @@ impl Actor {
     }
 
     fn dial_start(&mut self) {
-        self.dial_bootstrap();
+        self.dial_bootstrap(PeerCondition::DisconnectedAndNotDialing);
         for (peer, addresses) in load_peers(&*self.cache).into_iter().take(DIAL_REMEMBERED) {
             for address in addresses {
                 self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
@@ -287,7 +287,7 @@ impl Actor {
         self.drop_unread_topics();
         self.keep_relays();
         self.watch_memory(Instant::now());
-        self.dial_bootstrap();
+        self.dial_bootstrap(PeerCondition::DisconnectedAndNotDialing);
         self.probe_router();
         if Instant::now() >= self.save_at {
             self.save_at = Instant::now() + SAVE_EVERY;
@@ -298,8 +298,9 @@ impl Actor {
         self.refresh();
     }
 
-    /// Dials those of the bootstrap nodes that are not connected, at all their addresses at once.
-    fn dial_bootstrap(&mut self) {
+    /// Dials those of the bootstrap nodes that are not connected, at all their addresses at once. One that is being dialled is
+    /// so again only where the condition says so: a second connection to one place cannot go out from the port listened on.
+    fn dial_bootstrap(&mut self, condition: PeerCondition) {
         let connected: HashSet<PeerId> = self.swarm.connected_peers().copied().collect();
         let (named, nameless): (Vec<_>, Vec<_>) = self.bootstrap.iter().cloned().partition(|at| peer_of(at).is_some());
         let missing = named.into_iter().filter_map(|address| Some((peer_of(&address)?, address)));
@@ -309,9 +310,8 @@ impl Actor {
             self.swarm.behaviour_mut().transport.streams.book_mut().add(*peer, address.clone());
         }
         let missing: HashSet<PeerId> = missing.into_iter().map(|(peer, _)| peer).collect();
-        // While one is being dialled it is not dialled again: a second connection to one place could not go out from the port
-        // that is listened on.
-        let mut dials: Vec<DialOpts> = missing.into_iter().map(DialOpts::from).collect();
+        let dial = |peer: PeerId| DialOpts::peer_id(peer).condition(condition).build();
+        let mut dials: Vec<DialOpts> = missing.into_iter().map(dial).collect();
         if connected.is_empty() {
             nameless.iter().for_each(|address| self.guard.give(address));
             dials.extend(nameless.into_iter().map(DialOpts::from));

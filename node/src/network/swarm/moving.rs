@@ -145,7 +145,8 @@ impl Actor {
             self.swarm.behaviour_mut().transport.on_network_change(&listening);
         }
         self.relays.on_moved_try();
-        self.dial_bootstrap();
+        // A dial of before may go where no route leads any more, and would take seconds to find out.
+        self.dial_bootstrap(PeerCondition::Disconnected);
         self.keep_relays();
         for peer in self.moving.lost.clone() {
             self.dial_lost(peer);
@@ -255,10 +256,12 @@ fn end_of(endpoint: &ConnectedPoint) -> Option<Option<IpAddr>> {
     if path_kind(remote) == PathKind::Relayed || scope(remote) == AddressScope::Loopback {
         return None;
     }
-    match endpoint {
-        ConnectedPoint::Listener { local_addr, .. } => Some(ip(local_addr)),
-        ConnectedPoint::Dialer { .. } => Some(ip(remote).and_then(leads_from)),
-    }
+    // QUIC takes everything in at one socket, and does not say at which of its addresses.
+    let end = match endpoint {
+        ConnectedPoint::Listener { local_addr, .. } => ip(local_addr).filter(|end| !end.is_unspecified()),
+        ConnectedPoint::Dialer { .. } => None,
+    };
+    Some(end.or_else(|| ip(remote).and_then(leads_from)))
 }
 
 /// From which address of ours the way to `remote` leads. No packet is sent.
@@ -296,6 +299,8 @@ mod tests {
         let home = listener("/ip4/192.168.1.2/tcp/1", "/ip4/9.9.9.9/tcp/5");
         assert_eq!(end_of(&home), Some(Some("192.168.1.2".parse().expect("an address"))));
         assert_eq!(end_of(&listener("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/5")), None);
+        let anywhere = end_of(&listener("/ip4/0.0.0.0/udp/1/quic-v1", "/ip4/9.9.9.9/udp/5/quic-v1"));
+        assert_eq!(anywhere, Some(leads_from("9.9.9.9".parse().expect("an address"))), "where the way leads from");
         assert_eq!(leads_from("127.0.0.1".parse().expect("an address")), "127.0.0.1".parse().ok());
     }
 }
