@@ -61,6 +61,7 @@ pub(crate) struct Got {
 enum Command {
     Put { key: [u8; 32], value: Vec<u8>, reply: oneshot::Sender<usize> },
     Get { key: [u8; 32], reply: oneshot::Sender<Got> },
+    Find { peer: PeerId, reply: oneshot::Sender<Vec<Multiaddr>> },
     Dial(Multiaddr),
     TableSize(oneshot::Sender<(usize, f64)>),
 }
@@ -75,7 +76,7 @@ pub(crate) enum Regions {
 /// One honest node.
 pub(crate) struct Node {
     pub(crate) id: PeerId,
-    address: Multiaddr,
+    pub(crate) address: Multiaddr,
     commands: mpsc::Sender<Command>,
     silence: watch::Sender<bool>,
 }
@@ -259,6 +260,13 @@ impl Node {
         answer.await.unwrap_or_default()
     }
 
+    /// Where a peer is, as the DHT knows.
+    pub(crate) async fn find(&self, peer: PeerId) -> Vec<Multiaddr> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Find { peer, reply }).await;
+        answer.await.unwrap_or_default()
+    }
+
     /// Peers in the table, and nodes in the network as this one estimates them.
     pub(crate) async fn table(&self) -> (usize, f64) {
         let (reply, answer) = oneshot::channel();
@@ -311,6 +319,7 @@ async fn run_honest(
     addresses: Addresses,
 ) {
     let mut puts: HashMap<u64, oneshot::Sender<usize>> = HashMap::new();
+    let mut finds: HashMap<u64, oneshot::Sender<Vec<Multiaddr>>> = HashMap::new();
     let mut gets: HashMap<u64, (oneshot::Sender<Got>, Instant, Got)> = HashMap::new();
     loop {
         tokio::select! {
@@ -326,6 +335,7 @@ async fn run_honest(
                         let number = dht.get_values(&key);
                         gets.insert(number, (reply, Instant::now(), Got::default()));
                     }
+                    Some(Command::Find { peer, reply }) => drop(finds.insert(dht.find_peer(peer), reply)),
                     Some(Command::Dial(address)) => drop(swarm.dial(address)),
                     Some(Command::TableSize(reply)) => drop(reply.send((dht.table_size(), dht.network_size()))),
                     None => return,
@@ -345,6 +355,9 @@ async fn run_honest(
                 SwarmEvent::Behaviour(HonestEvent::Dht(event)) => match event {
                     Event::Stored { query, holders } => {
                         puts.remove(&query).map(|reply| reply.send(holders.len()));
+                    }
+                    Event::Peer { query, addresses } => {
+                        finds.remove(&query).map(|reply| reply.send(addresses));
                     }
                     Event::Value { query, from: Some(_), value } => {
                         if let Some((_, since, got)) = gets.get_mut(&query) {

@@ -452,7 +452,7 @@ impl Actor {
             self.event("peer.connected", &peer, serde_json::json!({ "kind": kind_word(&address) }));
         }
         // Last: whoever asked for it finds it among the peers then.
-        self.dials.on_connected(id, peer, address);
+        self.dials.on_connected(id, peer, &address);
     }
 
     fn on_dht(&mut self, event: p2p_dht::Event) {

@@ -43,9 +43,13 @@ impl Dials {
         self.looked_up.retain(|_, looked_up| !looked_up.reply.is_closed());
     }
 
-    pub(super) fn on_connected(&mut self, id: ConnectionId, peer: PeerId, address: Multiaddr) {
+    pub(super) fn on_connected(&mut self, id: ConnectionId, peer: PeerId, address: &Multiaddr) {
         if let Some(dialling) = self.dialling.remove(&id) {
-            let _ = dialling.reply.send(Ok((peer, address)));
+            let _ = dialling.reply.send(Ok((peer, address.clone())));
+        }
+        // The DHT asks the peer itself once it knows it: nobody has to wait until it has asked all the others.
+        for (_, found) in self.looked_up.extract_if(|_, looked_up| looked_up.peer == peer) {
+            let _ = found.reply.send(Ok((peer, address.clone())));
         }
     }
 }
