@@ -19,12 +19,13 @@ use futures::FutureExt;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{
-    self, AddProviderOk, BucketInserts, Caching, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk,
-    InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
+    self, BucketInserts, Caching, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, Mode,
+    QueryId, QueryResult, RecordKey, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, ExternalAddresses, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
@@ -145,7 +146,8 @@ pub struct Dht {
     /// Listen addresses confirmed as external because we are on an island.
     confirmed: HashSet<Multiaddr>,
     announcements: Announcements<RecordKey>,
-    announcing: HashMap<QueryId, RecordKey>,
+    /// Where others reach this node: what it announces.
+    external: ExternalAddresses,
     searches: HashMap<QueryId, Search>,
     /// Lookups of where a peer is.
     finding: HashMap<QueryId, (QueryNumber, PeerId)>,
@@ -236,7 +238,7 @@ impl Dht {
             listen: HashSet::new(),
             confirmed: HashSet::new(),
             announcements: Announcements::new(now),
-            announcing: HashMap::new(),
+            external: ExternalAddresses::default(),
             searches: HashMap::new(),
             finding: HashMap::new(),
             walks: Walks::default(),
@@ -436,14 +438,6 @@ impl Dht {
                     self.outputs.push_back(ToSwarm::GenerateEvent(Event::Peer { query, addresses }));
                 }
             }
-            QueryResult::StartProviding(result) if last => {
-                if let Some(key) = self.announcing.remove(&id) {
-                    self.announcements.on_finished();
-                    let ok = matches!(result, Ok(AddProviderOk { .. }));
-                    let event = Event::Announced { key: key.to_vec(), ok };
-                    self.outputs.push_back(ToSwarm::GenerateEvent(event));
-                }
-            }
             QueryResult::PutRecord(_) if last => self.on_put(id),
             _ => {}
         }
@@ -511,6 +505,7 @@ impl NetworkBehaviour for Dht {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         let now = Instant::now();
+        self.external.on_swarm_event(&event);
         match &event {
             FromSwarm::NewListenAddr(new) if !is_relayed(new.addr) => {
                 self.listen.insert(new.addr.clone());

@@ -30,3 +30,16 @@ async fn values_are_found_and_put_although_a_third_of_the_nodes_is_silent() {
     println!("put among silent nodes in {:?}", begun.elapsed());
     assert_eq!(network.nodes[3].get([0; 32]).await.value, Some(vec![2, 1]), "the newest wins");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_provides_a_key_is_known_although_a_third_of_the_nodes_is_silent() {
+    let network = Network::new(NODES, Regions::With).await;
+    let (reader, provider) = (&network.nodes[3], &network.nodes[7]);
+    network.silence(SILENT, &HashSet::from([reader.id, provider.id]));
+    for number in 0..3 {
+        let begun = std::time::Instant::now();
+        assert!(provider.provide([number; 32]).await);
+        println!("announced among silent nodes in {:?}", begun.elapsed());
+        assert_eq!(reader.providers([number; 32]).await, HashSet::from([provider.id]));
+    }
+}

@@ -113,15 +113,7 @@ impl Dht {
         }
         while self.announcements.is_ready() && self.pace.take(now, ANNOUNCE_REQUESTS) {
             let Some(key) = self.announcements.poll_start() else { return };
-            match self.kad.start_providing(key.clone()) {
-                Ok(id) => {
-                    self.announcing.insert(id, key);
-                }
-                Err(error) => {
-                    tracing::warn!(?error, "cannot announce a key: the store is full");
-                    self.announcements.on_finished();
-                }
-            }
+            self.start_announcing(key);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use libp2p::kad::{self, KadPeer, QueryId, Quorum, Record, RecordKey};
+use libp2p::kad::{self, ConnectionType, KadPeer, ProviderRecord, QueryId, Quorum, Record, RecordKey};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, NotifyHandler, THandlerInEvent, THandlerOutEvent, ToSwarm};
 use libp2p::{Multiaddr, PeerId};
@@ -24,6 +24,8 @@ use crate::region::LOOKUP_PEERS;
 const START_FROM: usize = 20;
 /// Paths that have to give the same value.
 const AGREEING: usize = 2;
+/// Nodes that have to be told of a provider until it counts as announced.
+const ENOUGH_TOLD: usize = 10;
 /// How long answers that are on their way are waited for, when the paths agree.
 const GRACE: Duration = Duration::from_millis(300);
 /// How long those who got a value are waited for to give it back, once one has.
@@ -76,6 +78,25 @@ pub(super) enum Purpose {
     Check { order: u64 },
     /// No value at all: the nodes nearest to a place that nobody chose, or to the key itself.
     Nearest(Place),
+    /// They are told that this node provides the key.
+    Announce(Announcing),
+}
+
+impl Purpose {
+    /// Whether nodes are looked for, and no value.
+    fn is_for_places(&self) -> bool {
+        matches!(self, Self::Nearest(_) | Self::Announce(_))
+    }
+}
+
+/// An announcement on its way. A node that lies so near to the key that it is one of the nearest for sure is told as soon as it
+/// has answered; the others when the nearest are known, which silent ones put off.
+pub(super) struct Announcing {
+    /// Whoever lies within this part of all distances is told at once.
+    within: Option<f64>,
+    told: HashSet<PeerId>,
+    /// That it succeeded was said.
+    is_done: bool,
 }
 
 /// The newest value, and who gave it.
@@ -189,6 +210,36 @@ impl Dht {
         self.start_reading(Reading::new(number, RecordKey::from(key), at, paths, Purpose::Nearest(place), now));
     }
 
+    /// Tells the nodes nearest to a key that this node provides it. It succeeds once ten have been told, or when there are no
+    /// more; an announcement is not answered.
+    pub(super) fn start_announcing(&mut self, key: RecordKey) {
+        use libp2p::kad::store::RecordStore;
+        let record = ProviderRecord::new(key.clone(), self.me, Vec::new());
+        if let Err(error) = self.kad.store_mut().add_provider(record) {
+            tracing::warn!(?error, "cannot announce a key: the store is full");
+            self.announcements.on_finished();
+            return;
+        }
+        let (at, now) = (point::of_bytes(key.as_ref()), Instant::now());
+        let start = self.candidates(&at, START_FROM);
+        let paths = Paths::nearest(at, start.into_iter());
+        let announcing = Announcing { within: self.near_enough(), told: HashSet::new(), is_done: false };
+        // Whoever waits is told by the key, not by a number.
+        let number = QueryNumber::MAX;
+        self.start_reading(Reading::new(number, key, at, paths, Purpose::Announce(announcing), now));
+    }
+
+    fn tell_provided(&mut self, id: QueryId, key: &RecordKey, peer: PeerId) {
+        let multiaddrs = self.external.iter().cloned().collect();
+        let provider = KadPeer { node_id: self.me, multiaddrs, connection_ty: ConnectionType::Connected };
+        let event = ToHandler::AddProvider { key: key.clone(), provider, query_id: id };
+        self.outputs.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler: NotifyHandler::Any, event });
+    }
+
+    fn on_announced(&mut self, key: &RecordKey, ok: bool) {
+        self.outputs.push_back(ToSwarm::GenerateEvent(Event::Announced { key: key.to_vec(), ok }));
+    }
+
     pub(super) fn start_reading(&mut self, reading: Reading) {
         // A number of Kademlia's that no query of its has: its own ends at once, having nobody to ask.
         let id = self.kad.put_record_to(Record::new(Vec::new(), Vec::new()), std::iter::empty(), Quorum::One);
@@ -293,7 +344,8 @@ impl Dht {
                 }
                 break;
             }
-            if matches!(reading.purpose, Purpose::Nearest(_)) && reading.paths.knows_nearest(now, LOOKUP_PEERS) {
+            let is_for_places = reading.purpose.is_for_places();
+            if is_for_places && reading.paths.knows_nearest(now, LOOKUP_PEERS) {
                 break;
             }
             if let Some(next) = reading.paths.poll_ask(now) {
@@ -306,14 +358,14 @@ impl Dht {
                 Purpose::Get => reading.is_found(),
                 Purpose::Check { order } => reading.is_found_since(*order),
                 // Once all were asked who are to be.
-                Purpose::Nearest(_) => false,
+                Purpose::Nearest(_) | Purpose::Announce(_) => false,
             };
             let is_worth_waiting = match &reading.purpose {
                 Purpose::ReadBack { .. } => now < reading.begun + READ_BACK,
                 Purpose::Get | Purpose::Check { .. } => reading.paths.is_waiting(now),
-                Purpose::Nearest(_) => reading.paths.is_patient(now),
+                Purpose::Nearest(_) | Purpose::Announce(_) => reading.paths.is_patient(now),
             };
-            let is_needed = !is_enough && !matches!(reading.purpose, Purpose::Nearest(_));
+            let is_needed = !is_enough && !is_for_places;
             if !reading.paths.is_at_end() && (is_worth_waiting || is_needed) {
                 return;
             }
@@ -369,8 +421,23 @@ impl Dht {
         let Some(reading) = self.reads.readings.get_mut(&id) else { return };
         let Some(path) = reading.paths.on_answer(now, &peer, named.into_iter()) else { return };
         self.reads.to_drive.insert(id);
-        if matches!(reading.purpose, Purpose::Nearest(_)) {
-            return;
+        match &mut reading.purpose {
+            Purpose::Nearest(_) => return,
+            Purpose::Announce(announcing) => {
+                let is_near = announcing.within.is_some_and(|within| {
+                    point::fraction(&point::distance(&reading.at, &point::of_peer(&peer))) <= within
+                });
+                if is_near && announcing.told.insert(peer) {
+                    announcing.is_done = announcing.told.len() >= ENOUGH_TOLD;
+                    let (key, is_done) = (reading.key.clone(), announcing.told.len() == ENOUGH_TOLD);
+                    self.tell_provided(id, &key, peer);
+                    if is_done {
+                        self.on_announced(&key, true);
+                    }
+                }
+                return;
+            }
+            _ => {}
         }
         let Some(record) = record.filter(|record| record.key == reading.key) else { return };
         let known = reading.good.get(&record.value).copied();
@@ -423,6 +490,17 @@ impl Dht {
                 self.outputs.push_back(ToSwarm::GenerateEvent(event));
             }
             Purpose::ReadBack { after, holders } => self.on_read_back(reading.number, reading.key, holders, after),
+            Purpose::Announce(mut announcing) => {
+                for nearest in reading.paths.nearest_answered(LOOKUP_PEERS) {
+                    if announcing.told.insert(nearest.peer) {
+                        self.tell_provided(id, &reading.key, nearest.peer);
+                    }
+                }
+                if !announcing.is_done {
+                    self.on_announced(&reading.key, !announcing.told.is_empty());
+                }
+                self.announcements.on_finished();
+            }
             Purpose::Check { order } => self.on_checked(&reading.key, reading.is_found_since(order)),
             Purpose::Nearest(place) => {
                 let in_time = now < reading.begun + QUERY_TIMEOUT;

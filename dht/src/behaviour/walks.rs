@@ -12,7 +12,7 @@ use crate::group::{Group, Width, group_of};
 use crate::known::Known;
 use crate::paths::Candidate;
 use crate::point::{self, Cell, MadeUp, Point, distance, of_peer};
-use crate::region::{Found, Next, Walk};
+use crate::region::{Found, LOOKUP_PEERS, Next, Walk};
 use crate::size::{GOOD_SAMPLES, SAMPLE_NODES, Size};
 
 /// Hashes that one look for a made-up key may take before others have their turn: about a millisecond.
@@ -76,6 +76,16 @@ impl Dht {
         let table = self.table_size();
         let estimate = if table < SAMPLE_NODES { None } else { self.walks.size.estimate() };
         estimate.unwrap_or(0.0).max(table as f64)
+    }
+
+    /// How far from a key, as a part of all distances, a node may lie to be one of the twenty nearest for sure enough. `None`
+    /// while it is not known how many nodes there are.
+    pub(super) fn near_enough(&mut self) -> Option<f64> {
+        if self.is_small() {
+            return Some(1.0);
+        }
+        self.count_nodes();
+        self.walks.size.is_good().then(|| LOOKUP_PEERS as f64 / self.network_size())
     }
 
     /// Walks the region of a key, as soon as it is known how large it is.

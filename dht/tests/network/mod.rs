@@ -62,6 +62,8 @@ enum Command {
     Put { key: [u8; 32], value: Vec<u8>, reply: oneshot::Sender<usize> },
     Get { key: [u8; 32], reply: oneshot::Sender<Got> },
     Find { peer: PeerId, reply: oneshot::Sender<Vec<Multiaddr>> },
+    Provide { key: [u8; 32], reply: oneshot::Sender<bool> },
+    Providers { key: [u8; 32], reply: oneshot::Sender<HashSet<PeerId>> },
     Dial(Multiaddr),
     TableSize(oneshot::Sender<(usize, f64)>),
 }
@@ -260,6 +262,20 @@ impl Node {
         answer.await.unwrap_or_default()
     }
 
+    /// Whether enough others know now that this node provides the key.
+    pub(crate) async fn provide(&self, key: [u8; 32]) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Provide { key, reply }).await;
+        answer.await.unwrap_or(false)
+    }
+
+    /// Who provides the key.
+    pub(crate) async fn providers(&self, key: [u8; 32]) -> HashSet<PeerId> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Providers { key, reply }).await;
+        answer.await.unwrap_or_default()
+    }
+
     /// Where a peer is, as the DHT knows.
     pub(crate) async fn find(&self, peer: PeerId) -> Vec<Multiaddr> {
         let (reply, answer) = oneshot::channel();
@@ -320,6 +336,8 @@ async fn run_honest(
 ) {
     let mut puts: HashMap<u64, oneshot::Sender<usize>> = HashMap::new();
     let mut finds: HashMap<u64, oneshot::Sender<Vec<Multiaddr>>> = HashMap::new();
+    let mut provided: HashMap<Vec<u8>, oneshot::Sender<bool>> = HashMap::new();
+    let mut searches: HashMap<u64, (oneshot::Sender<HashSet<PeerId>>, HashSet<PeerId>)> = HashMap::new();
     let mut gets: HashMap<u64, (oneshot::Sender<Got>, Instant, Got)> = HashMap::new();
     loop {
         tokio::select! {
@@ -336,6 +354,13 @@ async fn run_honest(
                         gets.insert(number, (reply, Instant::now(), Got::default()));
                     }
                     Some(Command::Find { peer, reply }) => drop(finds.insert(dht.find_peer(peer), reply)),
+                    Some(Command::Provide { key, reply }) => {
+                        provided.insert(key.to_vec(), reply);
+                        dht.provide(&key);
+                    }
+                    Some(Command::Providers { key, reply }) => {
+                        searches.insert(dht.find_providers(&key), (reply, HashSet::new()));
+                    }
                     Some(Command::Dial(address)) => drop(swarm.dial(address)),
                     Some(Command::TableSize(reply)) => drop(reply.send((dht.table_size(), dht.network_size()))),
                     None => return,
@@ -358,6 +383,17 @@ async fn run_honest(
                     }
                     Event::Peer { query, addresses } => {
                         finds.remove(&query).map(|reply| reply.send(addresses));
+                    }
+                    Event::Announced { key, ok } => drop(provided.remove(&key).map(|reply| reply.send(ok))),
+                    Event::Providers { query, providers } => {
+                        if let Some((_, found)) = searches.get_mut(&query) {
+                            found.extend(providers);
+                        }
+                    }
+                    Event::ProvidersDone { query } => {
+                        if let Some((reply, found)) = searches.remove(&query) {
+                            let _ = reply.send(found);
+                        }
                     }
                     Event::Value { query, from: Some(_), value } => {
                         if let Some((_, since, got)) = gets.get_mut(&query) {
