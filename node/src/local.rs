@@ -22,6 +22,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream;
 use futures::{StreamExt, TryStreamExt};
+use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use p2p_api::{
     ApiError, AppStream, Change, Content, Contract, DhtMode, DialStream, Dialed, DriveInfo, ErrorKind, EventQuery,
     EventStream, Follow, Freed, Health, HistoryContract, Import, ImportEvent, LocalName, NamesContract, NewDrive,
@@ -144,21 +146,38 @@ impl Contract for LocalNode {
             if let Ok(peer) = target.parse::<PeerId>() {
                 return libp2p_peer_id(&peer).map(DialTarget::Peer);
             }
-            // An empty text parses, as a multiaddr of no parts.
-            target.parse().ok().filter(|_| !target.is_empty()).map(DialTarget::Address)
+            let address: Multiaddr = target.parse().ok()?;
+            match address.iter().next()? {
+                Protocol::P2p(peer) if address.iter().count() == 1 => Some(DialTarget::Peer(peer)),
+                Protocol::Dnsaddr(_) | Protocol::Memory(_) => Some(DialTarget::Address(address)),
+                // Without a port there is nothing to dial.
+                _ => {
+                    let is_port = |part| matches!(part, Protocol::Tcp(_) | Protocol::Udp(_));
+                    address.iter().any(is_port).then_some(DialTarget::Address(address))
+                }
+            }
         };
         let wanted = target_of().ok_or_else(|| {
-            ApiError::invalid(format!("{target:?} is neither a multiaddr nor a peer id"))
+            ApiError::invalid(format!("{target:?} is neither a multiaddr with a port nor a peer id"))
                 .with_hint("a multiaddr looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…, a peer id like 12D3Koo…")
         })?;
+        let is_by_id = matches!(wanted, DialTarget::Peer(_));
+        if matches!(wanted, DialTarget::Peer(peer) if our_peer_id(&peer) == Some(self.me)) {
+            return Err(ApiError::invalid(format!("{} is this node itself", self.me))
+                .with_hint("name another node: p2pnode status there prints its id, p2p peers here who is connected"));
+        }
         match tokio::time::timeout(timeout, self.network.dial(wanted)).await {
             Ok(Ok((peer, address))) => {
                 let peer = our_peer_id(&peer).ok_or_else(|| ApiError::invalid("the peer has no Ed25519 key"))?;
                 Ok(Dialed { peer, address: address.to_string() })
             }
             Ok(Err(reason)) => Err(ApiError::new(ErrorKind::NotFound, format!("cannot reach {target}: {reason}"))
-                .with_hint("check that the other node runs and that the address is right")),
-            Err(_) => Err(ApiError::new(ErrorKind::TimedOut, format!("{target} did not answer within {timeout:?}"))),
+                .with_hint(if is_by_id {
+                    "a node that others cannot dial is not found by its id: give its address, or a link of a drive that it shares"
+                } else {
+                    "check that the other node runs and that the address is right"
+                })),
+            Err(_) => Err(ApiError::new(ErrorKind::TimedOut, format!("{target} did not answer within {:.1} s", timeout.as_secs_f64()))),
         }
     }
 

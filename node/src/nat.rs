@@ -44,22 +44,23 @@ pub(crate) async fn run(network: Network, stop: CancellationToken) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut asked: HashMap<PeerId, Instant> = HashMap::new();
-    let mut tasks: JoinSet<()> = JoinSet::new();
+    let (mut telling, mut asking): (JoinSet<()>, JoinSet<()>) = (JoinSet::new(), JoinSet::new());
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            next = streams.recv(), if tasks.len() < MAX_TASKS => {
+            Some(_) = telling.join_next(), if !telling.is_empty() => {}
+            Some(_) = asking.join_next(), if !asking.is_empty() => {}
+            next = streams.recv(), if telling.len() < MAX_TASKS => {
                 let Some(incoming) = next else { break };
                 let told = encode(&network.nat());
-                tasks.spawn(async move {
+                telling.spawn(async move {
                     let mut stream = incoming.stream.compat();
-                    let telling = async {
+                    let all = async {
                         // Who does not listen to the end has its answer already, or wants none.
                         let _ = stream.write_all(&told).await;
                         let _ = stream.shutdown().await;
                     };
-                    let _ = tokio::time::timeout(TELL_TIME, telling).await;
+                    let _ = tokio::time::timeout(TELL_TIME, all).await;
                 });
             }
             _ = look.tick() => {
@@ -67,16 +68,17 @@ pub(crate) async fn run(network: Network, stop: CancellationToken) {
                 for (peer, known) in network.relayed_only() {
                     let pause = if known.is_some_and(|nat| nat.is_known()) { ASK_AGAIN } else { ASK_SOON };
                     let is_due = asked.get(&peer).is_none_or(|at| at.elapsed() >= pause);
-                    if is_due && tasks.len() < MAX_TASKS {
+                    if is_due && asking.len() < MAX_TASKS {
                         asked.insert(peer, Instant::now());
                         let network = network.clone();
-                        tasks.spawn(async move { let _ = ask(&network, peer).await; });
+                        asking.spawn(async move { let _ = ask(&network, peer).await; });
                     }
                 }
             }
         }
     }
-    tasks.shutdown().await;
+    telling.shutdown().await;
+    asking.shutdown().await;
 }
 
 /// Asks a peer that is connected, and remembers the answer while it is.

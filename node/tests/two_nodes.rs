@@ -552,8 +552,27 @@ async fn a_peer_is_dialled_by_its_id_alone_and_one_that_nobody_knows_is_said_so(
     let nobody = p2p_identity::PeerId::from([3; 32]).to_string();
     let refused = peers.dial(&nobody, Duration::from_secs(20)).await.expect_err("nobody is it");
     assert_eq!(refused.kind, p2p_api::ErrorKind::NotFound);
-    assert!(refused.message.contains("nobody in the DHT"), "{}", refused.message);
+    assert!(refused.message.contains("the DHT does not know it"), "{}", refused.message);
     for home in [one, other, middle] {
         home.node.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_gets_every_echo_over_quic_too() {
+    let start_over_quic = async |bootstrap: &[String]| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut options = options(dir.path(), bootstrap);
+        options.config.transport.listen.retain(|at| at.contains("/quic-v1"));
+        Home { node: start(options).await.expect("starts"), dir }
+    };
+    let one = start_over_quic(&[]).await;
+    let at = format!("{}/p2p/{}", one.node.listen()[0], one.node.peer_id());
+    let two = start_over_quic(&[at]).await;
+    for _ in 0..2 {
+        let ping = two.node.node().peers().ping(one.node.peer_id(), Duration::from_secs(10)).await.expect("an echo");
+        assert_eq!((ping.transport.as_deref(), ping.round_trips_ms.len()), (Some("quic"), 5));
+    }
+    one.node.shutdown().await;
+    two.node.shutdown().await;
 }

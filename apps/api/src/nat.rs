@@ -129,7 +129,8 @@ impl Outlook {
         Some(match self {
             Self::Unknown => return None,
             Self::Possible => {
-                "both routers would let a direct connection through: it is tried, and may come in a moment"
+                "both routers would let a direct connection through, and none has come so far: it is tried when the two meet, and once \
+                 more after that"
             }
             Self::BothChange => {
                 "both routers take another port for each peer (symmetric), so neither node can tell the other where to dial"

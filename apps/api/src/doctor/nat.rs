@@ -9,9 +9,11 @@ const MOST_PEERS: usize = 8;
 /// The router of this node for each transport, then what keeps it from others.
 pub(super) fn routers(info: &NodeInfo, peers: &[PeerInfo]) -> Vec<Finding> {
     let Some(nat) = info.nat.filter(|_| info.peers > 0) else { return Vec::new() };
-    let own = [("UDP", nat.udp, nat.tcp), ("TCP", nat.tcp, nat.udp)];
-    let mut found: Vec<Finding> =
-        own.into_iter().filter_map(|(name, side, other)| own_router(name, &side, &other)).collect();
+    let own = [("UDP", "/udp/", nat.udp, nat.tcp), ("TCP", "/tcp/", nat.tcp, nat.udp)];
+    // By what is not listened on nobody comes in, and nothing can be found out.
+    let is_heard = |part: &str| info.listen.iter().any(|at| at.contains(part) && !at.contains("/p2p-circuit"));
+    let own = own.into_iter().filter(|(_, part, ..)| is_heard(part));
+    let mut found: Vec<Finding> = own.filter_map(|(name, _, side, other)| own_router(name, &side, &other)).collect();
     let relayed = peers.iter().filter(|peer| peer.way() == PeerPath::Relayed && peer.nat.is_some());
     found.extend(relayed.take(MOST_PEERS).map(other_router));
     found
@@ -49,7 +51,15 @@ fn own_router(name: &'static str, side: &NatTransport, other: &NatTransport) -> 
         None => finding(
             Level::Unknown,
             title,
-            format!("one host of the world is not enough to tell whether every peer sees the same port; {filtering}"),
+            match side.seen_by {
+                0 => format!("no host of the world has told at which {name} port it sees this node; {filtering}"),
+                1 => {
+                    format!("one host is not enough to tell whether every peer sees the same {name} port; {filtering}")
+                }
+                _ => format!(
+                    "hosts see different addresses with the same {name} port: there are two ways out; {filtering}"
+                ),
+            },
             Some("connect to further nodes that are reached from everywhere, and ask again"),
         ),
         Some(NatMapping::None) => {
@@ -132,6 +142,7 @@ mod tests {
     #[tokio::test]
     async fn the_own_router_is_told_by_each_transport() {
         let mut node = FakeNode::new().node().info().await.expect("the fake answers");
+        node.listen = vec!["/ip4/192.168.1.2/tcp/1".to_owned(), "/ip4/192.168.1.2/udp/1/quic-v1".to_owned()];
         assert!(routers(&node, &[]).is_empty(), "an older node");
         let symmetric = side(NatMapping::EndpointDependent, NatFiltering::AddressAndPortDependent);
         let cone = side(NatMapping::EndpointIndependent, NatFiltering::EndpointIndependent);
@@ -149,6 +160,8 @@ mod tests {
             assert_eq!(found.iter().map(|finding| finding.level).collect::<Vec<_>>(), levels);
             assert!(found.iter().all(|finding| (finding.level == Level::Good) == finding.todo.is_none()));
         }
+        node.listen.truncate(1);
+        assert_eq!(routers(&node, &[]).len(), 1, "nothing is said of what is not listened on");
     }
 
     #[tokio::test]
@@ -156,6 +169,7 @@ mod tests {
         let fake = FakeNode::new();
         fake.connect(p2p_identity::PeerId::from([3; 32]), PathKind::Relayed);
         let mut node = fake.node().info().await.expect("the fake answers");
+        node.listen = vec!["/ip4/192.168.1.2/tcp/1".to_owned(), "/ip4/192.168.1.2/udp/1/quic-v1".to_owned()];
         let mut peers = fake.node().peers().list().await.expect("peers");
         let symmetric = side(NatMapping::EndpointDependent, NatFiltering::AddressAndPortDependent);
         let both = NatInfo { udp: symmetric, tcp: symmetric };

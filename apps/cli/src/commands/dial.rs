@@ -11,7 +11,7 @@ use crate::session::{Context, Need};
 #[derive(Args, Debug)]
 #[command(after_help = "Example: p2p dial /ip4/192.0.2.7/tcp/4001")]
 pub(crate) struct Arguments {
-    /// A multiaddr, or a peer id that is found through LAN and DHT.
+    /// A multiaddr, or the id of a peer: of this network, in the DHT (nodes that others can dial), or at a relay that is connected.
     #[arg(value_name = "ADDR_OR_PEER")]
     target: String,
 }

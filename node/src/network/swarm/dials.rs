@@ -8,10 +8,14 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 use p2p_dht::QueryNumber;
+use p2p_transport::{path_kind, transport_kind};
 use tokio::sync::oneshot;
 
 use super::super::handle::DialTarget;
 use super::Actor;
+
+/// Relays over which a peer is tried that nobody knows.
+const MAX_RELAYS: usize = 2;
 
 /// Who waits for a dial.
 type DialReply = oneshot::Sender<Result<(PeerId, Multiaddr), String>>;
@@ -67,10 +71,7 @@ impl Actor {
             }
             DialTarget::Peer(peer) => {
                 self.guard.want(peer);
-                let connected = self.with_snapshot(|snapshot| {
-                    snapshot.connections.values().find(|c| c.peer == peer).map(|c| c.address.clone())
-                });
-                if let Some(address) = connected {
+                if let Some(address) = self.best_address(peer) {
                     let _ = reply.send(Ok((peer, address)));
                     return;
                 }
@@ -94,8 +95,13 @@ impl Actor {
     /// A dial did not come through. Where nobody waits for it that is no matter.
     pub(super) fn on_dial_failed(&mut self, id: ConnectionId, error: &DialError) {
         let Some(Dialling { reply, peer }) = self.dials.dialling.remove(&id) else { return };
+        // The library's own words go on for lines.
         let reason = match error {
             DialError::NoAddresses => "no address of it is known".to_owned(),
+            DialError::Transport(tried) if tried.len() == 1 => "nobody answers there".to_owned(),
+            DialError::Transport(tried) => format!("{} addresses of it tried, none answered", tried.len()),
+            DialError::WrongPeerId { obtained, .. } => format!("another node is there: {obtained}"),
+            DialError::LocalPeerId { .. } => "this node itself is there".to_owned(),
             other => other.to_string(),
         };
         let Some(peer) = peer else {
@@ -109,17 +115,29 @@ impl Actor {
     /// What the DHT knows of a peer that somebody waits for.
     pub(super) fn on_peer_found(&mut self, query: QueryNumber, addresses: Vec<Multiaddr>) {
         let Some(LookedUp { reply, peer, reason }) = self.dials.looked_up.remove(&query) else { return };
-        if let Some(address) = self.with_snapshot(|snapshot| {
-            snapshot.connections.values().find(|connection| connection.peer == peer).map(|c| c.address.clone())
-        }) {
+        if let Some(address) = self.best_address(peer) {
             let _ = reply.send(Ok((peer, address)));
             return;
         }
+        // Who cannot be dialled is in nobody's table, but may have a place at a relay that is connected.
+        let relays = self.relays.connected(|relay| *relay != peer && self.swarm.is_connected(relay));
+        let circuit = |relay: Multiaddr| relay.with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
+        let circuits = relays.into_iter().take(MAX_RELAYS).map(circuit);
+        let addresses: Vec<Multiaddr> = addresses.into_iter().chain(circuits).collect();
         if addresses.is_empty() {
-            let _ = reply.send(Err(format!("{reason}, and nobody in the DHT who was asked knows one")));
+            let _ = reply.send(Err(format!("{reason}, and the DHT does not know it")));
             return;
         }
         let opts = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses).build();
         self.dial_for(reply, opts, None);
+    }
+
+    /// Where a connected peer is, by the best of the connections to it.
+    fn best_address(&self, peer: PeerId) -> Option<Multiaddr> {
+        self.with_snapshot(|snapshot| {
+            let known = snapshot.connections.values().filter(|connection| connection.peer == peer);
+            let best = known.min_by_key(|known| (path_kind(&known.address), transport_kind(&known.address)));
+            best.map(|connection| connection.address.clone())
+        })
     }
 }

@@ -23,6 +23,12 @@ use super::Actor;
 const WANTED: usize = 3;
 /// Connections that are tried for it in one network, by each transport.
 const MAX_PROBES: usize = 8;
+/// So many peers that are reached by one transport, and did not answer by the other, mean that it does not get out: a single one
+/// may just not take it.
+const UNANSWERED: u32 = 2;
+/// Addresses that holes are tried with in one network, by each transport: a peer that tells another one each time is heard no
+/// more.
+const MAX_PUNCHES: u32 = 4;
 /// Connections whose observations are kept, by each transport.
 const MAX_SEEN: usize = 64;
 /// After that a dial that has not ended counts as failed. Longer than a dial may take.
@@ -41,8 +47,9 @@ struct Seen {
 #[derive(Debug, Default)]
 struct Side {
     seen: HashMap<ConnectionId, Seen>,
-    /// As found when two connections could last be compared.
+    /// As found when two connections could last be compared, and the address that most of them told.
     mapping: Option<NatMapping>,
+    agreed: Option<SocketAddr>,
     /// Somebody came in from a host that nothing was ever sent to.
     is_open: bool,
     /// Somebody who is spoken to came in from another port.
@@ -51,6 +58,8 @@ struct Side {
     keeps_ports_out: bool,
     /// The address that holes are tried with.
     punched_at: Option<SocketAddr>,
+    /// How often that changed.
+    punches: u32,
     probing: Option<(ConnectionId, Instant)>,
     probed: Vec<PeerId>,
     /// Peers that are reached by the other transport did not answer by this one.
@@ -77,8 +86,15 @@ impl Side {
             let by: HashSet<IpAddr> = self.seen.values().filter(|seen| seen.at == at).map(|seen| seen.by).collect();
             by.len()
         };
-        let most = self.seen.values().map(|seen| agreeing(seen.at)).max().unwrap_or(0);
+        let counted = self.seen.values().map(|seen| (agreeing(seen.at), seen.at)).max_by_key(|(count, _)| *count);
+        let Some((most, at)) = counted else { return };
+        // Two ways out of this computer, each with a router that keeps the port, tell nothing about either.
+        if self.seen.values().all(|seen| seen.at.port() == at.port()) && most < hosts {
+            (self.mapping, self.agreed) = (None, None);
+            return;
+        }
         // A single liar among three is outvoted.
+        self.agreed = (most * 2 > hosts).then_some(at);
         self.mapping = Some(match most * 2 > hosts {
             true => NatMapping::EndpointIndependent,
             false => NatMapping::EndpointDependent,
@@ -94,7 +110,7 @@ impl Side {
             self.keeps_ports_out.then_some(NatFiltering::AddressAndPortDependent)
         };
         let is_used = self.mapping.is_some() || !self.seen.is_empty() || self.is_open || self.takes_other_ports;
-        let blocked = self.unanswered > 0 && !is_used && is_other_seen;
+        let blocked = self.unanswered >= UNANSWERED && !is_used && is_other_seen;
         let filtering = filtering.filter(|_| !blocked);
         NatTransport { mapping: self.mapping, filtering, blocked, seen_by: self.hosts() as u32 }
     }
@@ -181,11 +197,14 @@ impl Actor {
         // Behind a router that takes another port, and keeps it, the port that was seen is the one to dial. QUIC always goes out
         // from the port that is listened on, so that one host is enough; TCP may not.
         let is_kept = match side.mapping {
-            Some(mapping) => mapping == NatMapping::EndpointIndependent,
-            None => transport == TransportKind::Quic,
+            Some(_) => side.agreed == Some(at),
+            None => transport == TransportKind::Quic && side.hosts() == 1,
         };
-        let is_new = is_kept && side.punched_at.replace(at) != Some(at);
-        if is_kept && own.iter().all(|own| own.port() != at.port()) {
+        let is_new = is_kept && side.punched_at != Some(at) && side.punches < MAX_PUNCHES;
+        if is_new {
+            (side.punched_at, side.punches) = (Some(at), side.punches + 1);
+        }
+        if is_new && own.iter().all(|own| own.port() != at.port()) {
             self.swarm.behaviour_mut().transport.on_own_candidate(observed);
         }
         if is_new {
@@ -197,7 +216,9 @@ impl Actor {
     pub(super) fn on_came_in(&mut self, remote: &Multiaddr) {
         let Some(ip) = place(remote).map(|place| place.ip()).filter(IpAddr::is_ipv4) else { return };
         let transport = transport_kind(remote);
-        let is_unasked = self.is_from_outside(remote) && !self.guard.has_dialled(transport, ip);
+        // Who stands behind the same router comes from its address, if it hands such packets back.
+        let is_neighbour = self.with_snapshot(|snapshot| snapshot.seen_as.contains(&ip));
+        let is_unasked = !is_neighbour && self.is_from_outside(remote) && !self.guard.has_dialled(transport, ip);
         if let Some(side) = self.measured.side(transport).filter(|_| is_unasked) {
             side.is_open = true;
         }
@@ -333,8 +354,10 @@ mod tests {
         assert_eq!(side(&[one, ("9.9.9.1", "8.8.8.8:5000")]).mapping, None, "one host, twice");
         assert_eq!(side(&[one, ("9.9.9.2", "8.8.8.8:4101")]).mapping, Some(EndpointIndependent));
         assert_eq!(side(&[one, ("9.9.9.2", "8.8.8.8:4102")]).mapping, Some(EndpointDependent));
+        assert_eq!(side(&[one, ("9.9.9.2", "8.8.4.4:4101")]).mapping, None, "two ways out");
         let lied = side(&[one, ("9.9.9.2", "8.8.8.8:4102"), ("9.9.9.3", "8.8.8.8:4101")]);
         assert_eq!((lied.mapping, lied.hosts()), (Some(EndpointIndependent), 3));
+        assert_eq!(lied.agreed, one.1.parse().ok(), "and not what the liar told");
         assert_eq!(side(&[("9.9.9.1", OWN)]).mapping, Some(NatMapping::None));
     }
 
@@ -370,6 +393,9 @@ mod tests {
         assert!(!measured.told().udp.blocked, "nobody tried");
         measured.udp.probing = Some((id, Instant::now()));
         assert!(measured.on_probed(id, false) && !measured.on_probed(id, false));
+        assert!(!measured.told().udp.blocked, "that peer may not take it");
+        measured.udp.probing = Some((id, Instant::now()));
+        assert!(measured.on_probed(id, false));
         assert!(measured.told().udp.blocked && !measured.told().tcp.blocked);
         measured.tcp.seen.clear();
         assert!(!measured.told().udp.blocked, "without anybody in reach nothing is known");

@@ -18,6 +18,8 @@ const WANTED: usize = 2;
 const WANTED_NEAR: usize = 1;
 /// Circuits over which a peer is called to try a hole again.
 const MAX_CIRCUITS_TRIED: usize = 2;
+/// Between two calls to everybody who is reached through a relay only, because of what peers tell of this node.
+const PUNCH_ALL_EVERY: Duration = Duration::from_secs(60);
 /// Relays remembered.
 const MAX_KNOWN: usize = 32;
 /// How long a relay that failed is left alone.
@@ -49,6 +51,8 @@ pub(super) struct Relays {
     searched: Option<Instant>,
     /// Peers with whom a hole was tried again after it had failed, while they are connected.
     punched_again: HashSet<PeerId>,
+    /// When all were called because more was known of this node.
+    all_punched_at: Option<Instant>,
     /// Circuits that this node carried as a relay, and those of them that reached a cap.
     carried: u64,
     cut: u64,
@@ -96,6 +100,15 @@ impl Relays {
     /// Whether a failed hole may be tried again: once for each peer.
     fn may_punch_again(&mut self, peer: PeerId) -> bool {
         self.punched_again.insert(peer)
+    }
+
+    /// Whether everybody may be called again: what makes it happen is said by peers, who may say something else each time.
+    fn may_call_all(&mut self, now: Instant) -> bool {
+        let is_due = self.all_punched_at.is_none_or(|at| now.duration_since(at) >= PUNCH_ALL_EVERY);
+        if is_due {
+            self.all_punched_at = Some(now);
+        }
+        is_due
     }
 
     /// A relay that failed since may have done so only because the way to it was not there yet.
@@ -303,6 +316,9 @@ impl Actor {
             let all: HashSet<PeerId> = snapshot.connections.values().map(|known| known.peer).collect();
             all.into_iter().filter(|of| peer.is_none_or(|peer| peer == *of) && !is_direct(of)).collect()
         });
+        if peer.is_none() && !relayed.is_empty() && !self.relays.may_call_all(Instant::now()) {
+            return;
+        }
         for of in relayed {
             // A failure is followed by one more try, however often it fails.
             if peer.is_some() && !self.relays.may_punch_again(of) {
@@ -392,6 +408,17 @@ mod tests {
         relays.failed.insert(near, now);
         relays.failed.insert(other, now);
         assert!(relays.to_ask(now, false).is_empty());
+    }
+
+    #[test]
+    fn what_peers_say_makes_nobody_call_all_the_time() {
+        let (mut relays, now, peer) = (Relays::default(), Instant::now(), PeerId::random());
+        let calls = (0..100).filter(|n| relays.may_call_all(now + Duration::from_millis(n * 100))).count();
+        assert_eq!(calls, 1);
+        assert!(relays.may_call_all(now + PUNCH_ALL_EVERY));
+        assert!(relays.may_punch_again(peer) && !relays.may_punch_again(peer));
+        relays.on_disconnected(&peer);
+        assert!(relays.may_punch_again(peer));
     }
 
     #[test]
