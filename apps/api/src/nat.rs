@@ -35,7 +35,8 @@ pub struct NatTransport {
     pub mapping: Option<NatMapping>,
     /// `null` while nobody has tried to come in unasked.
     pub filtering: Option<NatFiltering>,
-    /// Nothing gets out at all: peers that answer by the other transport do not answer by this one.
+    /// Nothing gets out at all: peers that answer by the other transport do not answer by this one. Or the node does not listen
+    /// by it.
     pub blocked: bool,
     /// Hosts of the world that told where they see this node, at present.
     pub seen_by: u32,

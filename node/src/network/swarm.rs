@@ -576,7 +576,8 @@ impl Actor {
         rooms.extend([self.values.room(), self.topics.room()]);
         let byte_rooms = vec![behaviour.dht.byte_room()];
         let port_mapping = self.mappings.told();
-        let (nat, is_probing, observed) = (self.measured.told(), self.measured.is_probing(), self.measured.observed());
+        let nat = self.nat();
+        let (is_probing, observed) = (self.measured.is_probing(), self.measured.observed());
         let relays = self.relays.in_use();
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
         let reachability = self.relays.reachability(was_reached, Instant::now());

@@ -148,10 +148,15 @@ impl Measured {
         self.observed
     }
 
-    /// As it is told.
-    pub(super) fn told(&self) -> NatInfo {
-        let is_seen = |side: &Side| !side.seen.is_empty();
-        NatInfo { udp: self.udp.told(is_seen(&self.tcp)), tcp: self.tcp.told(is_seen(&self.udp)) }
+    /// As it is told, where this node listens by those transports.
+    fn told(&self, listens: impl Fn(TransportKind) -> bool) -> NatInfo {
+        // By what it does not take nobody can come, as if it were blocked.
+        let told = |transport, side: &Side, other: &Side| match listens(transport) {
+            true => side.told(!other.seen.is_empty()),
+            false => NatTransport { blocked: true, ..NatTransport::default() },
+        };
+        let (udp, tcp) = (&self.udp, &self.tcp);
+        NatInfo { udp: told(TransportKind::Quic, udp, tcp), tcp: told(TransportKind::Tcp, tcp, udp) }
     }
 
     pub(super) fn on_closed(&mut self, id: ConnectionId) {
@@ -306,6 +311,14 @@ impl Actor {
         }
     }
 
+    /// How the router treats this node, as far as it was measured.
+    pub(super) fn nat(&self) -> NatInfo {
+        self.measured.told(|transport| {
+            let mut own = self.swarm.listeners().filter(|own| path_kind(own) != PathKind::Relayed);
+            own.any(|own| transport_kind(own) == transport)
+        })
+    }
+
     /// Where this node listens by that transport, over IPv4.
     fn own_places(&self, transport: TransportKind) -> Vec<SocketAddr> {
         let listening = self.swarm.listeners().filter(|own| transport_kind(own) == transport);
@@ -368,10 +381,12 @@ mod tests {
         for number in 0..2 {
             measured.on_closed(ConnectionId::new_unchecked(number));
         }
-        let told = measured.told().udp;
+        let told = measured.told(|_| true).udp;
         assert_eq!((told.mapping, told.seen_by), (Some(NatMapping::EndpointDependent), 0));
         measured.forget();
-        assert_eq!(measured.told(), NatInfo::default());
+        assert_eq!(measured.told(|_| true), NatInfo::default());
+        let told = measured.told(|transport| transport == TransportKind::Quic);
+        assert!(told.tcp.blocked && !told.udp.blocked, "nobody comes by what is not listened on");
     }
 
     #[test]
@@ -390,17 +405,17 @@ mod tests {
     fn a_transport_is_blocked_where_the_other_one_is_answered() {
         let mut measured = Measured { tcp: side(&[("9.9.9.1", "8.8.8.8:4101")]), ..Measured::default() };
         let id = ConnectionId::new_unchecked(7);
-        assert!(!measured.told().udp.blocked, "nobody tried");
+        assert!(!measured.told(|_| true).udp.blocked, "nobody tried");
         measured.udp.probing = Some((id, Instant::now()));
         assert!(measured.on_probed(id, false) && !measured.on_probed(id, false));
-        assert!(!measured.told().udp.blocked, "that peer may not take it");
+        assert!(!measured.told(|_| true).udp.blocked, "that peer may not take it");
         measured.udp.probing = Some((id, Instant::now()));
         assert!(measured.on_probed(id, false));
-        assert!(measured.told().udp.blocked && !measured.told().tcp.blocked);
+        assert!(measured.told(|_| true).udp.blocked && !measured.told(|_| true).tcp.blocked);
         measured.tcp.seen.clear();
-        assert!(!measured.told().udp.blocked, "without anybody in reach nothing is known");
+        assert!(!measured.told(|_| true).udp.blocked, "without anybody in reach nothing is known");
         measured.udp.seen.insert(id, Seen { by: "9.9.9.1".parse().unwrap(), at: "8.8.8.8:1".parse().unwrap() });
         measured.tcp = side(&[("9.9.9.1", "8.8.8.8:4101")]);
-        assert!(!measured.told().udp.blocked);
+        assert!(!measured.told(|_| true).udp.blocked);
     }
 }
