@@ -1,7 +1,7 @@
-//! Hundreds of real DHT nodes in one process, with time between them: calm, after a third of them fell silent, and with
-//! hostile nodes crowding beside a key, with regions and without.
+//! Hundreds of real DHT nodes in one process, with time between them: calm, after a third of them fell silent, while half of them
+//! are replaced, and with hostile nodes crowding beside a key, with regions and without.
 //!
-//!     cargo run -p p2p-simulations --example dht_lab -- [NODES] [FOLDER] [calm]
+//!     cargo run -p p2p-simulations --example dht_lab -- [NODES] [FOLDER] [calm | churn]
 //!
 //! Writes `dht-lab.csv` (a line for each lookup), `dht-lab.svg` and `dht-lab.md` into the folder, which is
 //! `simulations/reports` unless another is given.
@@ -30,6 +30,8 @@ const HOSTILE: usize = 45;
 const READERS_OF_ATTACKED: usize = 50;
 /// Of a hundred nodes so many fall silent.
 const SILENT_PERCENT: usize = 30;
+/// Rounds of churn, in each of which one node of ten is replaced.
+const ROUNDS: usize = 5;
 /// Liars for each hundred honest nodes: of all nodes every fifth lies.
 const LIARS_PERCENT: usize = 25;
 /// Values put while they are silent.
@@ -146,6 +148,27 @@ async fn calm_and_silent(nodes: usize) -> [Series; 2] {
     [calm, silent]
 }
 
+/// Values are put once; then nodes go, without a word, and others come. Nobody puts a value again.
+async fn churning(nodes: usize) -> Series {
+    let mut series = Series::new("half replaced", "#c80");
+    let mut network = Network::with_delay(nodes, Regions::With, delay).await;
+    for number in 0..KEYS {
+        let key = key(number as u8);
+        series.put(strangers(&network, &key, 1, &HashSet::new())[0], key).await;
+    }
+    for round in 1..=ROUNDS {
+        network.replace(nodes / 10, Regions::With).await;
+        let mut readers = Vec::new();
+        for number in 0..KEYS {
+            let key = key(number as u8);
+            readers.extend(strangers(&network, &key, 1, &network.gone).iter().map(|node| (*node, key)));
+        }
+        look_up(&mut series, readers).await;
+        eprintln!("{}: {} of {} found after {round} rounds", series.name, series.found(), series.got.len());
+    }
+    series
+}
+
 async fn crowded(nodes: usize, regions: Regions) -> Series {
     let (name, colour) = match regions {
         Regions::With => ("45 hostile beside the key", "#b52"),
@@ -203,7 +226,7 @@ fn svg(nodes: usize, all: &[Series]) -> String {
     );
     let _ = writeln!(text, "<text x='20' y='24' font-size='14'>Lookups that find the value, {nodes} nodes</text>");
     for (at, series) in all.iter().enumerate() {
-        let (y, width) = (40 + at * 52, series.percent() * 3.0);
+        let (y, width) = (36 + at * 46, series.percent() * 3.0);
         let _ = writeln!(text, "<text x='20' y='{}'>{}</text>", y + 12, series.name);
         let _ = writeln!(text, "<rect x='20' y='{}' width='300' height='20' fill='#eee'/>", y + 18);
         let _ = writeln!(
@@ -293,6 +316,8 @@ fn report(nodes: usize, all: &[Series], took: Duration) -> String {
         "\n**Estimate of the size**, by {} that had put something: median {:.0}, 10 % below {:.0}, 10 % above {:.0}.\n\n\
          **Silent**: {SILENT_PERCENT} % of the nodes stop reading in the same moment and close nothing, so nothing tells that they are\n\
          gone; the lookups begin at once.\n\n\
+         **Half replaced**: {ROUNDS} rounds, in each of which every tenth node falls silent and as many new ones join; after each all\n\
+         {KEYS} values are looked up, which were put once, before the first. Nobody puts them again.\n\n\
          **Lying**: as many more nodes that every fifth is hostile, anywhere, each known to half of the honest ones.\n\n\
          **Hostile**: {HOSTILE} nodes whose ids were ground until each lies nearer to the key than any honest node. They make\n\
          themselves known to the neighbours of the key, answer lookups with each other, acknowledge what is put and drop it. Then\n\
@@ -313,10 +338,17 @@ async fn main() -> std::io::Result<()> {
     let folder = arguments.next().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/reports").into());
     let folder = PathBuf::from(folder);
     let begun = Instant::now();
-    let mut all = Vec::from(calm_and_silent(nodes).await);
-    eprintln!("calm {:.1} %, silent {:.1} %, {:?}", all[0].percent(), all[1].percent(), begun.elapsed());
-    // `calm` as the third argument leaves it at these two.
-    if arguments.next().as_deref() != Some("calm") {
+    let only = arguments.next();
+    let mut all = Vec::new();
+    if only.as_deref() != Some("churn") {
+        all.extend(calm_and_silent(nodes).await);
+        eprintln!("calm {:.1} %, silent {:.1} %, {:?}", all[0].percent(), all[1].percent(), begun.elapsed());
+    }
+    // `calm` as the third argument leaves it at these two, `churn` at the third.
+    if only.as_deref() != Some("calm") {
+        all.push(churning(nodes).await);
+    }
+    if only.is_none() {
         all.push(among_liars(nodes).await);
         all.push(crowded(nodes, Regions::With).await);
         all.push(crowded(nodes, Regions::Without).await);

@@ -88,6 +88,8 @@ type Addresses = Arc<Mutex<HashMap<PeerId, Multiaddr>>>;
 
 pub(crate) struct Network {
     pub(crate) nodes: Vec<Node>,
+    /// Those of them that were replaced.
+    pub(crate) gone: HashSet<PeerId>,
     addresses: Addresses,
     tasks: JoinSet<()>,
     hostile: JoinSet<()>,
@@ -104,7 +106,8 @@ impl Network {
     /// The same, where messages take time.
     pub(crate) async fn with_delay(count: usize, regions: Regions, delay: fn(usize) -> Duration) -> Self {
         let (tasks, hostile) = (JoinSet::new(), JoinSet::new());
-        let mut network = Self { nodes: Vec::new(), addresses: Addresses::default(), tasks, hostile, delay };
+        let mut network =
+            Self { nodes: Vec::new(), gone: HashSet::new(), addresses: Addresses::default(), tasks, hostile, delay };
         for n in 0..count {
             network.add_node(regions).await;
             // Each knows three of those before it and finds the rest by itself.
@@ -231,6 +234,26 @@ impl Network {
         let mut victims: Vec<&Node> = self.nodes.iter().filter(|node| !spared.contains(&node.id)).collect();
         victims.sort_by_key(|node| node.id);
         victims.iter().take(count).for_each(|node| node.fall_silent());
+    }
+
+    /// So many nodes fall silent for good, and as many new ones join, each by three of those that are left.
+    pub(crate) async fn replace(&mut self, count: usize, regions: Regions) {
+        let mut living: Vec<(PeerId, Multiaddr)> =
+            self.nodes.iter().map(|node| (node.id, node.address.clone())).collect();
+        living.retain(|(id, _)| !self.gone.contains(id));
+        // An id says nothing of where its node lies among the keys.
+        living.sort();
+        self.gone.extend(living.drain(..count.min(living.len())).map(|(id, _)| id));
+        self.nodes.iter().filter(|node| self.gone.contains(&node.id)).for_each(Node::fall_silent);
+        let first = self.nodes.len();
+        for n in 0..count {
+            self.add_node(regions).await;
+            for step in [1, 7, 31] {
+                let (_, address) = &living[(n * 31 + step * 17) % living.len()];
+                let _ = self.nodes[first + n].commands.send(Command::Dial(address.clone())).await;
+            }
+        }
+        self.until_settled(first).await;
     }
 
     /// The honest nodes, nearest to a key first.
