@@ -190,9 +190,15 @@ impl Actor {
             }
             return;
         }
-        // Until somebody has found out otherwise, also on an address of the world: data flows from the first moment. An
-        // island needs no relay unless the user names one.
-        let all = !self.swarm.behaviour().dht.is_island();
+        // Until somebody has found out otherwise, also on an address of the world: data flows from the first moment. Who is alone
+        // needs no relay unless the user names one; who has reached anybody in the world is not, even if nobody there answers
+        // for the DHT.
+        let reached: Vec<Multiaddr> = self.with_snapshot(|snapshot| {
+            let own = snapshot.connections.values().filter(|known| known.outbound && !known.from_new_port);
+            own.map(|known| known.address.clone()).collect()
+        });
+        let is_alone = self.swarm.behaviour().dht.is_island() && !reached.iter().any(|at| self.is_from_outside(at));
+        let all = !is_alone;
         if all {
             self.find_relays();
         }
