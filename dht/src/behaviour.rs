@@ -1,6 +1,8 @@
 //! The DHT as a behaviour: Kademlia with our store, our mode rule and our announcements around it.
 
+mod announcing;
 mod calls;
+mod finding;
 mod inbound;
 mod reads;
 mod table;
@@ -19,8 +21,7 @@ use futures::FutureExt;
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::{
-    self, BucketInserts, Caching, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, Mode,
-    QueryId, QueryResult, RecordKey, StoreInserts,
+    self, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
@@ -129,8 +130,6 @@ pub struct IdentifiedPeer {
     pub global_connections: Vec<ConnectionId>,
 }
 
-/// Addresses of one peer that are told.
-const MAX_FOUND_ADDRESSES: usize = 8;
 /// Most peers of the routing table: 20 in each of 256 buckets.
 const MAX_TABLE: usize = 20 * 256;
 
@@ -149,8 +148,6 @@ pub struct Dht {
     /// Where others reach this node: what it announces.
     external: ExternalAddresses,
     searches: HashMap<QueryId, Search>,
-    /// Lookups of where a peer is.
-    finding: HashMap<QueryId, (QueryNumber, PeerId)>,
     walks: Walks,
     putting: HashMap<QueryId, Putting>,
     reads: Reads,
@@ -240,7 +237,6 @@ impl Dht {
             announcements: Announcements::new(now),
             external: ExternalAddresses::default(),
             searches: HashMap::new(),
-            finding: HashMap::new(),
             walks: Walks::default(),
             putting: HashMap::new(),
             reads: Reads::default(),
@@ -279,12 +275,6 @@ impl Dht {
     /// Looks for providers of a key; answers come as events with this number.
     pub fn find_providers(&mut self, key: &[u8]) -> QueryNumber {
         self.ask(Ask::Providers(RecordKey::from(key.to_vec())))
-    }
-
-    /// Looks for the addresses of a peer; one event tells what the nodes nearest to its id know. Only nodes that answer queries
-    /// are known so.
-    pub fn find_peer(&mut self, peer: PeerId) -> QueryNumber {
-        self.ask(Ask::Peer(peer))
     }
 
     /// Ends a search; no more events come for it.
@@ -424,18 +414,6 @@ impl Dht {
                 }
                 if last && let Some(search) = self.searches.remove(&id) {
                     self.outputs.push_back(ToSwarm::GenerateEvent(Event::ProvidersDone { query: search.number }));
-                }
-            }
-            // Where time ran out, what was found by then counts as well.
-            QueryResult::GetClosestPeers(result) if last => {
-                if let Some((query, peer)) = self.finding.remove(&id) {
-                    let found = match result {
-                        Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
-                    };
-                    let found = found.into_iter().find(|found| found.peer_id == peer);
-                    let mut addresses = found.map(|found| found.addrs).unwrap_or_default();
-                    addresses.truncate(MAX_FOUND_ADDRESSES);
-                    self.outputs.push_back(ToSwarm::GenerateEvent(Event::Peer { query, addresses }));
                 }
             }
             QueryResult::PutRecord(_) if last => self.on_put(id),

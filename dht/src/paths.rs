@@ -219,11 +219,20 @@ impl Paths {
 
     /// Who answered and where they are said to be, nearest first; at most so many.
     pub(crate) fn nearest_answered(&self, max: usize) -> Vec<Candidate> {
-        let has_answered = |peer: &PeerId| self.asked.get(peer).is_some_and(|asked| asked.state == State::Answered);
         let candidates = self.paths.iter().flat_map(|path| &path.candidates);
         let answered: BTreeMap<&Point, &Candidate> =
-            candidates.filter(|(_, candidate)| has_answered(&candidate.peer)).collect();
+            candidates.filter(|(_, candidate)| self.has_answered(&candidate.peer)).collect();
         answered.into_values().take(max).cloned().collect()
+    }
+
+    pub(crate) fn has_answered(&self, peer: &PeerId) -> bool {
+        self.asked.get(peer).is_some_and(|asked| asked.state == State::Answered)
+    }
+
+    /// Where a node is said to be, whether it has answered or not.
+    pub(crate) fn addresses_of(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let mut candidates = self.paths.iter().flat_map(|path| path.candidates.values());
+        candidates.find(|candidate| candidate.peer == *peer).map(|found| found.addresses.clone()).unwrap_or_default()
     }
 
     /// Whether nobody is left whose answer could come.

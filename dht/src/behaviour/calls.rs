@@ -102,10 +102,7 @@ impl Dht {
                     let id = self.kad.get_providers(key);
                     self.searches.insert(id, Search { number, told: HashSet::new() });
                 }
-                Some((number, Ask::Peer(peer))) => {
-                    let id = self.kad.get_closest_peers(peer);
-                    self.finding.insert(id, (number, peer));
-                }
+                Some((number, Ask::Peer(peer))) => self.start_finding(number, peer),
                 Some((number, Ask::Values(key))) => self.start_get(number, &key),
                 Some((number, Ask::Put { key, value })) => self.start_put(number, key, value),
                 None => return,

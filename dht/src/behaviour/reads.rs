@@ -4,11 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use libp2p::kad::{self, ConnectionType, KadPeer, ProviderRecord, QueryId, Quorum, Record, RecordKey};
+use libp2p::kad::{self, KadPeer, QueryId, Quorum, Record, RecordKey};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, NotifyHandler, THandlerInEvent, THandlerOutEvent, ToSwarm};
 use libp2p::{Multiaddr, PeerId};
 
+use super::announcing::Announcing;
 use super::calls::Ask;
 use super::values::After;
 use super::walks::{Goal, Place};
@@ -24,8 +25,6 @@ use crate::region::LOOKUP_PEERS;
 const START_FROM: usize = 20;
 /// Paths that have to give the same value.
 const AGREEING: usize = 2;
-/// Nodes that have to be told of a provider until it counts as announced.
-const ENOUGH_TOLD: usize = 10;
 /// How long answers that are on their way are waited for, when the paths agree.
 const GRACE: Duration = Duration::from_millis(300);
 /// How long those who got a value are waited for to give it back, once one has.
@@ -35,7 +34,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Lookups that may wait for one peer to be connected.
 const MAX_WAITING_FOR_ONE: usize = 512;
 
-type ToHandler = THandlerInEvent<kad::Behaviour<Store>>;
+pub(super) type ToHandler = THandlerInEvent<kad::Behaviour<Store>>;
 type FromHandler = THandlerOutEvent<kad::Behaviour<Store>>;
 
 /// Everything under way.
@@ -80,23 +79,15 @@ pub(super) enum Purpose {
     Nearest(Place),
     /// They are told that this node provides the key.
     Announce(Announcing),
+    /// The peer is among them, or they know where it is.
+    Find(PeerId),
 }
 
 impl Purpose {
     /// Whether nodes are looked for, and no value.
     fn is_for_places(&self) -> bool {
-        matches!(self, Self::Nearest(_) | Self::Announce(_))
+        matches!(self, Self::Nearest(_) | Self::Announce(_) | Self::Find(_))
     }
-}
-
-/// An announcement on its way. A node that lies so near to the key that it is one of the nearest for sure is told as soon as it
-/// has answered; the others when the nearest are known, which silent ones put off.
-pub(super) struct Announcing {
-    /// Whoever lies within this part of all distances is told at once.
-    within: Option<f64>,
-    told: HashSet<PeerId>,
-    /// That it succeeded was said.
-    is_done: bool,
 }
 
 /// The newest value, and who gave it.
@@ -202,42 +193,16 @@ impl Dht {
     /// Looks for the nodes that lie nearest to a key and answer. Kademlia has a lookup for that, which waits ten seconds for
     /// those that do not.
     pub(super) fn look_up(&mut self, key: Vec<u8>, place: Place) {
-        let (at, now) = (point::of_bytes(&key), Instant::now());
-        let start = self.candidates(&at, START_FROM);
-        let paths = Paths::nearest(at, start.into_iter());
         // Whoever walks is told by the place, not by a number.
-        let number = QueryNumber::MAX;
-        self.start_reading(Reading::new(number, RecordKey::from(key), at, paths, Purpose::Nearest(place), now));
+        self.start_nearest(QueryNumber::MAX, RecordKey::from(key), Purpose::Nearest(place));
     }
 
-    /// Tells the nodes nearest to a key that this node provides it. It succeeds once ten have been told, or when there are no
-    /// more; an announcement is not answered.
-    pub(super) fn start_announcing(&mut self, key: RecordKey) {
-        use libp2p::kad::store::RecordStore;
-        let record = ProviderRecord::new(key.clone(), self.me, Vec::new());
-        if let Err(error) = self.kad.store_mut().add_provider(record) {
-            tracing::warn!(?error, "cannot announce a key: the store is full");
-            self.announcements.on_finished();
-            return;
-        }
+    /// Looks for the nodes nearest to a key, and for no value.
+    pub(super) fn start_nearest(&mut self, number: QueryNumber, key: RecordKey, purpose: Purpose) {
         let (at, now) = (point::of_bytes(key.as_ref()), Instant::now());
         let start = self.candidates(&at, START_FROM);
         let paths = Paths::nearest(at, start.into_iter());
-        let announcing = Announcing { within: self.near_enough(), told: HashSet::new(), is_done: false };
-        // Whoever waits is told by the key, not by a number.
-        let number = QueryNumber::MAX;
-        self.start_reading(Reading::new(number, key, at, paths, Purpose::Announce(announcing), now));
-    }
-
-    fn tell_provided(&mut self, id: QueryId, key: &RecordKey, peer: PeerId) {
-        let multiaddrs = self.external.iter().cloned().collect();
-        let provider = KadPeer { node_id: self.me, multiaddrs, connection_ty: ConnectionType::Connected };
-        let event = ToHandler::AddProvider { key: key.clone(), provider, query_id: id };
-        self.outputs.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler: NotifyHandler::Any, event });
-    }
-
-    fn on_announced(&mut self, key: &RecordKey, ok: bool) {
-        self.outputs.push_back(ToSwarm::GenerateEvent(Event::Announced { key: key.to_vec(), ok }));
+        self.start_reading(Reading::new(number, key, at, paths, purpose, now));
     }
 
     pub(super) fn start_reading(&mut self, reading: Reading) {
@@ -345,6 +310,9 @@ impl Dht {
                 break;
             }
             let is_for_places = reading.purpose.is_for_places();
+            if matches!(reading.purpose, Purpose::Find(peer) if reading.paths.has_answered(&peer)) {
+                break;
+            }
             if is_for_places && reading.paths.knows_nearest(now, LOOKUP_PEERS) {
                 break;
             }
@@ -358,12 +326,12 @@ impl Dht {
                 Purpose::Get => reading.is_found(),
                 Purpose::Check { order } => reading.is_found_since(*order),
                 // Once all were asked who are to be.
-                Purpose::Nearest(_) | Purpose::Announce(_) => false,
+                Purpose::Nearest(_) | Purpose::Announce(_) | Purpose::Find(_) => false,
             };
             let is_worth_waiting = match &reading.purpose {
                 Purpose::ReadBack { .. } => now < reading.begun + READ_BACK,
                 Purpose::Get | Purpose::Check { .. } => reading.paths.is_waiting(now),
-                Purpose::Nearest(_) | Purpose::Announce(_) => reading.paths.is_patient(now),
+                Purpose::Nearest(_) | Purpose::Announce(_) | Purpose::Find(_) => reading.paths.is_patient(now),
             };
             let is_needed = !is_enough && !is_for_places;
             if !reading.paths.is_at_end() && (is_worth_waiting || is_needed) {
@@ -422,22 +390,13 @@ impl Dht {
         let Some(path) = reading.paths.on_answer(now, &peer, named.into_iter()) else { return };
         self.reads.to_drive.insert(id);
         match &mut reading.purpose {
-            Purpose::Nearest(_) => return,
+            Purpose::Nearest(_) | Purpose::Find(_) => return,
             Purpose::Announce(announcing) => {
-                let is_near = announcing.within.is_some_and(|within| {
-                    point::fraction(&point::distance(&reading.at, &point::of_peer(&peer))) <= within
-                });
-                if is_near && announcing.told.insert(peer) {
-                    announcing.is_done = announcing.told.len() >= ENOUGH_TOLD;
-                    let (key, is_done) = (reading.key.clone(), announcing.told.len() == ENOUGH_TOLD);
-                    self.tell_provided(id, &key, peer);
-                    if is_done {
-                        self.on_announced(&key, true);
-                    }
-                }
-                return;
+                let now_told = announcing.on_answer(&reading.at, peer);
+                let key = reading.key.clone();
+                return self.on_now_told(id, &key, peer, now_told);
             }
-            _ => {}
+            Purpose::Get | Purpose::ReadBack { .. } | Purpose::Check { .. } => {}
         }
         let Some(record) = record.filter(|record| record.key == reading.key) else { return };
         let known = reading.good.get(&record.value).copied();
@@ -490,17 +449,11 @@ impl Dht {
                 self.outputs.push_back(ToSwarm::GenerateEvent(event));
             }
             Purpose::ReadBack { after, holders } => self.on_read_back(reading.number, reading.key, holders, after),
-            Purpose::Announce(mut announcing) => {
-                for nearest in reading.paths.nearest_answered(LOOKUP_PEERS) {
-                    if announcing.told.insert(nearest.peer) {
-                        self.tell_provided(id, &reading.key, nearest.peer);
-                    }
-                }
-                if !announcing.is_done {
-                    self.on_announced(&reading.key, !announcing.told.is_empty());
-                }
-                self.announcements.on_finished();
+            Purpose::Announce(announcing) => {
+                let nearest = reading.paths.nearest_answered(LOOKUP_PEERS);
+                self.on_nearest_to_tell(id, &reading.key, announcing, &nearest);
             }
+            Purpose::Find(peer) => self.on_searched(reading.number, reading.paths.addresses_of(&peer)),
             Purpose::Check { order } => self.on_checked(&reading.key, reading.is_found_since(order)),
             Purpose::Nearest(place) => {
                 let in_time = now < reading.begun + QUERY_TIMEOUT;
