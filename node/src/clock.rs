@@ -7,22 +7,17 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use p2p_api::ClockCheck;
 use p2p_identity::PeerId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
-use tokio_util::compat::FuturesAsyncReadCompatExt;
+use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::Network;
+use crate::telling;
 
 const PROTOCOL: &str = "/p2pnode/clock/1";
 /// Peers that are asked.
 const MAX_ASKED: usize = 8;
 /// How long all of them have.
 const ASK_TIME: Duration = Duration::from_secs(2);
-/// Peers that are told at once.
-const MAX_TOLD: usize = 16;
-/// How long telling one may take.
-const TELL_TIME: Duration = Duration::from_secs(5);
 
 /// Microseconds since 1970; 0 before that.
 fn now_us() -> u64 {
@@ -31,27 +26,7 @@ fn now_us() -> u64 {
 
 /// Tells whoever asks, until it is stopped.
 pub(crate) async fn tell(network: Network, stop: CancellationToken) {
-    let mut streams = match network.accept_streams(PROTOCOL).await {
-        Ok(streams) => streams,
-        Err(error) => return tracing::warn!(%error, "nobody is told the time"),
-    };
-    let mut telling = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(_) = telling.join_next(), if !telling.is_empty() => {}
-            next = streams.recv(), if telling.len() < MAX_TOLD => {
-                let Some(incoming) = next else { break };
-                telling.spawn(tokio::time::timeout(TELL_TIME, async move {
-                    let mut stream = incoming.stream.compat();
-                    // Who does not listen to the end has its answer already, or wants none.
-                    let _ = stream.write_all(&now_us().to_be_bytes()).await;
-                    let _ = stream.shutdown().await;
-                }));
-            }
-        }
-    }
-    telling.shutdown().await;
+    telling::tell(network, PROTOCOL, |_| now_us().to_be_bytes(), stop).await;
 }
 
 /// Asks peers, and compares with the median of what they say.

@@ -17,6 +17,7 @@ mod people;
 mod rows;
 mod start;
 mod streams;
+mod telling;
 mod topics;
 mod values;
 

@@ -11,23 +11,21 @@ use std::time::Duration;
 use p2p_api::{NatFiltering, NatInfo, NatMapping, NatTransport};
 use p2p_identity::PeerId;
 use p2p_transport::{libp2p_peer_id, our_peer_id};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::Network;
+use crate::telling;
 
 const PROTOCOL: &str = "/p2pnode/nat/1";
 /// What is written.
 const BYTES: usize = 4;
 /// How long asking one peer may take.
 const ASK_TIME: Duration = Duration::from_secs(2);
-/// How long telling one may take.
-const TELL_TIME: Duration = Duration::from_secs(5);
-/// Peers that are told and asked at once.
-const MAX_TASKS: usize = 16;
+/// Peers that are asked at once.
+const MAX_ASKED: usize = 16;
 /// How often it is looked whether somebody is reached through a relay only.
 const LOOK: Duration = Duration::from_secs(15);
 /// A peer is asked again after so long: it may be in another network, or know more.
@@ -35,49 +33,35 @@ const ASK_AGAIN: Duration = Duration::from_secs(300);
 /// The same where it did not know yet.
 const ASK_SOON: Duration = Duration::from_secs(15);
 
-/// Tells whoever asks, and asks those that are reached through a relay only, until it is stopped.
-pub(crate) async fn run(network: Network, stop: CancellationToken) {
-    let mut streams = match network.accept_streams(PROTOCOL).await {
-        Ok(streams) => streams,
-        Err(error) => return tracing::warn!(%error, "nobody is told how the router treats this node"),
-    };
+/// Tells whoever asks, until it is stopped.
+pub(crate) async fn tell(network: Network, stop: CancellationToken) {
+    telling::tell(network, PROTOCOL, |network| encode(&network.nat()), stop).await;
+}
+
+/// Asks those that are reached through a relay only, until it is stopped.
+pub(crate) async fn ask_relayed(network: Network, stop: CancellationToken) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut asked: HashMap<PeerId, Instant> = HashMap::new();
-    let (mut telling, mut asking): (JoinSet<()>, JoinSet<()>) = (JoinSet::new(), JoinSet::new());
+    let mut asking = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = telling.join_next(), if !telling.is_empty() => {}
             Some(_) = asking.join_next(), if !asking.is_empty() => {}
-            next = streams.recv(), if telling.len() < MAX_TASKS => {
-                let Some(incoming) = next else { break };
-                let told = encode(&network.nat());
-                telling.spawn(async move {
-                    let mut stream = incoming.stream.compat();
-                    let all = async {
-                        // Who does not listen to the end has its answer already, or wants none.
-                        let _ = stream.write_all(&told).await;
-                        let _ = stream.shutdown().await;
-                    };
-                    let _ = tokio::time::timeout(TELL_TIME, all).await;
-                });
-            }
             _ = look.tick() => {
                 asked.retain(|_, at| at.elapsed() < ASK_AGAIN);
                 for (peer, known) in network.relayed_only() {
                     let pause = if known.is_some_and(|nat| nat.is_known()) { ASK_AGAIN } else { ASK_SOON };
                     let is_due = asked.get(&peer).is_none_or(|at| at.elapsed() >= pause);
-                    if is_due && asking.len() < MAX_TASKS {
+                    if is_due && asking.len() < MAX_ASKED {
                         asked.insert(peer, Instant::now());
                         let network = network.clone();
-                        asking.spawn(async move { let _ = ask(&network, peer).await; });
+                        asking.spawn(async move { ask(&network, peer).await });
                     }
                 }
             }
         }
     }
-    telling.shutdown().await;
     asking.shutdown().await;
 }
 
@@ -102,14 +86,10 @@ impl Network {
 
     /// Peers that are reached through a relay and in no other way, with what they told.
     fn relayed_only(&self) -> Vec<(PeerId, Option<NatInfo>)> {
-        let snapshot = self.snapshot();
-        let mut best = HashMap::new();
-        for connection in snapshot.connections.values() {
-            let path = p2p_transport::path_kind(&connection.address);
-            best.entry(connection.peer).and_modify(|known| *known = path.min(*known)).or_insert(path);
-        }
-        let relayed = best.into_iter().filter(|(_, path)| *path == p2p_transport::PathKind::Relayed);
-        relayed.filter_map(|(peer, _)| Some((our_peer_id(&peer)?, snapshot.nat_of.get(&peer).copied()))).collect()
+        self.with_snapshot(|snapshot| {
+            let told = |peer: libp2p::PeerId| Some((our_peer_id(&peer)?, snapshot.nat_of.get(&peer).copied()));
+            snapshot.relayed_only().into_iter().filter_map(told).collect()
+        })
     }
 
     fn on_nat_of(&self, peer: libp2p::PeerId, told: NatInfo) {

@@ -235,7 +235,8 @@ pub async fn start_in(opened: OpenHome, options: NodeOptions) -> Result<RunningN
     }
     tasks.spawn(flood.run(stop.clone()));
     tasks.spawn(crate::clock::tell(network.clone(), stop.clone()));
-    tasks.spawn(crate::nat::run(network.clone(), stop.clone()));
+    tasks.spawn(crate::nat::tell(network.clone(), stop.clone()));
+    tasks.spawn(crate::nat::ask_relayed(network.clone(), stop.clone()));
     tasks.spawn(tell_events(drives.clone(), events, stop.clone()));
     let path = p2p_api::socket::default_path(Some(&options.home), options.api.as_deref());
     let path = path.map_err(|error| StartError::Socket(std::io::Error::other(error.to_string())))?.path;

@@ -110,8 +110,8 @@ fn scope_of_v6(ip: Ipv6Addr) -> AddressScope {
     }
 }
 
-/// The first IP address in a multiaddr.
-pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+/// The IP address that a multiaddr begins with; one of IPv4 in the form of IPv6 counts as IPv4.
+pub fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => Some(IpAddr::V4(ip)),
         Some(Protocol::Ip6(ip)) => Some(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),

@@ -25,8 +25,8 @@ mod topics;
 mod trusted;
 
 pub use address::{
-    AddressScope, PathKind, TransportKind, dialable_from, is_global_ip, path_kind, relay_of, remote_address, scope,
-    transport_kind, with_peer,
+    AddressScope, PathKind, TransportKind, dialable_from, ip_of, is_global_ip, path_kind, relay_of, remote_address,
+    scope, transport_kind, with_peer,
 };
 pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;

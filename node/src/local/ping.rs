@@ -38,9 +38,9 @@ impl LocalNode {
         };
         let connection = connection
             .ok_or_else(|| ApiError::new(ErrorKind::NotFound, format!("the connection to {peer} has just ended")))?;
-        let ways = path(&connection);
+        let way = path(&connection);
         // Only where it goes over the Internet are there routers in between.
-        let nat = match ways {
+        let nat = match way {
             PeerPath::Lan => None,
             _ => crate::nat::ask(&self.network, peer).await,
         };
@@ -49,13 +49,13 @@ impl LocalNode {
             peer,
             rtt_ms: round_trips_ms.iter().sum::<f64>() / round_trips_ms.len().max(1) as f64,
             kind: path_kind(p2p_transport::path_kind(&connection.address)),
-            path: Some(ways),
+            path: Some(way),
             relay: relay(&connection, &self.network.snapshot()),
             address: Some(connection.address.to_string()),
             transport: Some(transport_kind(&connection.address).as_str().to_owned()),
             round_trips_ms,
             nat,
-            why_relayed: why_relayed(ways, &self.network.nat(), nat),
+            why_relayed: why_relayed(way, &self.network.nat(), nat),
         })
     }
 

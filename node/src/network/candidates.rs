@@ -13,7 +13,7 @@ use std::time::Duration;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use p2p_identity::Transport;
-use p2p_transport::{AddressScope, ByteStream, PathKind, Preference, is_global_ip, path_kind, scope};
+use p2p_transport::{AddressScope, ByteStream, PathKind, Preference, ip_of, is_global_ip, path_kind, scope};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ fn far(snapshot: &Snapshot) -> Vec<PeerId> {
     for connection in snapshot.connections.values() {
         let is_far = match path_kind(&connection.address) {
             PathKind::Relayed => true,
-            PathKind::Direct => ip(&connection.address).is_some_and(|ip| snapshot.seen_as.contains(&ip)),
+            PathKind::Direct => ip_of(&connection.address).is_some_and(|ip| snapshot.seen_as.contains(&ip)),
             PathKind::Lan => false,
         };
         let (all_far, is_ours) = best.entry(connection.peer).or_insert((true, false));
@@ -177,8 +177,8 @@ fn is_behind_the_same(own: &[IpAddr], theirs: &[IpAddr]) -> bool {
 
 /// Where this node is: as others see it, and within its network.
 fn own_offer(snapshot: &Snapshot) -> Offer {
-    let mut public: Vec<IpAddr> =
-        snapshot.seen_as.iter().copied().chain(snapshot.listen.iter().filter_map(ip)).collect();
+    let own = snapshot.listen.iter().filter(|address| path_kind(address) != PathKind::Relayed);
+    let mut public: Vec<IpAddr> = snapshot.seen_as.iter().copied().chain(own.filter_map(ip_of)).collect();
     public.retain(|ip| is_global_ip(*ip));
     public.dedup();
     public.truncate(MAX_PUBLIC);
@@ -196,19 +196,8 @@ fn is_of_containers(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 172)
 }
 
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
-    if path_kind(address) == PathKind::Relayed {
-        return None;
-    }
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
-    }
-}
-
 fn place(address: &Multiaddr) -> Option<Place> {
-    let ip = ip(address)?;
+    let ip = ip_of(address).filter(|_| path_kind(address) != PathKind::Relayed)?;
     let mut parts = address.iter().skip(1);
     let (transport, port) = match (parts.next()?, parts.next()) {
         (Protocol::Tcp(port), None) => (Transport::Tcp, port),

@@ -105,6 +105,23 @@ pub(crate) struct ConnectionInfo {
     pub(crate) since: Instant,
 }
 
+impl ConnectionInfo {
+    fn is_relayed(&self) -> bool {
+        p2p_transport::path_kind(&self.address) == PathKind::Relayed
+    }
+}
+
+/// Whether it is being found out how the router treats this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Measuring {
+    /// There is nothing more to find out.
+    pub(super) is_known: bool,
+    /// A dial is under way that will tell more.
+    pub(super) is_probing: bool,
+    /// When a peer last told where it sees this node: that is tested then.
+    pub(super) observed: Option<Instant>,
+}
+
 /// What the loop last knew. Read by anybody, written by the loop.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
@@ -136,15 +153,26 @@ pub(crate) struct Snapshot {
     pub(crate) port_mapping: Option<p2p_api::PortMapping>,
     /// How it treats the ports of this node, and how those of connected peers treat theirs, as they tell.
     pub(crate) nat: NatInfo,
-    /// Whether more about it is being found out, and when something was last.
-    pub(crate) is_probing: bool,
-    pub(crate) observed: Option<Instant>,
     pub(crate) nat_of: HashMap<libp2p::PeerId, NatInfo>,
     pub(crate) counters: Vec<(String, u64)>,
     /// What may grow: its name, what it holds, the most that it will hold.
     pub(crate) rooms: Vec<(&'static str, usize, usize)>,
     /// The same, in bytes.
     pub(crate) byte_rooms: Vec<(&'static str, usize, usize)>,
+}
+
+impl Snapshot {
+    /// Whether a peer is reached through a relay and in no other way.
+    pub(crate) fn is_relayed_only(&self, peer: &libp2p::PeerId) -> bool {
+        let mut known = self.connections.values().filter(|known| known.peer == *peer).peekable();
+        known.peek().is_some() && known.all(ConnectionInfo::is_relayed)
+    }
+
+    /// All of them.
+    pub(crate) fn relayed_only(&self) -> HashSet<libp2p::PeerId> {
+        let relayed = self.connections.values().filter(|known| known.is_relayed()).map(|known| known.peer);
+        relayed.filter(|peer| self.is_relayed_only(peer)).collect()
+    }
 }
 
 /// The handle. Cheap to clone.
@@ -159,6 +187,7 @@ pub(crate) struct Network {
     pub(super) snapshot: Arc<Mutex<Snapshot>>,
     pub(super) dht_peers: watch::Receiver<usize>,
     pub(super) connected: watch::Receiver<u64>,
+    pub(super) measuring: watch::Receiver<Measuring>,
     /// Told when a neighbour may be worth remembering, or this computer may be in another network.
     pub(super) near_news: Arc<Notify>,
     /// What is known of remembered neighbours.
@@ -200,8 +229,6 @@ impl Network {
 
     /// Has it measured how the router treats this node, where too little is known. It ends when all is, or `timeout` is over.
     pub(crate) async fn measure_router(&self, timeout: Duration) {
-        /// A connection takes tens of milliseconds, and nothing tells when the last one has told.
-        const LOOK: Duration = Duration::from_millis(50);
         /// An address that was observed is tested within so long.
         const TEST_TIME: Duration = Duration::from_secs(6);
         let known = async {
@@ -209,12 +236,21 @@ impl Network {
             if self.send(Command::ProbeRouter(reply)).await.is_err() || begun.await.is_err() {
                 return;
             }
-            let is_going_on = |snapshot: &mut Snapshot| {
-                let is_fresh = snapshot.observed.is_some_and(|at| at.elapsed() < TEST_TIME);
-                !snapshot.nat.is_known() && (snapshot.is_probing || is_fresh)
-            };
-            while self.with_snapshot(is_going_on) {
-                tokio::time::sleep(LOOK).await;
+            let mut measuring = self.measuring.clone();
+            loop {
+                let now = *measuring.borrow_and_update();
+                let is_over = match now.observed {
+                    _ if now.is_known => return,
+                    _ if now.is_probing => measuring.changed().await.is_err(),
+                    Some(at) => !matches!(
+                        tokio::time::timeout_at((at + TEST_TIME).into(), measuring.changed()).await,
+                        Ok(Ok(()))
+                    ),
+                    None => return,
+                };
+                if is_over {
+                    return;
+                }
             }
         };
         let _ = tokio::time::timeout(timeout, known).await;
@@ -240,16 +276,18 @@ impl Network {
 
     /// Peers that are connected within the local network.
     pub(crate) fn near_peers(&self) -> BTreeSet<PeerId> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         let near = |c: &&ConnectionInfo| p2p_transport::path_kind(&c.address) == PathKind::Lan;
-        snapshot.connections.values().filter(near).filter_map(|c| our_peer_id(&c.peer)).collect()
+        self.with_snapshot(|snapshot| {
+            snapshot.connections.values().filter(near).filter_map(|c| our_peer_id(&c.peer)).collect()
+        })
     }
 
     /// This computer is in another network: who did not answer in the last one says nothing of this one.
     pub(super) fn on_other_network(&self) {
-        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        snapshot.silent.clear();
-        snapshot.refusing.clear();
+        self.with_snapshot(|snapshot| {
+            snapshot.silent.clear();
+            snapshot.refusing.clear();
+        });
     }
 
     /// What is known of remembered neighbours.
@@ -264,8 +302,7 @@ impl Network {
     /// Whether a peer is connected.
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         let peer = libp2p_peer_id(peer);
-        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        snapshot.connections.values().any(|connection| Some(connection.peer) == peer)
+        self.with_snapshot(|snapshot| snapshot.connections.values().any(|known| Some(known.peer) == peer))
     }
 
     /// Providers of a key, as they are found.
@@ -393,13 +430,9 @@ impl Network {
 
     /// Peers to which this node has opened a connection.
     pub(crate) fn dialled_peers(&self) -> HashSet<libp2p::PeerId> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        snapshot
-            .connections
-            .values()
-            .filter(|connection| connection.outbound)
-            .map(|connection| connection.peer)
-            .collect()
+        self.with_snapshot(|snapshot| {
+            snapshot.connections.values().filter(|known| known.outbound).map(|known| known.peer).collect()
+        })
     }
 
     /// Changes with every connection that opens or closes.

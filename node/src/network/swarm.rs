@@ -2,6 +2,7 @@
 
 mod dials;
 mod gossip;
+mod holes;
 mod mapping;
 mod moving;
 mod nat;
@@ -32,7 +33,7 @@ use p2p_transport::{
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::handle::{Command, ConnectionInfo, MAX_FOUND, Network, Snapshot};
+use super::handle::{Command, ConnectionInfo, MAX_FOUND, Measuring, Network, Snapshot};
 use crate::Config;
 use crate::events::EventLog;
 use crate::rows::{DhtRows, MAX_REMEMBERED, load_peers, save_peers};
@@ -89,11 +90,13 @@ struct Actor {
     mappings: mapping::Mappings,
     moving: moving::Moving,
     measured: nat::Measured,
+    holes: holes::Holes,
     /// Connections that were found dead.
     dead: mpsc::Receiver<ConnectionId>,
     dht_peers: watch::Sender<usize>,
     /// Changes with every connection that opens or closes.
     connected: watch::Sender<u64>,
+    measuring: watch::Sender<Measuring>,
     near_news: Arc<Notify>,
     /// Neighbours that are dialled; at most as many as there are dials.
     near_dials: HashMap<ConnectionId, PeerId>,
@@ -130,6 +133,7 @@ pub(crate) async fn spawn(
     let (found_dead, dead) = mpsc::channel(moving::DEAD);
     let (dht_peers, seen_dht_peers) = watch::channel(0);
     let (connected, seen_connected) = watch::channel(0);
+    let (measuring, seen_measuring) = watch::channel(Measuring::default());
     let near_news = Arc::new(Notify::new());
     let is_server = swarm.behaviour().dht.mode() == Mode::Server;
     let mdns = swarm.behaviour().transport.mdns.is_enabled();
@@ -155,9 +159,11 @@ pub(crate) async fn spawn(
         mappings: mapping::Mappings::new(config.transport.port_mapping),
         moving: moving::Moving::new(streams.clone(), found_dead),
         measured: nat::Measured::default(),
+        holes: holes::Holes::default(),
         dead,
         dht_peers,
         connected,
+        measuring,
         near_news: near_news.clone(),
         near_dials: HashMap::new(),
         dials: dials::Dials::default(),
@@ -185,6 +191,7 @@ pub(crate) async fn spawn(
         snapshot,
         dht_peers: seen_dht_peers,
         connected: seen_connected,
+        measuring: seen_measuring,
         near_news,
         near: Arc::default(),
     };
@@ -383,7 +390,7 @@ impl Actor {
                 if num_established == 0 {
                     self.proven.forget(&peer_id);
                     self.topics.on_disconnected(&peer_id);
-                    self.relays.on_disconnected(&peer_id);
+                    self.holes.on_disconnected(&peer_id);
                     self.event("peer.disconnected", &peer_id, serde_json::Value::Null);
                 }
             }
@@ -577,7 +584,8 @@ impl Actor {
         let byte_rooms = vec![behaviour.dht.byte_room()];
         let port_mapping = self.mappings.told();
         let nat = self.nat();
-        let (is_probing, observed) = (self.measured.is_probing(), self.measured.observed());
+        let measuring = self.measured.measuring(nat.is_known());
+        self.measuring.send_if_modified(|known| std::mem::replace(known, measuring) != measuring);
         let relays = self.relays.in_use();
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
         let reachability = self.relays.reachability(was_reached, Instant::now());
@@ -585,8 +593,6 @@ impl Actor {
             snapshot.relays = relays;
             snapshot.port_mapping = Some(port_mapping);
             snapshot.nat = nat;
-            snapshot.is_probing = is_probing;
-            snapshot.observed = observed;
             snapshot.reachability = Some(reachability);
             snapshot.listen = listen;
             snapshot.external = external;

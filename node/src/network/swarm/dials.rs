@@ -14,9 +14,6 @@ use tokio::sync::oneshot;
 use super::super::handle::DialTarget;
 use super::Actor;
 
-/// Relays over which a peer is tried that nobody knows.
-const MAX_RELAYS: usize = 2;
-
 /// Who waits for a dial.
 type DialReply = oneshot::Sender<Result<(PeerId, Multiaddr), String>>;
 
@@ -120,10 +117,7 @@ impl Actor {
             return;
         }
         // Who cannot be dialled is in nobody's table, but may have a place at a relay that is connected.
-        let relays = self.relays.connected(|relay| *relay != peer && self.swarm.is_connected(relay));
-        let circuit = |relay: Multiaddr| relay.with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
-        let circuits = relays.into_iter().take(MAX_RELAYS).map(circuit);
-        let addresses: Vec<Multiaddr> = addresses.into_iter().chain(circuits).collect();
+        let addresses: Vec<Multiaddr> = addresses.into_iter().chain(self.circuits_to(peer)).collect();
         if addresses.is_empty() {
             let _ = reply.send(Err(format!("{reason}, and the DHT does not know it")));
             return;

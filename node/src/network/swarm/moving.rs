@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::core::ConnectedPoint;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_transport::{AddressScope, OpenError, PathKind, Preference, StreamControl, path_kind, scope};
+use p2p_transport::{AddressScope, OpenError, PathKind, Preference, StreamControl, ip_of, path_kind, scope};
 use tokio::sync::mpsc;
 
 use super::Actor;
@@ -26,8 +25,6 @@ const AGAIN: [Duration; 7] = [
     Duration::from_secs(4),
     Duration::from_secs(8),
 ];
-/// Relays over which a lost peer is dialled at a time.
-const MAX_RELAYS: usize = 2;
 /// Peers whose connection was lost by a change, to be dialled again.
 const MAX_LOST: usize = 32;
 /// How long an old connection has to prove that it lives, once its peer has come on a new one.
@@ -166,9 +163,7 @@ impl Actor {
         }
         self.guard.want(peer);
         let _ = self.swarm.dial(peer);
-        let relays = self.relays.connected(|relay| *relay != peer && self.swarm.is_connected(relay));
-        let circuit = |relay: Multiaddr| relay.with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
-        let addresses: Vec<Multiaddr> = relays.into_iter().take(MAX_RELAYS).map(circuit).collect();
+        let addresses = self.circuits_to(peer);
         if !addresses.is_empty() {
             let opts = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses).build();
             let _ = self.swarm.dial(opts);
@@ -238,15 +233,7 @@ fn own_ip(address: &Multiaddr) -> Option<IpAddr> {
     if path_kind(address) == PathKind::Relayed || scope(address) == AddressScope::Loopback {
         return None;
     }
-    ip(address)
-}
-
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
-    }
+    ip_of(address)
 }
 
 /// Where a connection ends on this computer: outside `None` for one that no change of interfaces touches (loopback, memory, and
@@ -258,10 +245,10 @@ fn end_of(endpoint: &ConnectedPoint) -> Option<Option<IpAddr>> {
     }
     // QUIC takes everything in at one socket, and does not say at which of its addresses.
     let end = match endpoint {
-        ConnectedPoint::Listener { local_addr, .. } => ip(local_addr).filter(|end| !end.is_unspecified()),
+        ConnectedPoint::Listener { local_addr, .. } => ip_of(local_addr).filter(|end| !end.is_unspecified()),
         ConnectedPoint::Dialer { .. } => None,
     };
-    Some(end.or_else(|| ip(remote).and_then(leads_from)))
+    Some(end.or_else(|| ip_of(remote).and_then(leads_from)))
 }
 
 /// From which address of ours the way to `remote` leads. No packet is sent.

@@ -14,9 +14,9 @@ use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use p2p_api::{NatFiltering, NatInfo, NatMapping, NatTransport};
-use p2p_transport::{AddressScope, PathKind, TransportKind, path_kind, scope, transport_kind};
+use p2p_transport::{AddressScope, PathKind, TransportKind, ip_of, path_kind, scope, transport_kind};
 
-use super::super::handle::ConnectionInfo;
+use super::super::handle::Measuring;
 use super::Actor;
 
 /// Hosts that are asked where they see this node, by each transport.
@@ -28,7 +28,7 @@ const MAX_PROBES: usize = 8;
 const UNANSWERED: u32 = 2;
 /// Addresses that holes are tried with in one network, by each transport: a peer that tells another one each time is heard no
 /// more.
-const MAX_PUNCHES: u32 = 4;
+const MAX_CANDIDATES: u32 = 4;
 /// Connections whose observations are kept, by each transport.
 const MAX_SEEN: usize = 64;
 /// After that a dial that has not ended counts as failed. Longer than a dial may take.
@@ -45,7 +45,7 @@ struct Seen {
 
 /// What is known by one transport.
 #[derive(Debug, Default)]
-struct Side {
+struct ByTransport {
     seen: HashMap<ConnectionId, Seen>,
     /// As found when two connections could last be compared, and the address that most of them told.
     mapping: Option<NatMapping>,
@@ -57,16 +57,16 @@ struct Side {
     /// Somebody who is spoken to could not.
     keeps_ports_out: bool,
     /// The address that holes are tried with.
-    punched_at: Option<SocketAddr>,
-    /// How often that changed.
-    punches: u32,
+    candidate: Option<SocketAddr>,
+    /// How many there were.
+    candidates: u32,
     probing: Option<(ConnectionId, Instant)>,
     probed: Vec<PeerId>,
     /// Peers that are reached by the other transport did not answer by this one.
     unanswered: u32,
 }
 
-impl Side {
+impl ByTransport {
     fn hosts(&self) -> usize {
         self.seen.values().map(|seen| seen.by).collect::<HashSet<IpAddr>>().len()
     }
@@ -119,8 +119,8 @@ impl Side {
 /// What was measured in this network.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
-    udp: Side,
-    tcp: Side,
+    udp: ByTransport,
+    tcp: ByTransport,
     observed: Option<Instant>,
 }
 
@@ -130,7 +130,7 @@ impl Measured {
         *self = Self::default();
     }
 
-    fn side(&mut self, transport: TransportKind) -> Option<&mut Side> {
+    fn side(&mut self, transport: TransportKind) -> Option<&mut ByTransport> {
         match transport {
             TransportKind::Quic => Some(&mut self.udp),
             TransportKind::Tcp => Some(&mut self.tcp),
@@ -138,20 +138,16 @@ impl Measured {
         }
     }
 
-    /// Whether a dial is under way that will tell more.
-    pub(super) fn is_probing(&self) -> bool {
-        self.udp.probing.is_some() || self.tcp.probing.is_some()
-    }
-
-    /// When a peer last told where it sees this node.
-    pub(super) fn observed(&self) -> Option<Instant> {
-        self.observed
+    /// For whom waits for more.
+    pub(super) fn measuring(&self, is_known: bool) -> Measuring {
+        let is_probing = self.udp.probing.is_some() || self.tcp.probing.is_some();
+        Measuring { is_known, is_probing, observed: self.observed }
     }
 
     /// As it is told, where this node listens by those transports.
     fn told(&self, listens: impl Fn(TransportKind) -> bool) -> NatInfo {
         // By what it does not take nobody can come, as if it were blocked.
-        let told = |transport, side: &Side, other: &Side| match listens(transport) {
+        let told = |transport, side: &ByTransport, other: &ByTransport| match listens(transport) {
             true => side.told(!other.seen.is_empty()),
             false => NatTransport { blocked: true, ..NatTransport::default() },
         };
@@ -205,21 +201,21 @@ impl Actor {
             Some(_) => side.agreed == Some(at),
             None => transport == TransportKind::Quic && side.hosts() == 1,
         };
-        let is_new = is_kept && side.punched_at != Some(at) && side.punches < MAX_PUNCHES;
+        let is_new = is_kept && side.candidate != Some(at) && side.candidates < MAX_CANDIDATES;
         if is_new {
-            (side.punched_at, side.punches) = (Some(at), side.punches + 1);
+            (side.candidate, side.candidates) = (Some(at), side.candidates + 1);
         }
         if is_new && own.iter().all(|own| own.port() != at.port()) {
             self.swarm.behaviour_mut().transport.on_own_candidate(observed);
         }
         if is_new {
-            self.punch_again(None);
+            self.on_new_candidate();
         }
     }
 
     /// Somebody connected to this node. Behind a router that says whom it lets in.
     pub(super) fn on_came_in(&mut self, remote: &Multiaddr) {
-        let Some(ip) = place(remote).map(|place| place.ip()).filter(IpAddr::is_ipv4) else { return };
+        let Some(ip) = ip_of(remote).filter(IpAddr::is_ipv4) else { return };
         let transport = transport_kind(remote);
         // Who stands behind the same router comes from its address, if it hands such packets back.
         let is_neighbour = self.with_snapshot(|snapshot| snapshot.seen_as.contains(&ip));
@@ -275,19 +271,14 @@ impl Actor {
         }
         let (probed, hosts) = (side.probed.clone(), side.seen.values().map(|seen| seen.by).collect::<Vec<_>>());
         // Who was reached at an address of the world, and can be at one of this transport: on the same host.
-        let connected: Vec<(PeerId, Multiaddr)> = self.with_snapshot(|snapshot| {
-            // Those that were dialled to test an address of theirs are no choice of this node's.
-            let is_own = |connection: &&ConnectionInfo| connection.outbound && !connection.from_new_port;
-            let outbound = snapshot.connections.values().filter(is_own);
-            outbound.map(|connection| (connection.peer, connection.address.clone())).collect()
-        });
+        let connected = self.chosen();
         // Who is connected by this transport is about to tell by itself.
         let is_connected = |peer: PeerId| {
             connected.iter().any(|(other, remote)| *other == peer && transport_kind(remote) == transport)
         };
         let found = connected.iter().find_map(|(peer, remote)| {
             let peer = *peer;
-            let ip = place(remote).map(|place| place.ip()).filter(IpAddr::is_ipv4)?;
+            let ip = ip_of(remote).filter(IpAddr::is_ipv4)?;
             if !self.is_from_outside(remote) || is_connected(peer) || probed.contains(&peer) || hosts.contains(&ip) {
                 return None;
             }
@@ -332,14 +323,8 @@ impl Actor {
 
 /// Host and port of an address.
 fn place(address: &Multiaddr) -> Option<SocketAddr> {
-    let mut parts = address.iter();
-    let ip = match parts.next()? {
-        Protocol::Ip4(ip) => IpAddr::V4(ip),
-        Protocol::Ip6(ip) => IpAddr::V6(ip).to_canonical(),
-        _ => return None,
-    };
-    match parts.next()? {
-        Protocol::Tcp(port) | Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+    match address.iter().nth(1)? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(SocketAddr::new(ip_of(address)?, port)),
         _ => None,
     }
 }
@@ -350,8 +335,8 @@ mod tests {
 
     const OWN: &str = "192.168.1.2:4101";
 
-    fn side(seen: &[(&str, &str)]) -> Side {
-        let mut side = Side::default();
+    fn side(seen: &[(&str, &str)]) -> ByTransport {
+        let mut side = ByTransport::default();
         for (number, (by, at)) in seen.iter().enumerate() {
             let seen = Seen { by: by.parse().unwrap(), at: at.parse().unwrap() };
             side.seen.insert(ConnectionId::new_unchecked(number), seen);

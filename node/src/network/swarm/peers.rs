@@ -1,14 +1,13 @@
 //! Peers as they show themselves: on the LAN, and by identify.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId, identify};
 use p2p_dht::IdentifiedPeer;
-use p2p_transport::{AddressScope, PathKind, dialable_from, is_global_ip, path_kind, scope, with_peer};
+use p2p_transport::{AddressScope, PathKind, dialable_from, ip_of, is_global_ip, path_kind, scope, with_peer};
 
 use super::{Actor, MAX_FOUND, MAX_LAN_PEERS};
 
@@ -72,21 +71,19 @@ impl Actor {
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
-        let Some(remote) = self.with_snapshot(|s| {
-            s.connections.get(&connection).map(|c| (c.address.clone(), c.outbound, c.from_new_port))
-        }) else {
+        let Some(remote) = self.with_snapshot(|snapshot| snapshot.connections.get(&connection).cloned()) else {
             return;
         };
         let mut addresses: Vec<Multiaddr> =
-            info.listen_addrs.into_iter().filter(|claimed| dialable_from(&remote.0, claimed)).take(8).collect();
-        if remote.1 {
-            addresses.insert(0, remote.0.clone());
+            info.listen_addrs.into_iter().filter(|claimed| dialable_from(&remote.address, claimed)).take(8).collect();
+        if remote.outbound {
+            addresses.insert(0, remote.address.clone());
         }
-        self.on_near(peer, &remote.0, &addresses);
-        if remote.1 && self.is_from_outside(&remote.0) {
+        self.on_near(peer, &remote.address, &addresses);
+        if remote.outbound && self.is_from_outside(&remote.address) {
             self.on_seen_as(&info.observed_addr);
-            if !remote.2 {
-                self.on_observed(connection, &remote.0, &info.observed_addr);
+            if !remote.from_new_port {
+                self.on_observed(connection, &remote.address, &info.observed_addr);
             }
         }
         for address in &addresses {
@@ -94,14 +91,14 @@ impl Actor {
             self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
         }
         self.probe_router();
-        self.seek_direct(peer, remote.1, &addresses);
+        self.seek_direct(peer, remote.outbound, &addresses);
         // Who came from the local network is dialled where it listens there.
         let near = self.with_snapshot(|snapshot| snapshot.near.get(&peer).and_then(|near| near.last().cloned()));
-        let relay_at = if remote.1 { Some(remote.0.clone()) } else { near };
+        let relay_at = if remote.outbound { Some(remote.address.clone()) } else { near };
         let protocols = info.protocols.clone();
         // Only a peer that we dialled is known to be reached there: whoever comes to us through a router is a server in its
         // own eyes until it has met one.
-        let is_global = remote.1 && self.is_from_outside(&remote.0);
+        let is_global = remote.outbound && self.is_from_outside(&remote.address);
         let identified = IdentifiedPeer {
             peer,
             protocols: info.protocols,
@@ -117,6 +114,14 @@ impl Actor {
         agent.truncate(agent.char_indices().nth(64).map_or(agent.len(), |(at, _)| at));
         self.with_snapshot(|snapshot| drop(snapshot.agents.insert(peer, agent)));
         self.refresh();
+    }
+
+    /// Peers that this node has dialled of its own choice, and where: not those that asked to have an address tested.
+    pub(super) fn chosen(&self) -> Vec<(PeerId, Multiaddr)> {
+        self.with_snapshot(|snapshot| {
+            let chosen = snapshot.connections.values().filter(|known| known.outbound && !known.from_new_port);
+            chosen.map(|known| (known.peer, known.address.clone())).collect()
+        })
     }
 
     /// A peer of the local network tells where it can be dialled there: at the host at which it is, and no other.
@@ -139,11 +144,7 @@ impl Actor {
 
     /// A peer in the world tells at which address it sees this node.
     fn on_seen_as(&mut self, address: &Multiaddr) {
-        let ip = match address.iter().next() {
-            Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
-            Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
-            _ => return,
-        };
+        let Some(ip) = ip_of(address) else { return };
         if is_global_ip(ip) {
             self.with_snapshot(|snapshot| {
                 // One of each family: what is told last counts.
@@ -161,11 +162,7 @@ impl Actor {
         if is_outbound && is_in_the_world {
             return;
         }
-        let is_relayed_only = self.with_snapshot(|snapshot| {
-            let mut known = snapshot.connections.values().filter(|connection| connection.peer == peer);
-            known.all(|connection| path_kind(&connection.address) == PathKind::Relayed)
-        });
-        if !is_relayed_only {
+        if !self.with_snapshot(|snapshot| snapshot.is_relayed_only(&peer)) {
             return;
         }
         let is_direct =

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, autonat, dcutr, relay};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, autonat, relay};
 use p2p_api::Reachability;
 use p2p_transport::{AddressScope, PathKind, RELAY_PROTOCOL, path_kind, scope, with_peer};
 
@@ -16,10 +15,8 @@ use super::Actor;
 const WANTED: usize = 2;
 /// Reservations kept besides at relays in the local network.
 const WANTED_NEAR: usize = 1;
-/// Circuits over which a peer is called to try a hole again.
-const MAX_CIRCUITS_TRIED: usize = 2;
-/// Between two calls to everybody who is reached through a relay only, because of what peers tell of this node.
-const PUNCH_ALL_EVERY: Duration = Duration::from_secs(60);
+/// Relays over which a peer is called at a time.
+const CALLED_OVER: usize = 2;
 /// Relays remembered.
 const MAX_KNOWN: usize = 32;
 /// How long a relay that failed is left alone.
@@ -49,10 +46,6 @@ pub(super) struct Relays {
     failed_at: Option<Instant>,
     /// When the DHT was last asked for relays.
     searched: Option<Instant>,
-    /// Peers with whom a hole was tried again after it had failed, while they are connected.
-    punched_again: HashSet<PeerId>,
-    /// When all were called because more was known of this node.
-    all_punched_at: Option<Instant>,
     /// Circuits that this node carried as a relay, and those of them that reached a cap.
     carried: u64,
     cut: u64,
@@ -90,25 +83,6 @@ impl Relays {
     pub(super) fn on_moved(&mut self) {
         (self.is_tested, self.failures, self.failed_at, self.searched) = (false, 0, None, None);
         self.failed.clear();
-    }
-
-    /// A peer is gone, or in another network.
-    pub(super) fn on_disconnected(&mut self, peer: &PeerId) {
-        self.punched_again.remove(peer);
-    }
-
-    /// Whether a failed hole may be tried again: once for each peer.
-    fn may_punch_again(&mut self, peer: PeerId) -> bool {
-        self.punched_again.insert(peer)
-    }
-
-    /// Whether everybody may be called again: what makes it happen is said by peers, who may say something else each time.
-    fn may_call_all(&mut self, now: Instant) -> bool {
-        let is_due = self.all_punched_at.is_none_or(|at| now.duration_since(at) >= PUNCH_ALL_EVERY);
-        if is_due {
-            self.all_punched_at = Some(now);
-        }
-        is_due
     }
 
     /// A relay that failed since may have done so only because the way to it was not there yet.
@@ -179,6 +153,13 @@ impl Actor {
         self.keep_relays();
     }
 
+    /// Where a peer is that has a place at a relay that is connected.
+    pub(super) fn circuits_to(&self, peer: PeerId) -> Vec<Multiaddr> {
+        let relays = self.relays.connected(|relay| *relay != peer && self.swarm.is_connected(relay));
+        let circuit = |relay: Multiaddr| relay.with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
+        relays.into_iter().take(CALLED_OVER).map(circuit).collect()
+    }
+
     /// Asks for reservations where they are missing, and gives back those that are not needed.
     pub(super) fn keep_relays(&mut self) {
         let was_reached = self.with_snapshot(|snapshot| snapshot.reached);
@@ -193,12 +174,8 @@ impl Actor {
         // Until somebody has found out otherwise, also on an address of the world: data flows from the first moment. Who is alone
         // needs no relay unless the user names one; who has reached anybody in the world is not, even if nobody there answers
         // for the DHT.
-        let reached: Vec<Multiaddr> = self.with_snapshot(|snapshot| {
-            let own = snapshot.connections.values().filter(|known| known.outbound && !known.from_new_port);
-            own.map(|known| known.address.clone()).collect()
-        });
-        let is_alone = self.swarm.behaviour().dht.is_island() && !reached.iter().any(|at| self.is_from_outside(at));
-        let all = !is_alone;
+        let has_reached = |(_, address): &(PeerId, Multiaddr)| self.is_from_outside(address);
+        let all = !self.swarm.behaviour().dht.is_island() || self.chosen().iter().any(has_reached);
         if all {
             self.find_relays();
         }
@@ -261,19 +238,6 @@ impl Actor {
         }
     }
 
-    /// An address in the world was found to lead here: those who meet this node over a relay need not try to make a hole, and
-    /// can come directly.
-    pub(super) fn tell_relayed(&mut self, address: &Multiaddr) {
-        if scope(address) != AddressScope::Global || path_kind(address) == PathKind::Relayed {
-            return;
-        }
-        let relayed: HashSet<PeerId> = self.with_snapshot(|snapshot| {
-            let relayed = snapshot.connections.values().filter(|known| path_kind(&known.address) == PathKind::Relayed);
-            relayed.map(|connection| connection.peer).collect()
-        });
-        self.swarm.behaviour_mut().transport.tell_addresses(relayed);
-    }
-
     /// A reservation ended: the relay is gone, refused, or is not needed any more.
     pub(super) fn on_listener_closed(&mut self, id: ListenerId, is_error: bool) {
         let Some(relay) = self.relays.listeners.remove(&id) else { return };
@@ -289,57 +253,6 @@ impl Actor {
         }
         self.keep_relays();
         self.refresh();
-    }
-
-    /// A relayed connection got a direct one beside it, or not.
-    pub(super) fn on_punched(&mut self, event: &dcutr::Event) {
-        match &event.result {
-            Ok(id) => {
-                self.with_snapshot(|snapshot| {
-                    if let Some(connection) = snapshot.connections.get_mut(id) {
-                        connection.punched = true;
-                    }
-                });
-                self.event("peer.direct", &event.remote_peer_id, serde_json::Value::Null);
-            }
-            Err(error) => {
-                tracing::debug!(peer = %event.remote_peer_id, %error, "no direct connection");
-                self.punch_again(Some(event.remote_peer_id));
-            }
-        }
-    }
-
-    /// Holes are tried when a relayed connection begins, by the side that was called, with what both knew of themselves by then.
-    /// So where more is known now, or it failed, the peer is called once more over the relay: with other addresses, and where it
-    /// had called, with the roles swapped. `peer` is the one that it failed with; without it all that are reached through a
-    /// relay only are called.
-    pub(super) fn punch_again(&mut self, peer: Option<PeerId>) {
-        let relayed: Vec<PeerId> = self.with_snapshot(|snapshot| {
-            let is_direct = |of: &PeerId| {
-                let mut known = snapshot.connections.values().filter(|known| known.peer == *of);
-                known.any(|known| path_kind(&known.address) != PathKind::Relayed)
-            };
-            let all: HashSet<PeerId> = snapshot.connections.values().map(|known| known.peer).collect();
-            all.into_iter().filter(|of| peer.is_none_or(|peer| peer == *of) && !is_direct(of)).collect()
-        });
-        if peer.is_none() && !relayed.is_empty() && !self.relays.may_call_all(Instant::now()) {
-            return;
-        }
-        for of in relayed {
-            // A failure is followed by one more try, however often it fails.
-            if peer.is_some() && !self.relays.may_punch_again(of) {
-                continue;
-            }
-            let known = self.swarm.behaviour().transport.streams.book().of(&of);
-            let circuits = known.iter().filter(|address| path_kind(address) == PathKind::Relayed).cloned();
-            let circuits: Vec<Multiaddr> = circuits.take(MAX_CIRCUITS_TRIED).collect();
-            if circuits.is_empty() {
-                continue;
-            }
-            let opts = DialOpts::peer_id(of).condition(PeerCondition::Always).addresses(circuits).build();
-            let dialled = self.swarm.dial(opts);
-            tracing::debug!(peer = %of, ?dialled, "a hole is tried once more");
-        }
     }
 
     /// Somebody dialled an address of ours because we asked for it.
@@ -414,17 +327,6 @@ mod tests {
         relays.failed.insert(near, now);
         relays.failed.insert(other, now);
         assert!(relays.to_ask(now, false).is_empty());
-    }
-
-    #[test]
-    fn what_peers_say_makes_nobody_call_all_the_time() {
-        let (mut relays, now, peer) = (Relays::default(), Instant::now(), PeerId::random());
-        let calls = (0..100).filter(|n| relays.may_call_all(now + Duration::from_millis(n * 100))).count();
-        assert_eq!(calls, 1);
-        assert!(relays.may_call_all(now + PUNCH_ALL_EVERY));
-        assert!(relays.may_punch_again(peer) && !relays.may_punch_again(peer));
-        relays.on_disconnected(&peer);
-        assert!(relays.may_punch_again(peer));
     }
 
     #[test]
