@@ -20,8 +20,11 @@ use crate::folder::{Folder, Found};
 
 /// Largest file that is copied, in bytes; larger ones are kept only where reflinks work.
 pub(crate) const MAX_COPY_BYTES: u64 = 64 * 1024 * 1024;
-/// One part in so many of the disk stays free: what is kept for history must never fill it.
-const LEAST_FREE: u64 = 20;
+/// One part in so many of the disk stays free: what is kept for history must never fill it. On a large disk that would be
+/// a lot to ask of somebody whose disk is nearly full, so [`MAX_LEFT_FREE_BYTES`] are enough.
+const LEFT_FREE_PART: u64 = 20;
+/// So much free space is always enough, in bytes: sixteen times the largest copy, and room for the databases to grow.
+const MAX_LEFT_FREE_BYTES: u64 = 1024 * 1024 * 1024;
 /// Most files kept: each is an inode, and 50 bytes of memory.
 const MAX_FILES: usize = 100_000;
 /// End of the names of reflinks, which do not count towards the quota.
@@ -187,7 +190,7 @@ impl KeptContent {
         let disk = rustix::fs::statvfs(&self.directory)?;
         let unit = disk.f_frsize;
         let (free, all) = (disk.f_bavail.saturating_mul(unit), disk.f_blocks.saturating_mul(unit));
-        Ok(free.saturating_sub(size) >= all / LEAST_FREE)
+        Ok(free.saturating_sub(size) >= left_free(all))
     }
 
     /// Makes room for `size` bytes; false where that is not possible.
@@ -235,6 +238,11 @@ impl KeptContent {
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
+}
+
+/// How many bytes of a disk of `all` bytes history leaves free.
+fn left_free(all: u64) -> u64 {
+    MAX_LEFT_FREE_BYTES.min(all / LEFT_FREE_PART)
 }
 
 /// Looks through the directory: once, when it is first needed.
@@ -348,6 +356,14 @@ mod tests {
         assert_eq!(again.remove_one(&old.hash).unwrap(), 5_000);
         assert_eq!(read(&again, &old), None);
         assert!(again.is_empty().unwrap());
+    }
+
+    #[test]
+    fn a_twentieth_of_a_small_disk_stays_free_and_a_gibibyte_of_a_large_one() {
+        const MIB: u64 = 1024 * 1024;
+        assert_eq!(left_free(2_000 * MIB), 100 * MIB);
+        assert_eq!(left_free(20_480 * MIB), 1_024 * MIB);
+        assert_eq!(left_free(u64::MAX), 1_024 * MIB);
     }
 
     #[test]
