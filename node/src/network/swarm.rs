@@ -8,6 +8,7 @@ mod moving;
 mod nat;
 mod peers;
 mod relays;
+mod remembered;
 mod shed;
 mod topics;
 mod values;
@@ -22,7 +23,7 @@ use libp2p::core::transport::PortUse;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use super::handle::{Command, ConnectionInfo, MAX_FOUND, Measuring, Network, Snapshot};
 use crate::Config;
 use crate::events::EventLog;
-use crate::rows::{DhtRows, MAX_REMEMBERED, load_peers, save_peers};
+use crate::rows::{DhtRows, load_peers};
 
 /// Commands waiting for the loop.
 const COMMANDS: usize = 256;
@@ -45,10 +46,6 @@ const ACCEPT_QUEUE: usize = 128;
 /// How often the snapshot's slow parts are refreshed, bootstrap peers are redialled and so on. Long, so that an idle
 /// node sleeps.
 const TICK: Duration = Duration::from_secs(15);
-/// How often peers are remembered for the next start.
-const SAVE_EVERY: Duration = Duration::from_secs(300);
-/// Remembered peers dialled at the start.
-const DIAL_REMEMBERED: usize = 8;
 /// LAN peers dialled unasked.
 const MAX_LAN_PEERS: usize = 32;
 
@@ -86,6 +83,7 @@ struct Actor {
     values: values::Waiting,
     topics: topics::Readers,
     judges: gossip::Judges,
+    remembered: remembered::Remembered,
     relays: relays::Relays,
     mappings: mapping::Mappings,
     moving: moving::Moving,
@@ -101,7 +99,6 @@ struct Actor {
     /// Neighbours that are dialled; at most as many as there are dials.
     near_dials: HashMap<ConnectionId, PeerId>,
     dials: dials::Dials,
-    save_at: Instant,
     shed: shed::Shed,
     is_short_of_memory: bool,
     /// Before that memory is not looked at again.
@@ -140,6 +137,7 @@ pub(crate) async fn spawn(
     let snapshot = Arc::new(Mutex::new(Snapshot { is_server, mdns, ..Snapshot::default() }));
     let addresses = parsed(config.dht.bootstrap.iter().chain(&bootstrap))?;
     let own_relays = parsed(&config.transport.relays)?;
+    let remembered = load_peers(&*cache);
     let mut actor = Actor {
         guard: guard.clone(),
         proven: proven.clone(),
@@ -155,6 +153,7 @@ pub(crate) async fn spawn(
         values: values::Waiting::default(),
         topics: topics::Readers::default(),
         judges: gossip::Judges::default(),
+        remembered: remembered::Remembered::new(remembered),
         relays: relays::Relays::new(own_relays),
         mappings: mapping::Mappings::new(config.transport.port_mapping),
         moving: moving::Moving::new(streams.clone(), found_dead),
@@ -167,7 +166,6 @@ pub(crate) async fn spawn(
         near_news: near_news.clone(),
         near_dials: HashMap::new(),
         dials: dials::Dials::default(),
-        save_at: Instant::now() + SAVE_EVERY,
         shed: shed::Shed::default(),
         is_short_of_memory: false,
         memory_at: Instant::now(),
@@ -177,7 +175,8 @@ pub(crate) async fn spawn(
     if config.transport.relay == RelayMode::Public {
         actor.offer_relay();
     }
-    actor.dial_start();
+    actor.dial_bootstrap(PeerCondition::DisconnectedAndNotDialing);
+    actor.dial_remembered();
     let incoming = incoming.remove(&protocol).ok_or("no queue for the drives protocol")?;
     let me = p2p_transport::our_peer_id(&me).ok_or("not an Ed25519 key")?;
     let task = tokio::spawn(actor.run());
@@ -246,16 +245,6 @@ impl Actor {
         self.refresh();
     }
 
-    fn dial_start(&mut self) {
-        self.dial_bootstrap(PeerCondition::DisconnectedAndNotDialing);
-        for (peer, addresses) in load_peers(&*self.cache).into_iter().take(DIAL_REMEMBERED) {
-            for address in addresses {
-                self.swarm.behaviour_mut().transport.streams.book_mut().add(peer, address);
-            }
-            let _ = self.swarm.dial(peer);
-        }
-    }
-
     async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -284,7 +273,7 @@ impl Actor {
             }
         }
         self.give_ports_back().await;
-        self.save_peers().await;
+        let _ = self.save_peers().await;
     }
 
     fn on_tick(&mut self) {
@@ -295,13 +284,9 @@ impl Actor {
         self.keep_relays();
         self.watch_memory(Instant::now());
         self.dial_bootstrap(PeerCondition::DisconnectedAndNotDialing);
+        self.dial_remembered();
+        self.save_peers_in_time();
         self.probe_router();
-        if Instant::now() >= self.save_at {
-            self.save_at = Instant::now() + SAVE_EVERY;
-            let peers = self.known_peers();
-            let cache = self.cache.clone();
-            tokio::task::spawn_blocking(move || save_peers(&*cache, &peers));
-        }
         self.refresh();
     }
 
@@ -328,16 +313,6 @@ impl Actor {
                 tracing::debug!(%error, "a bootstrap node is not dialled");
             }
         }
-    }
-
-    async fn save_peers(&mut self) {
-        let peers = self.known_peers();
-        let cache = self.cache.clone();
-        let _ = tokio::task::spawn_blocking(move || save_peers(&*cache, &peers)).await;
-    }
-
-    fn known_peers(&mut self) -> Vec<(PeerId, Vec<Multiaddr>)> {
-        self.swarm.behaviour_mut().dht.table(MAX_REMEMBERED)
     }
 
     fn on_command(&mut self, command: Command) {
@@ -394,7 +369,10 @@ impl Actor {
                     self.event("peer.disconnected", &peer_id, serde_json::Value::Null);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                if let (Some(peer), DialError::Transport(_)) = (peer_id, &error) {
+                    self.on_silent_peer(&peer);
+                }
                 if let Some(peer) = self.near_dials.remove(&connection_id) {
                     self.on_no_neighbour(peer, &error);
                 }

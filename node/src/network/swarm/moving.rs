@@ -142,6 +142,11 @@ impl Actor {
             self.swarm.behaviour_mut().transport.on_network_change(&listening);
         }
         self.relays.on_moved_try();
+        if is_last {
+            // Who was lost did not come back: others may be reached from here.
+            self.remembered.begin_again();
+            self.dial_remembered();
+        }
         // A dial of before may go where no route leads any more, and would take seconds to find out.
         self.dial_bootstrap(PeerCondition::Disconnected);
         self.keep_relays();
