@@ -3,13 +3,13 @@
 # have had enough. Each case is a check with its figure. Needs root, iproute2 and nftables, and miniupnpd for the first three;
 # skipped with a sentence otherwise.
 #
-#   bash simulations/nat-cases.sh [CASE...]     cases: upnp pcp nested symmetric behaviour relay-killed capped trusted clone-moves
-#                                               share-moves; all by default
+#   bash simulations/nat-cases.sh [CASE...]     cases: upnp pcp nested symmetric behaviour relay-killed capped trusted young
+#                                               clone-moves share-moves; all by default
 #
 # TRUSTED_MB is what goes over a relay that trusts both sides: 300 by default, which is more than a public relay carries at once.
 source "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
-cases=("$@"); [[ ${#cases[@]} -gt 0 ]] || cases=(upnp pcp nested symmetric behaviour relay-killed capped trusted clone-moves share-moves)
+cases=("$@"); [[ ${#cases[@]} -gt 0 ]] || cases=(upnp pcp nested symmetric behaviour relay-killed capped trusted young clone-moves share-moves)
 relay="p2p-$$-relay"; space "$relay"; plug "$relay" $world.1
 node "$relay" "$work/relay" --relay; first_relay=$daemon
 boot="/ip4/$world.1/tcp/4101/p2p/$(field peer_id < "$work/relay.out")"
@@ -252,11 +252,15 @@ trusted() {
     [[ "$cut" == 0 ]] || fail "trusted: the relay cut $cut circuits"
     echo "trusted: $megabytes MB over a relay that trusts both, nothing cut, $(($(now_ms) - begun)) ms"
     over x y; ended "$relaying"; ip netns del "$friend"
-    # Two young nodes in the world that have met answer no queries for ten minutes (overlay.md 6, rule 2), and then nobody does:
-    # for the cases that follow the relay begins anew, and knows of no other.
-    "$bin/p2pnode" --home "$work/relay" stop > /dev/null 2>&1 || true
-    rm -rf "${work:?}/relay/cache"; rm -f "$work/relay.out"
-    node "$relay" "$work/relay" --relay; first_relay=$daemon
+}
+# young: a second node in the world, which is no island for it knows the first, answers queries itself soon.
+young() {
+    local second="p2p-$$-young" begun
+    space "$second"; plug "$second" $world.95; begun="$(now_ms)"; node "$second" "$work/young" --bootstrap "$boot"; local answering=$daemon
+    answers() { status_of young > "$work/young.status"; grep -q '"dht_mode":"server"' "$work/young.status" && ! grep -q '"dht_peers":0' "$work/young.status"; }
+    await 900 answers || { cat "$work/young.status"; fail "young: the second node answers no queries"; }
+    echo "young: the second node in the world answers queries after $(($(now_ms) - begun)) ms"
+    ended "$answering"; ip netns del "$second"
 }
 
 # nat_of NAME TRANSPORT FIELD: what the node of NAME has measured about its router.
@@ -309,6 +313,7 @@ for case in "${cases[@]}"; do
         relay-killed) relay_killed ;;
         capped) capped ;;
         trusted) trusted ;;
+        young) young ;;
         upnp) ports UPnP no yes ;;
         pcp) ports PCP yes no ;;
         clone-moves) moves y ;;

@@ -25,8 +25,8 @@ use libp2p::kad::{
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, ExternalAddresses, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, DialError, ExternalAddresses, FromSwarm, NetworkBehaviour, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
@@ -37,9 +37,11 @@ use crate::config::{MAX_PACKET_BYTES, PROVIDER_TTL, QUERY_TIMEOUT, REQUEST_TIMEO
 use crate::pace::Pace;
 use crate::quota::Quotas;
 use crate::rate::{RequestRates, Trusted};
+use crate::replacements::{MAX_REPLACEMENTS, Replacements};
 use crate::{Config, Floods, ModeRule, Observed, Persist, RecordKind, Store};
 use calls::{Ask, Calls};
 use reads::Reads;
+use table::Gone;
 use values::Putting;
 use walks::Walks;
 
@@ -157,6 +159,7 @@ pub struct Dht {
     calls: Calls,
     pace: Pace,
     admission: Admission,
+    replacements: Replacements,
     quotas: Quotas,
     /// The same for what peers say that they provide, counted by itself.
     provider_quotas: Quotas,
@@ -245,6 +248,7 @@ impl Dht {
             calls: Calls::default(),
             pace: Pace::new(now),
             admission: Admission::default(),
+            replacements: Replacements::default(),
             quotas: Quotas::new(),
             provider_quotas: Quotas::new(),
             rates: RequestRates::new(per_peer, per_group, trusted.clone()),
@@ -329,10 +333,12 @@ impl Dht {
     /// What may grow here: its name, how much it holds, the most that it will hold.
     pub fn rooms(&mut self) -> Vec<(&'static str, usize, usize)> {
         let table = ("peers in the routing table", self.table_size(), MAX_TABLE);
+        let waiting = ("peers that wait for a place in it", self.replacements.len(), MAX_REPLACEMENTS);
         let store = self.kad.store_mut();
         let (keys, values) = store.sizes();
         let mut rooms = vec![
             table,
+            waiting,
             ("values of others and own ones", values, crate::store::MAX_RECORDS),
             ("keys that somebody provides", keys, crate::store::MAX_KEYS),
         ];
@@ -357,6 +363,8 @@ impl Dht {
     }
 
     fn apply_rule(&mut self, now: Instant) {
+        let servers = self.table_size();
+        self.rule.on_observed(now, Observed::Servers(servers));
         let island = self.rule.is_island();
         if island != self.island {
             self.island = island;
@@ -483,6 +491,7 @@ impl NetworkBehaviour for Dht {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         let now = Instant::now();
+        let mut gone = None;
         self.external.on_swarm_event(&event);
         match &event {
             FromSwarm::NewListenAddr(new) if !is_relayed(new.addr) => {
@@ -516,6 +525,7 @@ impl NetworkBehaviour for Dht {
                         self.connected_at.remove(&old.peer_id);
                         self.servers.remove(&old.peer_id);
                         self.on_read_disconnected(&old.peer_id);
+                        gone = Some((old.peer_id, Gone::Closed));
                     }
                 }
                 self.rule.on_observed(now, Observed::Closed(old.connection_id));
@@ -524,6 +534,9 @@ impl NetworkBehaviour for Dht {
             FromSwarm::DialFailure(failed) => {
                 if let Some(peer) = failed.peer_id {
                     self.on_read_undialled(&peer, failed.error);
+                    if matches!(failed.error, DialError::Transport(_) | DialError::WrongPeerId { .. }) {
+                        gone = Some((peer, Gone::Silent));
+                    }
                 }
             }
             FromSwarm::ExternalAddrConfirmed(_) => self.announcements.on_new_addresses(now),
@@ -537,6 +550,10 @@ impl NetworkBehaviour for Dht {
             _ => {}
         }
         self.kad.on_swarm_event(event);
+        // After Kademlia has heard of it: before, whoever is gone holds its place.
+        if let Some((peer, how)) = gone {
+            self.on_table_peer_gone(&peer, how);
+        }
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
@@ -578,6 +595,13 @@ impl NetworkBehaviour for Dht {
                     continue;
                 }
                 cx.waker().wake_by_ref();
+            }
+            // Before the next time is set: what is due now is in no timeout any more, and would be passed over.
+            let now = Instant::now();
+            if self.timer.as_ref().is_some_and(|timer| timer.deadline().into_std() <= now) {
+                self.timer = None;
+                self.on_timeout(now);
+                continue;
             }
             let at = tokio::time::Instant::from_std(self.next_timeout());
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));

@@ -16,6 +16,7 @@ mod quota;
 mod rate;
 mod records;
 mod region;
+mod replacements;
 mod size;
 mod store;
 

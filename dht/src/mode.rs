@@ -2,7 +2,8 @@
 //!
 //! An *island* has no DHT server connected directly at a global address: loopback, a LAN, or the first public node.
 //! There everybody answers. Otherwise only a node answers that a peer at a global address really dialled at a global
-//! address, ten minutes after that.
+//! address, ten minutes after that; in a small network ten seconds after it, for there nobody else may be left to answer
+//! (rule 1.7): two public nodes that meet are islands no more at the same moment.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -16,6 +17,10 @@ use crate::ModeSetting;
 
 /// How long an address must have been known as reachable.
 const SETTLE: Duration = Duration::from_secs(600);
+/// The same in a small network: long enough for a node that joins a large one to see that it is large.
+const SETTLE_SMALL: Duration = Duration::from_secs(10);
+/// With so many servers in the table a network is small no more: a bucket is full.
+const SMALL: usize = 20;
 
 /// What a connection tells the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub enum Observed {
     Closed(ConnectionId),
     /// That address of ours is gone.
     AddressLost(Multiaddr),
+    /// So many servers are in the routing table.
+    Servers(usize),
 }
 
 /// The rule.
@@ -36,12 +43,13 @@ pub struct ModeRule {
     setting: ModeSetting,
     global_servers: HashSet<ConnectionId>,
     reachable: Vec<(Multiaddr, Instant)>,
+    servers: usize,
 }
 
 impl ModeRule {
     /// The rule under a setting; an island at first.
     pub fn new(setting: ModeSetting) -> Self {
-        Self { setting, global_servers: HashSet::new(), reachable: Vec::new() }
+        Self { setting, global_servers: HashSet::new(), reachable: Vec::new(), servers: 0 }
     }
 
     /// Takes note of what happened.
@@ -55,6 +63,7 @@ impl ModeRule {
             }
             Observed::DialledAt(address) => insert_first(&mut self.reachable, address, now),
             Observed::AddressLost(address) => self.reachable.retain(|(known, _)| *known != address),
+            Observed::Servers(servers) => self.servers = servers,
         }
     }
 
@@ -69,7 +78,7 @@ impl ModeRule {
             ModeSetting::Server => Mode::Server,
             ModeSetting::Client => Mode::Client,
             ModeSetting::Auto if self.is_island() => Mode::Server,
-            ModeSetting::Auto if self.reachable.iter().any(|(_, since)| now >= *since + SETTLE) => Mode::Server,
+            ModeSetting::Auto if self.reachable.iter().any(|(_, since)| now >= *since + self.settle()) => Mode::Server,
             ModeSetting::Auto => Mode::Client,
         }
     }
@@ -79,7 +88,11 @@ impl ModeRule {
         if self.setting != ModeSetting::Auto || self.is_island() {
             return None;
         }
-        self.reachable.iter().map(|(_, since)| *since + SETTLE).filter(|at| *at > now).min()
+        self.reachable.iter().map(|(_, since)| *since + self.settle()).filter(|at| *at > now).min()
+    }
+
+    fn settle(&self) -> Duration {
+        if self.servers < SMALL { SETTLE_SMALL } else { SETTLE }
     }
 
     /// Global addresses at which a peer reached us.
@@ -122,11 +135,26 @@ mod tests {
         let mut rule = ModeRule::new(ModeSetting::Auto);
         rule.on_observed(now, Observed::GlobalServer(id(1)));
         rule.on_observed(now, Observed::DialledAt(address.clone()));
+        rule.on_observed(now, Observed::Servers(SMALL));
         assert_eq!(rule.mode(now), Mode::Client);
         assert_eq!(rule.next_timeout(now), Some(now + SETTLE));
         assert_eq!(rule.mode(now + SETTLE), Mode::Server);
         rule.on_observed(now, Observed::AddressLost(address));
         assert_eq!(rule.mode(now + SETTLE), Mode::Client);
+    }
+
+    #[test]
+    fn in_a_small_network_it_answers_soon_until_the_network_shows_to_be_large() {
+        let now = Instant::now();
+        let mut rule = ModeRule::new(ModeSetting::Auto);
+        rule.on_observed(now, Observed::GlobalServer(id(1)));
+        rule.on_observed(now, Observed::Servers(1));
+        assert_eq!(rule.mode(now + SETTLE_SMALL), Mode::Client, "nobody reached it");
+        rule.on_observed(now, Observed::DialledAt("/ip4/1.1.1.1/tcp/1".parse().expect("a multiaddr")));
+        assert_eq!((rule.mode(now), rule.next_timeout(now)), (Mode::Client, Some(now + SETTLE_SMALL)));
+        assert_eq!(rule.mode(now + SETTLE_SMALL), Mode::Server);
+        rule.on_observed(now, Observed::Servers(SMALL));
+        assert_eq!(rule.mode(now + SETTLE_SMALL), Mode::Client);
     }
 
     #[test]

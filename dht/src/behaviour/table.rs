@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use libp2p::kad::RoutingUpdate;
+use libp2p::swarm::ToSwarm;
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{Dht, IdentifiedPeer, SMALL_NETWORK};
@@ -11,6 +13,15 @@ use crate::Observed;
 use crate::admission::{Standing, Verdict};
 use crate::point::{common_bits, of_peer};
 use crate::store::MAX_ADDRESSES;
+
+/// How a peer of the table is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// Its connection closed: it may be idle only.
+    Closed,
+    /// It was dialled, and nobody answered.
+    Silent,
+}
 
 impl Dht {
     /// Takes in what identify says about a peer. Only servers enter the table.
@@ -30,7 +41,7 @@ impl Dht {
         if self.connected_at.contains_key(&peer.peer) {
             self.servers.insert(peer.peer);
         }
-        self.admit(peer, now);
+        self.admit(peer.peer, &peer.addresses, now);
         for connection in &peer.global_connections {
             self.rule.on_observed(now, Observed::GlobalServer(*connection));
         }
@@ -40,30 +51,64 @@ impl Dht {
         }
     }
 
-    /// Lets a server into the table, unless too many of its kind are there.
-    fn admit(&mut self, peer: &IdentifiedPeer, now: Instant) {
+    /// Lets a server into the table, unless too many of its kind are there. Where its bucket has no room it waits for a place.
+    fn admit(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
         let table = self.table_peers();
-        let bucket = common_bits(&of_peer(&self.me), &of_peer(&peer.peer));
-        let standing = if (self.trusted)(&peer.peer) { Standing::Trusted } else { Standing::Stranger };
-        let at = self.connected_at.get(&peer.peer).map_or(&[][..], Vec::as_slice);
+        let bucket = self.bucket_of(&peer);
+        let standing = if (self.trusted)(&peer) { Standing::Trusted } else { Standing::Stranger };
+        let at = self.connected_at.get(&peer).map_or(&[][..], Vec::as_slice);
         let at = at.iter().map(|(_, at)| at);
-        let verdict = self.admission.judge(now, (&peer.peer, standing, bucket), at, &table);
+        let verdict = self.admission.judge(now, (&peer, standing, bucket), at, &table);
         if verdict == Verdict::Crowded {
-            tracing::debug!(peer = %peer.peer, "not let into the table: others of its network are there");
+            tracing::debug!(%peer, "not let into the table: others of its network are there");
             return;
         }
-        let named = peer.addresses.iter().take(MAX_ADDRESSES);
-        for address in named.clone() {
-            let update = self.kad.add_address(&peer.peer, address.clone());
+        let named = &addresses[..addresses.len().min(MAX_ADDRESSES)];
+        let mut is_in = false;
+        for address in named {
+            let mut update = self.kad.add_address(&peer, address.clone());
             if update != RoutingUpdate::Success && verdict == Verdict::EntersFirst && self.make_room(bucket, &table) {
-                self.kad.add_address(&peer.peer, address.clone());
+                update = self.kad.add_address(&peer, address.clone());
             }
+            is_in |= update == RoutingUpdate::Success;
+        }
+        match is_in {
+            true => self.replacements.remove(bucket, &peer),
+            false => self.replacements.add(bucket, peer, named.to_vec()),
         }
         // Kademlia writes them with the peer's id behind.
-        let named: HashSet<Multiaddr> = named.filter_map(|address| address.clone().with_p2p(peer.peer).ok()).collect();
+        let named: HashSet<Multiaddr> =
+            named.iter().filter_map(|address| address.clone().with_p2p(peer).ok()).collect();
         if !named.is_empty() {
-            self.forget_addresses(&peer.peer, |address| !named.contains(address));
+            self.forget_addresses(&peer, |address| !named.contains(address));
         }
+    }
+
+    /// The last connection to a peer of the table closed, or nobody answers where it should be. One of those that found no
+    /// room is offered its place: Kademlia asks whoever holds it once more before it gives it away.
+    pub(super) fn on_table_peer_gone(&mut self, peer: &PeerId, gone: Gone) {
+        // Where nobody is connected this node itself may be the one that is gone.
+        if self.servers.is_empty() || !self.is_in_table(peer) {
+            return;
+        }
+        let bucket = self.bucket_of(peer);
+        if let Some((next, addresses)) = self.replacements.take_connected(bucket, |next| self.servers.contains(next)) {
+            self.admit(next, &addresses, Instant::now());
+        } else if gone == Gone::Silent
+            && let Some((next, addresses)) = self.replacements.take_newest(bucket)
+        {
+            let opts = DialOpts::peer_id(next).addresses(addresses).build();
+            self.outputs.push_back(ToSwarm::Dial { opts });
+        }
+    }
+
+    fn bucket_of(&self, peer: &PeerId) -> u32 {
+        common_bits(&of_peer(&self.me), &of_peer(peer))
+    }
+
+    fn is_in_table(&mut self, peer: &PeerId) -> bool {
+        let bucket = self.kad.kbucket(*peer);
+        bucket.is_some_and(|bucket| bucket.iter().any(|entry| entry.node.key.preimage() == peer))
     }
 
     /// Forgets addresses that a peer of the table no longer names. One that comes back elsewhere again and again, or says so,
@@ -95,6 +140,7 @@ impl Dht {
     pub fn forget(&mut self, peer: &PeerId) {
         self.kad.remove_peer(peer);
         self.admission.forget(peer);
+        self.replacements.remove(self.bucket_of(peer), peer);
     }
 
     /// Peers in the routing table.
@@ -133,14 +179,17 @@ impl Dht {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::task::Poll;
+    use std::time::Duration;
 
     use libp2p::core::transport::PortUse;
     use libp2p::core::{ConnectedPoint, Endpoint};
-    use libp2p::swarm::behaviour::ConnectionEstablished;
-    use libp2p::swarm::{ConnectionId, FromSwarm, NetworkBehaviour};
+    use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure};
+    use libp2p::swarm::{ConnectionId, DialError, FromSwarm, NetworkBehaviour};
 
     use super::*;
-    use crate::{Config, MemoryPersist};
+    use crate::behaviour::Event;
+    use crate::{Config, MemoryPersist, Mode};
 
     fn dht(trusted: &[PeerId]) -> Dht {
         let trusted = trusted.to_vec();
@@ -203,6 +252,108 @@ mod tests {
         }
         let last: Multiaddr = format!("/ip4/127.0.0.1/tcp/1199/p2p/{peer}").parse().expect("an address");
         assert_eq!(dht.table(10), [(peer, vec![last])]);
+    }
+
+    /// The bucket of half of all peers, full of neighbours, and more of them waiting.
+    fn full(dht: &mut Dht) -> Vec<(PeerId, usize)> {
+        let far = std::iter::repeat_with(PeerId::random).filter(|peer| dht.bucket_of(peer) == 0);
+        let peers: Vec<(PeerId, usize)> = far.take(50).zip(0..).collect();
+        for (peer, n) in &peers {
+            comes(dht, *peer, *n, HERE, HERE);
+        }
+        peers
+    }
+
+    const HERE: &str = "/ip4/10.0.0.1/tcp/1";
+
+    fn goes(dht: &mut Dht, (peer, number): (PeerId, usize)) {
+        let endpoint = ConnectedPoint::Dialer {
+            address: HERE.parse().expect("an address"),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        dht.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: peer,
+            connection_id: ConnectionId::new_unchecked(number),
+            endpoint: &endpoint,
+            cause: None,
+            remaining_established: 0,
+        }));
+    }
+
+    /// Whom the behaviour wants to be dialled.
+    async fn dialled(dht: &mut Dht) -> Vec<PeerId> {
+        let mut dialled = Vec::new();
+        std::future::poll_fn(|cx| {
+            while let Poll::Ready(output) = dht.poll(cx) {
+                if let ToSwarm::Dial { opts } = output {
+                    dialled.extend(opts.get_peer_id());
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        dialled
+    }
+
+    #[tokio::test]
+    async fn who_found_no_room_is_offered_the_place_of_one_that_is_gone_which_is_asked_first() {
+        let mut dht = dht(&[]);
+        let peers = full(&mut dht);
+        let in_table = dht.table_peers();
+        assert_eq!((in_table.len(), dht.replacements.len()), (20, 10));
+        assert_eq!(dialled(&mut dht).await, [], "they are all connected");
+        let (leaving, staying): (Vec<_>, Vec<_>) = peers.into_iter().partition(|(peer, _)| in_table.contains(peer));
+        goes(&mut dht, staying[0]);
+        assert_eq!(dialled(&mut dht).await, [], "it had no place");
+        goes(&mut dht, leaving[0]);
+        assert_eq!(dialled(&mut dht).await, [leaving[0].0]);
+        assert!(dht.kad.kbuckets().any(|bucket| bucket.has_pending()), "its place is promised");
+        assert!(dht.is_in_table(&leaving[0].0), "not before it was asked");
+    }
+
+    #[tokio::test]
+    async fn where_a_peer_is_silent_and_nobody_who_waits_is_connected_one_of_them_is_dialled() {
+        let mut dht = dht(&[]);
+        let peers = full(&mut dht);
+        let in_table = dht.table_peers();
+        let (leaving, waiting): (Vec<_>, Vec<_>) = peers.into_iter().partition(|(peer, _)| in_table.contains(peer));
+        for peer in &waiting {
+            goes(&mut dht, *peer);
+        }
+        goes(&mut dht, leaving[0]);
+        assert_eq!(dialled(&mut dht).await, [], "it may be idle only");
+        let error = DialError::Transport(Vec::new());
+        dht.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+            peer_id: Some(leaving[0].0),
+            error: &error,
+            connection_id: ConnectionId::new_unchecked(1_000),
+        }));
+        let last = waiting.last().expect("thirty wait").0;
+        assert_eq!(dialled(&mut dht).await, [last], "who was heard of last");
+        comes(&mut dht, last, 1_001, HERE, HERE);
+        assert_eq!(dialled(&mut dht).await, [leaving[0].0], "the place is still another's, who is asked once more");
+    }
+
+    #[tokio::test]
+    async fn who_was_reached_answers_when_its_time_has_come_although_nothing_else_happens() {
+        let mut dht = dht(&[]);
+        let begun = Instant::now();
+        let reached = begun.checked_sub(Duration::from_millis(9_950)).expect("a computer that runs for ten seconds");
+        dht.rule.on_observed(begun, Observed::GlobalServer(ConnectionId::new_unchecked(1)));
+        dht.rule.on_observed(reached, Observed::DialledAt("/ip4/9.9.9.9/tcp/1".parse().expect("an address")));
+        dht.apply_rule(begun);
+        assert_eq!(dht.mode(), Mode::Client);
+        let answers = std::future::poll_fn(|cx| {
+            loop {
+                match dht.poll(cx) {
+                    Poll::Ready(ToSwarm::GenerateEvent(Event::ModeChanged(Mode::Server))) => return Poll::Ready(()),
+                    Poll::Ready(_) => {}
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(10), answers).await.expect("it answers");
     }
 
     #[tokio::test]
