@@ -534,7 +534,7 @@ impl NetworkBehaviour for Dht {
             FromSwarm::DialFailure(failed) => {
                 if let Some(peer) = failed.peer_id {
                     self.on_read_undialled(&peer, failed.error);
-                    if matches!(failed.error, DialError::Transport(_) | DialError::WrongPeerId { .. }) {
+                    if matches!(failed.error, DialError::Transport(_)) {
                         gone = Some((peer, Gone::Silent));
                     }
                 }

@@ -14,7 +14,7 @@ use p2p_identity::SecretKey;
 
 use crate::pace::Paced;
 use crate::security::Security;
-use crate::{Config, DialGuard, ProvenPeers};
+use crate::{Config, DialGuard, ProvenPeers, expected};
 
 /// How long a connection may take, from the first packet to the last word of the handshake. Shorter than the 10 s after which
 /// who asked us to test an address stops waiting for the answer.
@@ -67,8 +67,8 @@ pub fn libp2p_peer_id(peer: &p2p_identity::PeerId) -> Option<PeerId> {
 /// A swarm over relays, TCP, QUIC, the in-memory transport, and DNS names in front of them.
 ///
 /// TCP offers TLS 1.3 first, then Noise: with hardware help for its cipher TLS costs a fraction of what Noise costs per
-/// byte. What `guard` refuses is never dialled, and new hosts one after the other; peers outside `proven` have few streams. Must be called inside a tokio
-/// runtime.
+/// byte. What `guard` refuses is never dialled, and new hosts one after the other; who answers at an address and is not whom it
+/// names is as good as nobody; peers outside `proven` have few streams. Must be called inside a tokio runtime.
 pub fn build_swarm<B: NetworkBehaviour>(
     keypair: &Keypair,
     config: &Config,
@@ -86,7 +86,8 @@ pub fn build_swarm<B: NetworkBehaviour>(
             Either::Left(Either::Left(relayed_or_tcp)) => relayed_or_tcp.into_inner(),
             Either::Left(Either::Right(quic)) => quic,
             Either::Right(memory) => memory,
-        });
+        })
+        .and_then(expected::check);
     let names = dns::tokio::Transport::system(connections).map_err(|error| failed("DNS", &error))?;
     // Once more in front of the names: what a name leads to is known only behind them.
     let paced = Paced::new(guard.around(names), guard.clone());

@@ -8,7 +8,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 use p2p_dht::QueryNumber;
-use p2p_transport::{path_kind, transport_kind};
+use p2p_transport::{other_peer, path_kind, transport_kind};
 use tokio::sync::oneshot;
 
 use super::super::handle::DialTarget;
@@ -93,13 +93,14 @@ impl Actor {
     pub(super) fn on_dial_failed(&mut self, id: ConnectionId, error: &DialError) {
         let Some(Dialling { reply, peer }) = self.dials.dialling.remove(&id) else { return };
         // The library's own words go on for lines.
-        let reason = match error {
-            DialError::NoAddresses => "no address of it is known".to_owned(),
-            DialError::Transport(tried) if tried.len() == 1 => "nobody answers there".to_owned(),
-            DialError::Transport(tried) => format!("{} addresses of it tried, none answered", tried.len()),
-            DialError::WrongPeerId { obtained, .. } => format!("another node is there: {obtained}"),
-            DialError::LocalPeerId { .. } => "this node itself is there".to_owned(),
-            other => other.to_string(),
+        let reason = match (other_peer(error), error) {
+            (Some(other), _) if other == *self.swarm.local_peer_id() => "this node itself is there".to_owned(),
+            (Some(other), _) => format!("another node is there: {other}"),
+            (None, DialError::LocalPeerId { .. }) => "this node itself is there".to_owned(),
+            (None, DialError::NoAddresses) => "no address of it is known".to_owned(),
+            (None, DialError::Transport(tried)) if tried.len() == 1 => "nobody answers there".to_owned(),
+            (None, DialError::Transport(tried)) => format!("{} addresses of it tried, none answered", tried.len()),
+            (None, other) => other.to_string(),
         };
         let Some(peer) = peer else {
             let _ = reply.send(Err(reason));
