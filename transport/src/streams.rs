@@ -29,7 +29,7 @@ const COMMAND_QUEUE: usize = 64;
 pub enum Preference {
     /// Any connection there is.
     Any,
-    /// Much data: a TCP connection where one can be had soon.
+    /// Much data: a TCP connection if there is one. Where there is none beside QUIC, one is dialled for the streams that follow.
     Bulk,
     /// This connection and no other.
     Connection(ConnectionId),

@@ -35,6 +35,8 @@ const DHT_AT_LEAST_EVERY: Duration = Duration::from_secs(300);
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 /// … up to this.
 const RETRY_AT_MOST: Duration = Duration::from_secs(4);
+/// Whose session lasted that long is tried again at once when it ends.
+const OF_USE: Duration = Duration::from_millis(500);
 /// How long a peer that sent something wrong, or stalled too often, is not asked for the drive.
 const BANNED: Duration = Duration::from_secs(600);
 /// How often a peer may stall.
@@ -166,7 +168,9 @@ impl Sources {
     pub(crate) fn on_ended(&self, peer: PeerId) {
         // Where it is known why, that stays.
         if let Some(candidate) = lock(&self.known).get_mut(&peer).filter(|known| known.state == State::Active) {
-            candidate.set(State::Failed("went away"));
+            // Who was of use until now is mostly there still, by another way: it or this node has moved.
+            let was_of_use = candidate.last_try.is_some_and(|at| at.elapsed() >= OF_USE);
+            candidate.set(if was_of_use { State::New } else { State::Failed("went away") });
         }
         self.want_others();
     }

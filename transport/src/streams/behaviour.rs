@@ -26,10 +26,8 @@ use crate::{AddressBook, PathKind, TransportKind, path_kind, remote_address, tra
 /// QUIC addresses and relays are dialled this much later than TCP addresses: long enough for a TCP handshake on a LAN and most of
 /// Europe, short enough that nobody notices where TCP is blocked.
 const QUIC_DELAY: Duration = Duration::from_millis(250);
-/// How long a bulk stream waits for a TCP connection before it takes what is there.
-const BULK_WAIT: Duration = Duration::from_secs(1);
 /// How long a peer that is connected directly, and could not be reached over TCP, is not tried over it again: behind a router
-/// that lets holes be made for QUIC only, every bulk stream would wait, and dial, for nothing.
+/// that lets holes be made for QUIC only, every bulk stream would dial for nothing.
 const TCP_AGAIN: Duration = Duration::from_secs(60);
 /// Most protocols accepted at a time: each is compared with every stream that comes in.
 const MAX_PROTOCOLS: usize = 256;
@@ -71,8 +69,6 @@ struct Waiting {
     protocol: StreamProtocol,
     preference: Preference,
     reply: oneshot::Sender<Result<OpenedStream, OpenError>>,
-    /// A bulk stream takes any connection after this.
-    settle_at: Instant,
 }
 
 struct Opening {
@@ -136,9 +132,7 @@ impl Streams {
             }
             Command::Accept { protocol, queue, reply } => drop(reply.send(self.accept(protocol, queue))),
             Command::Open { peer, protocol, preference, reply } => {
-                let now = Instant::now();
-                let waiting = Waiting { protocol, preference, reply, settle_at: now + BULK_WAIT };
-                self.start(peer, waiting, now);
+                self.start(peer, Waiting { protocol, preference, reply }, Instant::now());
             }
         }
     }
@@ -169,17 +163,20 @@ impl Streams {
 
     /// Opens a stream on the best connection, or waits for one.
     fn start(&mut self, peer: PeerId, request: Waiting, now: Instant) {
-        let best = self.best_connection(&peer, request.preference);
-        let settled = now >= request.settle_at;
-        match best {
-            Some(connection) if is_good_enough(&connection, request.preference) => {
+        match self.best_connection(&peer, request.preference) {
+            Some(connection) => {
+                if wants_tcp(&connection, request.preference)
+                    && self.can_get_tcp(&peer, now)
+                    && !self.is_dialling(&peer)
+                {
+                    self.dial(peer, now);
+                }
                 self.open_on(peer, connection, request);
             }
-            Some(connection) if settled || !self.can_get_tcp(&peer, now) => self.open_on(peer, connection, request),
             None if matches!(request.preference, Preference::Connection(_)) => {
                 let _ = request.reply.send(Err(OpenError::Broken("that connection is gone".into())));
             }
-            _ => self.wait_for_connection(peer, request, now),
+            None => self.wait_for_connection(peer, request, now),
         }
     }
 
@@ -266,29 +263,10 @@ impl Streams {
                 self.push_dial(opts.addresses(rest).build(), peer);
             }
         }
-        let settled: Vec<PeerId> = self
-            .waiting
-            .iter()
-            .filter(|(peer, queue)| {
-                self.connections.contains_key(*peer) && queue.iter().any(|waiting| waiting.settle_at <= now)
-            })
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in settled {
-            self.on_no_tcp(peer, now);
-            self.serve_waiting(peer, now);
-        }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let second = self.second_dials.iter().map(|(at, _)| *at).min();
-        let settle = self
-            .waiting
-            .iter()
-            .filter(|(peer, _)| self.connections.contains_key(*peer))
-            .flat_map(|(_, queue)| queue.iter().map(|waiting| waiting.settle_at))
-            .min();
-        [second, settle].into_iter().flatten().min()
+        self.second_dials.iter().map(|(at, _)| *at).min()
     }
 
     fn serve_waiting(&mut self, peer: PeerId, now: Instant) {
@@ -384,13 +362,12 @@ fn is_dialled_first(address: &Multiaddr) -> bool {
     path_kind(address) != PathKind::Relayed && transport_kind(address) != TransportKind::Quic
 }
 
-/// A connection is taken at once if nothing better can be expected.
-fn is_good_enough(connection: &Connection, preference: Preference) -> bool {
-    match preference {
-        Preference::Any | Preference::Connection(_) => true,
-        // Through a relay everything flows from the first moment; a direct way may never come.
-        Preference::Bulk => connection.transport != TransportKind::Quic || connection.path == PathKind::Relayed,
-    }
+/// Whether a TCP connection beside that one would be better for such streams.
+fn wants_tcp(connection: &Connection, preference: Preference) -> bool {
+    // Through a relay everything flows from the first moment; a direct way may never come.
+    preference == Preference::Bulk
+        && connection.transport == TransportKind::Quic
+        && connection.path != PathKind::Relayed
 }
 
 fn describe(error: &libp2p::swarm::DialError) -> String {
@@ -532,24 +509,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_does_not_answer_over_tcp_is_not_waited_for_again() {
+    async fn a_bulk_stream_waits_for_no_tcp_which_is_dialled_beside_once_in_a_while() {
         let (mut streams, _control, _incoming) = Streams::new([]);
         let (peer, begun) = (PeerId::random(), Instant::now());
-        let connection = |transport| Connection {
-            id: ConnectionId::new_unchecked(1),
-            path: PathKind::Direct,
-            transport,
-            in_use: InUse::default(),
-        };
         let mut answers = Vec::new();
         let mut open = |streams: &mut Streams, now| {
             let (reply, answer) = oneshot::channel();
             answers.push(answer);
             let protocol = StreamProtocol::new("/test/1");
-            let request = Waiting { protocol, preference: Preference::Bulk, reply, settle_at: now + BULK_WAIT };
-            streams.start(peer, request, now);
+            streams.start(peer, Waiting { protocol, preference: Preference::Bulk, reply }, now);
         };
-        streams.connections.insert(peer, vec![connection(TransportKind::Quic)]);
+        let connection = |number, transport| Connection {
+            id: ConnectionId::new_unchecked(number),
+            path: PathKind::Direct,
+            transport,
+            in_use: InUse::default(),
+        };
+        streams.connections.insert(peer, vec![connection(1, TransportKind::Quic)]);
         for address in ["/ip4/9.9.9.9/udp/1/quic-v1", "/ip4/9.9.9.8/tcp/1/p2p-circuit"] {
             streams.book.add(peer, address.parse().expect("a multiaddr"));
         }
@@ -557,15 +533,21 @@ mod tests {
         assert_eq!(outcome(&mut streams), (0, 1), "a relay's TCP is none of the peer's");
         streams.book.add(peer, "/ip4/9.9.9.9/tcp/1".parse().expect("a multiaddr"));
         open(&mut streams, begun);
-        assert_eq!(outcome(&mut streams), (1, 0), "TCP may come");
-        streams.on_timeout(begun + BULK_WAIT);
-        assert_eq!(outcome(&mut streams), (0, 1), "it did not");
-        open(&mut streams, begun + BULK_WAIT);
-        assert_eq!(outcome(&mut streams), (0, 1), "nobody waits for it again");
-        open(&mut streams, begun + BULK_WAIT + TCP_AGAIN);
-        assert_eq!(outcome(&mut streams), (0, 0), "but later; the first dial still goes on");
-        streams.connections.insert(peer, vec![connection(TransportKind::Tcp)]);
-        streams.serve_waiting(peer, begun + BULK_WAIT + TCP_AGAIN);
-        assert_eq!(outcome(&mut streams), (0, 1));
+        assert_eq!(outcome(&mut streams), (1, 1), "TCP may come");
+        open(&mut streams, begun);
+        assert_eq!(outcome(&mut streams), (0, 1), "it is being dialled");
+        let dialled = *streams.dials.keys().next().expect("a dial");
+        let error = libp2p::swarm::DialError::Transport(Vec::new());
+        streams.on_dial_failure(&DialFailure { peer_id: Some(peer), error: &error, connection_id: dialled });
+        let failed = Instant::now();
+        open(&mut streams, failed);
+        assert_eq!(outcome(&mut streams), (0, 1), "nobody answers there");
+        open(&mut streams, failed + TCP_AGAIN);
+        assert_eq!(outcome(&mut streams), (1, 1), "somebody may, later");
+        streams.connections.insert(peer, vec![connection(2, TransportKind::Tcp), connection(1, TransportKind::Quic)]);
+        open(&mut streams, failed + TCP_AGAIN);
+        let over =
+            streams.opening.values().filter(|opening| opening.connection.transport == TransportKind::Tcp).count();
+        assert_eq!((outcome(&mut streams), over), ((0, 1), 1), "from then on it is taken");
     }
 }

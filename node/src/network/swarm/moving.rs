@@ -10,7 +10,9 @@ use libp2p::core::ConnectedPoint;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
-use p2p_transport::{AddressScope, OpenError, PathKind, Preference, StreamControl, ip_of, path_kind, scope};
+use p2p_transport::{
+    AddressScope, OpenError, PathKind, Preference, StreamControl, ip_of, path_kind, remote_address, scope,
+};
 use tokio::sync::mpsc;
 
 use super::Actor;
@@ -29,6 +31,9 @@ const AGAIN: [Duration; 7] = [
 const MAX_LOST: usize = 32;
 /// How long an old connection has to prove that it lives, once its peer has come on a new one.
 const PROOF_TIME: Duration = Duration::from_secs(2);
+/// The same where it came through a relay: who has a direct connection calls over none, so on the other side there is none
+/// left. Long enough for a line that a transfer fills.
+const PROOF_TIME_RELAYED: Duration = Duration::from_millis(500);
 /// Connections found dead that wait for the loop.
 pub(super) const DEAD: usize = 32;
 /// Old connections that are being proved at a time.
@@ -177,11 +182,12 @@ impl Actor {
 
     /// Notes where a connection ends here, and doubts the older ones of its peer.
     pub(super) fn on_new_end(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
-        if let Some(end) = end_of(endpoint) {
+        let address = remote_address(endpoint, peer);
+        if let Some(end) = end_of(endpoint, &address) {
             self.moving.ends.insert(id, end);
         }
         let is_relayed = |address: &Multiaddr| path_kind(address) == PathKind::Relayed;
-        let came_relayed = is_relayed(endpoint.get_remote_address());
+        let came_relayed = is_relayed(&address);
         let old: Vec<ConnectionId> = self.with_snapshot(|snapshot| {
             let others = snapshot.connections.iter().filter(|(other, known)| **other != id && known.peer == peer);
             // The direct one beside a relayed one is what everybody hopes for.
@@ -192,8 +198,9 @@ impl Actor {
             // Enough are being proved: the others are found out by their silence.
             let Ok(permit) = self.moving.proofs.clone().try_acquire_owned() else { return };
             let (streams, dead) = (self.moving.streams.clone(), self.moving.dead.clone());
+            let time = if came_relayed { PROOF_TIME_RELAYED } else { PROOF_TIME };
             tokio::spawn(async move {
-                let proof = tokio::time::timeout(PROOF_TIME, lives(&streams, peer, connection)).await;
+                let proof = tokio::time::timeout(time, lives(&streams, peer, connection, time)).await;
                 if !proof.unwrap_or(false) {
                     // A loop that is busy with others finds this one out by its silence.
                     let _ = dead.try_send(connection);
@@ -220,9 +227,9 @@ impl Actor {
 
 /// Whether the other side still says anything on a connection. Only silence is none: a refusal, or a ping that another one
 /// pushed aside, is an answer too, and what is really gone is closed without us.
-async fn lives(streams: &StreamControl, peer: PeerId, connection: ConnectionId) -> bool {
+async fn lives(streams: &StreamControl, peer: PeerId, connection: ConnectionId, time: Duration) -> bool {
     let ping = StreamProtocol::new("/ipfs/ping/1.0.0");
-    let mut opened = match streams.open(peer, ping, Preference::Connection(connection), PROOF_TIME).await {
+    let mut opened = match streams.open(peer, ping, Preference::Connection(connection), time).await {
         Ok(opened) => opened.stream,
         Err(error) => return !matches!(error, OpenError::TimedOut(_)),
     };
@@ -243,8 +250,7 @@ fn own_ip(address: &Multiaddr) -> Option<IpAddr> {
 
 /// Where a connection ends on this computer: outside `None` for one that no change of interfaces touches (loopback, memory, and
 /// relayed ones, which end with that to their relay); inside `None` where it cannot be told.
-fn end_of(endpoint: &ConnectedPoint) -> Option<Option<IpAddr>> {
-    let remote = endpoint.get_remote_address();
+fn end_of(endpoint: &ConnectedPoint, remote: &Multiaddr) -> Option<Option<IpAddr>> {
     if path_kind(remote) == PathKind::Relayed || scope(remote) == AddressScope::Loopback {
         return None;
     }
@@ -288,7 +294,10 @@ mod tests {
             local_addr: local.parse().expect("a multiaddr"),
             send_back_addr: remote.parse().expect("a multiaddr"),
         };
+        let end_of = |endpoint: &ConnectedPoint| end_of(endpoint, &remote_address(endpoint, PeerId::random()));
         let home = listener("/ip4/192.168.1.2/tcp/1", "/ip4/9.9.9.9/tcp/5");
+        let relayed = format!("/ip4/9.9.9.9/tcp/1/p2p/{}/p2p-circuit", PeerId::random());
+        assert_eq!(end_of(&listener(&relayed, "/p2p-circuit")), None);
         assert_eq!(end_of(&home), Some(Some("192.168.1.2".parse().expect("an address"))));
         assert_eq!(end_of(&listener("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/5")), None);
         let anywhere = end_of(&listener("/ip4/0.0.0.0/udp/1/quic-v1", "/ip4/9.9.9.9/udp/5/quic-v1"));
