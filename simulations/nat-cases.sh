@@ -258,7 +258,7 @@ young() {
     local second="p2p-$$-young" begun
     space "$second"; plug "$second" $world.95; begun="$(now_ms)"; node "$second" "$work/young" --bootstrap "$boot"; local answering=$daemon
     answers() { status_of young > "$work/young.status"; grep -q '"dht_mode":"server"' "$work/young.status" && ! grep -q '"dht_peers":0' "$work/young.status"; }
-    await 900 answers || { cat "$work/young.status"; fail "young: the second node answers no queries"; }
+    await 250 answers || { cat "$work/young.status"; fail "young: the second node answers no queries"; }
     echo "young: the second node in the world answers queries after $(($(now_ms) - begun)) ms"
     ended "$answering"; ip netns del "$second"
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
+use libp2p::core::transport::{PortUse, TransportError};
 use libp2p::kad::{
     self, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
 };
@@ -534,7 +534,13 @@ impl NetworkBehaviour for Dht {
             FromSwarm::DialFailure(failed) => {
                 if let Some(peer) = failed.peer_id {
                     self.on_read_undialled(&peer, failed.error);
-                    if matches!(failed.error, DialError::Transport(_)) {
+                    // Not one that is connected, and was called at one more address, or for somebody who had it tested.
+                    let was_tried = |tried: &[(Multiaddr, TransportError<_>)]| {
+                        tried.iter().any(|(_, error)| matches!(error, TransportError::Other(_)))
+                    };
+                    if matches!(failed.error, DialError::Transport(tried) if was_tried(tried))
+                        && !self.connected_at.contains_key(&peer)
+                    {
                         gone = Some((peer, Gone::Silent));
                     }
                 }

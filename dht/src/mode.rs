@@ -42,14 +42,15 @@ pub enum Observed {
 pub struct ModeRule {
     setting: ModeSetting,
     global_servers: HashSet<ConnectionId>,
+    /// With the time from which on it counts.
     reachable: Vec<(Multiaddr, Instant)>,
-    servers: usize,
+    is_small: bool,
 }
 
 impl ModeRule {
     /// The rule under a setting; an island at first.
     pub fn new(setting: ModeSetting) -> Self {
-        Self { setting, global_servers: HashSet::new(), reachable: Vec::new(), servers: 0 }
+        Self { setting, global_servers: HashSet::new(), reachable: Vec::new(), is_small: true }
     }
 
     /// Takes note of what happened.
@@ -61,9 +62,12 @@ impl ModeRule {
             Observed::Closed(id) => {
                 self.global_servers.remove(&id);
             }
-            Observed::DialledAt(address) => insert_first(&mut self.reachable, address, now),
+            Observed::DialledAt(address) => {
+                let settled = now + if self.is_small { SETTLE_SMALL } else { SETTLE };
+                insert_first(&mut self.reachable, address, settled);
+            }
             Observed::AddressLost(address) => self.reachable.retain(|(known, _)| *known != address),
-            Observed::Servers(servers) => self.servers = servers,
+            Observed::Servers(servers) => self.on_size(now, servers < SMALL),
         }
     }
 
@@ -78,7 +82,7 @@ impl ModeRule {
             ModeSetting::Server => Mode::Server,
             ModeSetting::Client => Mode::Client,
             ModeSetting::Auto if self.is_island() => Mode::Server,
-            ModeSetting::Auto if self.reachable.iter().any(|(_, since)| now >= *since + self.settle()) => Mode::Server,
+            ModeSetting::Auto if self.reachable.iter().any(|(_, settled)| now >= *settled) => Mode::Server,
             ModeSetting::Auto => Mode::Client,
         }
     }
@@ -88,11 +92,18 @@ impl ModeRule {
         if self.setting != ModeSetting::Auto || self.is_island() {
             return None;
         }
-        self.reachable.iter().map(|(_, since)| *since + self.settle()).filter(|at| *at > now).min()
+        self.reachable.iter().map(|(_, settled)| *settled).filter(|at| *at > now).min()
     }
 
-    fn settle(&self) -> Duration {
-        if self.servers < SMALL { SETTLE_SMALL } else { SETTLE }
+    /// Who answers already goes on: if all stopped at once because they are many, they would be few again.
+    fn on_size(&mut self, now: Instant, is_small: bool) {
+        if self.is_small == is_small {
+            return;
+        }
+        self.is_small = is_small;
+        for (_, settled) in self.reachable.iter_mut().filter(|(_, settled)| *settled > now) {
+            *settled = if is_small { (*settled).min(now + SETTLE_SMALL) } else { *settled + (SETTLE - SETTLE_SMALL) };
+        }
     }
 
     /// Global addresses at which a peer reached us.
@@ -134,8 +145,8 @@ mod tests {
         let address: Multiaddr = "/ip4/1.1.1.1/tcp/1".parse().expect("a multiaddr");
         let mut rule = ModeRule::new(ModeSetting::Auto);
         rule.on_observed(now, Observed::GlobalServer(id(1)));
-        rule.on_observed(now, Observed::DialledAt(address.clone()));
         rule.on_observed(now, Observed::Servers(SMALL));
+        rule.on_observed(now, Observed::DialledAt(address.clone()));
         assert_eq!(rule.mode(now), Mode::Client);
         assert_eq!(rule.next_timeout(now), Some(now + SETTLE));
         assert_eq!(rule.mode(now + SETTLE), Mode::Server);
@@ -153,8 +164,20 @@ mod tests {
         rule.on_observed(now, Observed::DialledAt("/ip4/1.1.1.1/tcp/1".parse().expect("a multiaddr")));
         assert_eq!((rule.mode(now), rule.next_timeout(now)), (Mode::Client, Some(now + SETTLE_SMALL)));
         assert_eq!(rule.mode(now + SETTLE_SMALL), Mode::Server);
-        rule.on_observed(now, Observed::Servers(SMALL));
-        assert_eq!(rule.mode(now + SETTLE_SMALL), Mode::Client);
+        rule.on_observed(now + SETTLE_SMALL, Observed::Servers(SMALL));
+        assert_eq!(rule.mode(now + SETTLE_SMALL), Mode::Server, "who answers goes on");
+    }
+
+    #[test]
+    fn who_sees_in_time_that_the_network_is_large_waits_as_long_as_that_takes() {
+        let now = Instant::now();
+        let mut rule = ModeRule::new(ModeSetting::Auto);
+        rule.on_observed(now, Observed::GlobalServer(id(1)));
+        rule.on_observed(now, Observed::DialledAt("/ip4/1.1.1.1/tcp/1".parse().expect("a multiaddr")));
+        rule.on_observed(now + SETTLE_SMALL / 2, Observed::Servers(SMALL));
+        assert_eq!((rule.mode(now + SETTLE_SMALL), rule.next_timeout(now)), (Mode::Client, Some(now + SETTLE)));
+        rule.on_observed(now + SETTLE_SMALL, Observed::Servers(SMALL - 1));
+        assert_eq!(rule.next_timeout(now + SETTLE_SMALL), Some(now + 2 * SETTLE_SMALL));
     }
 
     #[test]

@@ -36,6 +36,7 @@ async fn found(regions: Regions, beside: Beside) -> (usize, usize) {
         let got = network.by_rank(&KEY, rank).get(KEY).await;
         found += usize::from(got.value.is_some());
     }
+    println!("stored on {stored}, found by {found} of {READERS}");
     (stored, found)
 }
 

@@ -33,7 +33,7 @@ pub use behaviour::{Behaviour, BehaviourEvent, Parts};
 pub use book::AddressBook;
 pub use build::{BuildError, build_swarm, keypair, libp2p_peer_id, our_peer_id};
 pub use config::{Config, LimitsConfig, Profile, RelayMode};
-pub use expected::other_peer;
+pub use expected::{nobody_answered, other_peer};
 pub use gossip::GossipTopic;
 pub use guard::DialGuard;
 pub use lan_network::{LanNetwork, NetworkId, lan_networks, virtual_interfaces, wake_gateway};

@@ -51,8 +51,9 @@ impl Dht {
         }
     }
 
-    /// Lets a server into the table, unless too many of its kind are there. Where its bucket has no room it waits for a place.
-    fn admit(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
+    /// Lets a server into the table, unless too many of its kind are there; false: they are. Where its bucket has no room it
+    /// waits for a place.
+    fn admit(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) -> bool {
         let table = self.table_peers();
         let bucket = self.bucket_of(&peer);
         let standing = if (self.trusted)(&peer) { Standing::Trusted } else { Standing::Stranger };
@@ -61,7 +62,8 @@ impl Dht {
         let verdict = self.admission.judge(now, (&peer, standing, bucket), at, &table);
         if verdict == Verdict::Crowded {
             tracing::debug!(%peer, "not let into the table: others of its network are there");
-            return;
+            self.replacements.remove(bucket, &peer);
+            return false;
         }
         let named = &addresses[..addresses.len().min(MAX_ADDRESSES)];
         let mut is_in = false;
@@ -72,7 +74,8 @@ impl Dht {
             }
             is_in |= update == RoutingUpdate::Success;
         }
-        match is_in {
+        // Without an address that may be dialled it can never enter.
+        match is_in || named.is_empty() {
             true => self.replacements.remove(bucket, &peer),
             false => self.replacements.add(bucket, peer, named.to_vec()),
         }
@@ -82,23 +85,31 @@ impl Dht {
         if !named.is_empty() {
             self.forget_addresses(&peer, |address| !named.contains(address));
         }
+        true
     }
 
     /// The last connection to a peer of the table closed, or nobody answers where it should be. One of those that found no
-    /// room is offered its place: Kademlia asks whoever holds it once more before it gives it away.
+    /// room is offered a place in its bucket: Kademlia asks whoever was longest away once more before it gives that one's away.
     pub(super) fn on_table_peer_gone(&mut self, peer: &PeerId, gone: Gone) {
         // Where nobody is connected this node itself may be the one that is gone.
         if self.servers.is_empty() || !self.is_in_table(peer) {
             return;
         }
         let bucket = self.bucket_of(peer);
-        if let Some((next, addresses)) = self.replacements.take_connected(bucket, |next| self.servers.contains(next)) {
-            self.admit(next, &addresses, Instant::now());
-        } else if gone == Gone::Silent
+        while let Some((next, addresses)) = self.replacements.take_connected(bucket, |next| self.servers.contains(next))
+        {
+            if !self.is_in_table(&next) && self.admit(next, &addresses, Instant::now()) {
+                return;
+            }
+        }
+        while gone == Gone::Silent
             && let Some((next, addresses)) = self.replacements.take_newest(bucket)
         {
-            let opts = DialOpts::peer_id(next).addresses(addresses).build();
-            self.outputs.push_back(ToSwarm::Dial { opts });
+            if !self.is_in_table(&next) {
+                let opts = DialOpts::peer_id(next).addresses(addresses).build();
+                self.outputs.push_back(ToSwarm::Dial { opts });
+                return;
+            }
         }
     }
 
@@ -182,7 +193,7 @@ mod tests {
     use std::task::Poll;
     use std::time::Duration;
 
-    use libp2p::core::transport::PortUse;
+    use libp2p::core::transport::{PortUse, TransportError};
     use libp2p::core::{ConnectedPoint, Endpoint};
     use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure};
     use libp2p::swarm::{ConnectionId, DialError, FromSwarm, NetworkBehaviour};
@@ -323,12 +334,18 @@ mod tests {
         }
         goes(&mut dht, leaving[0]);
         assert_eq!(dialled(&mut dht).await, [], "it may be idle only");
-        let error = DialError::Transport(Vec::new());
-        dht.on_swarm_event(FromSwarm::DialFailure(DialFailure {
-            peer_id: Some(leaving[0].0),
-            error: &error,
-            connection_id: ConnectionId::new_unchecked(1_000),
-        }));
+        let silence = TransportError::Other(std::io::ErrorKind::TimedOut.into());
+        let error = DialError::Transport(vec![(HERE.parse().expect("an address"), silence)]);
+        let failed = |dht: &mut Dht, peer| {
+            dht.on_swarm_event(FromSwarm::DialFailure(DialFailure {
+                peer_id: Some(peer),
+                error: &error,
+                connection_id: ConnectionId::new_unchecked(1_000),
+            }));
+        };
+        failed(&mut dht, leaving[1].0);
+        assert_eq!(dialled(&mut dht).await, [], "it is connected, and was called at one more address");
+        failed(&mut dht, leaving[0].0);
         let last = waiting.last().expect("thirty wait").0;
         assert_eq!(dialled(&mut dht).await, [last], "who was heard of last");
         comes(&mut dht, last, 1_001, HERE, HERE);

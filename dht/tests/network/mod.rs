@@ -95,6 +95,21 @@ pub(crate) struct Network {
     hostile: JoinSet<()>,
     /// How long a message to a node takes, by its number.
     delay: fn(usize) -> Duration,
+    keys: Keys,
+}
+
+/// Keys that are the same in each run, so that nodes lie where they lay the last time: how many honest ones are near a key is
+/// chance, and would fail a test in twenty.
+#[derive(Default)]
+struct Keys(u64);
+
+impl Keys {
+    fn next(&mut self) -> Keypair {
+        self.0 += 1;
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.0.to_le_bytes());
+        Keypair::ed25519_from_bytes(seed).expect("32 bytes are a key")
+    }
 }
 
 impl Network {
@@ -106,8 +121,15 @@ impl Network {
     /// The same, where messages take time.
     pub(crate) async fn with_delay(count: usize, regions: Regions, delay: fn(usize) -> Duration) -> Self {
         let (tasks, hostile) = (JoinSet::new(), JoinSet::new());
-        let mut network =
-            Self { nodes: Vec::new(), gone: HashSet::new(), addresses: Addresses::default(), tasks, hostile, delay };
+        let mut network = Self {
+            nodes: Vec::new(),
+            gone: HashSet::new(),
+            addresses: Addresses::default(),
+            tasks,
+            hostile,
+            delay,
+            keys: Keys::default(),
+        };
         for n in 0..count {
             network.add_node(regions).await;
             // Each knows three of those before it and finds the rest by itself.
@@ -137,7 +159,7 @@ impl Network {
     }
 
     async fn add_node(&mut self, regions: Regions) {
-        let keypair = Keypair::generate_ed25519();
+        let keypair = self.keys.next();
         let id = keypair.public().to_peer_id();
         let dht = Dht::new(
             id,
@@ -167,7 +189,7 @@ impl Network {
         let nearest: Vec<PeerId> = nearest.into_iter().filter(|id| KBucketKey::from(*id) != target).collect();
         let first = KBucketKey::from(nearest[0]).distance(&target);
         let is_nearer = |keypair: &Keypair| KBucketKey::from(keypair.public().to_peer_id()).distance(&target) < first;
-        let keypairs = std::iter::repeat_with(Keypair::generate_ed25519).filter(is_nearer).take(count).collect();
+        let keypairs = std::iter::repeat_with(|| self.keys.next()).filter(is_nearer).take(count).collect();
         // Each makes itself known to the neighbours of the key, and to others here and there.
         let known_to = |at: usize| {
             let others = nearest.iter().skip(30 + at % 5).step_by(5);
@@ -178,7 +200,7 @@ impl Network {
 
     /// Hostile nodes anywhere, known to every second node.
     pub(crate) async fn liars(&mut self, count: usize) {
-        let keypairs = std::iter::repeat_with(Keypair::generate_ed25519).take(count).collect();
+        let keypairs = std::iter::repeat_with(|| self.keys.next()).take(count).collect();
         let ids: Vec<PeerId> = self.nodes.iter().map(|node| node.id).collect();
         self.add_hostile(keypairs, |at| ids.iter().skip(at % 2).step_by(2).copied().collect()).await;
     }

@@ -262,7 +262,7 @@ impl Job {
                     if error.is_fault() {
                         sources.ban(session.peer)
                     } else {
-                        sources.on_ended(session.peer)
+                        sources.on_ended(&session)
                     }
                     (session, heads) = match first_session(&self.drive, sources, opened, scope, left).await {
                         Ok(next) => next,
@@ -337,7 +337,7 @@ impl Job {
                         && session.is_ended()
                     {
                         self.queue.remove(&session);
-                        sources.on_ended(session.peer);
+                        sources.on_ended(&session);
                         sessions.retain(|known| !Arc::ptr_eq(known, &session));
                     }
                 }
@@ -454,7 +454,7 @@ impl Job {
             }
             FetchError::Unreachable(_) | FetchError::Refused | FetchError::Broken(_) => {
                 session.end();
-                sources.on_ended(session.peer);
+                sources.on_ended(session);
                 false
             }
         }

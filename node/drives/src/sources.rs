@@ -2,7 +2,7 @@
 //! once, the first that proves itself wins (specs/drives.md, 8.7).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::stream::{self, BoxStream, FuturesUnordered};
@@ -73,10 +73,12 @@ struct Candidate {
     failures: u32,
     /// How often it was asked in vain.
     stalls: u32,
+    /// The last session with it.
+    session: Weak<Session>,
 }
 
 impl Candidate {
-    const NEW: Self = Self { state: State::New, last_try: None, failures: 0, stalls: 0 };
+    const NEW: Self = Self { state: State::New, last_try: None, failures: 0, stalls: 0, session: Weak::new() };
 
     fn set(&mut self, state: State) {
         // What is still under way says nothing in a liar's favour.
@@ -165,13 +167,17 @@ impl Sources {
     }
 
     /// A session ended: the peer may be tried again, and others are looked for.
-    pub(crate) fn on_ended(&self, peer: PeerId) {
-        // Where it is known why, that stays.
-        if let Some(candidate) = lock(&self.known).get_mut(&peer).filter(|known| known.state == State::Active) {
+    pub(crate) fn on_ended(&self, session: &Session) {
+        // Where it is known why, that stays; and several who used it say so, while the next one may have begun.
+        let is_its_own = |known: &&mut Candidate| std::ptr::eq(known.session.as_ptr(), session);
+        let mut known = lock(&self.known);
+        let candidate = known.get_mut(&session.peer).filter(|known| known.state == State::Active).filter(is_its_own);
+        if let Some(candidate) = candidate {
             // Who was of use until now is mostly there still, by another way: it or this node has moved.
             let was_of_use = candidate.last_try.is_some_and(|at| at.elapsed() >= OF_USE);
             candidate.set(if was_of_use { State::New } else { State::Failed("went away") });
         }
+        drop(known);
         self.want_others();
     }
 
@@ -326,6 +332,9 @@ impl Search {
         }
         if let Some(candidate) = lock(&self.known).get_mut(&peer) {
             candidate.set(state);
+            if let Ok(opened) = &result {
+                candidate.session = Arc::downgrade(&opened.session);
+            }
         }
         if let Ok(opened) = result {
             // They came unasked by hash, so they wait in memory until a parent or a head vouches for them.
@@ -342,7 +351,10 @@ impl Search {
         let mut room = MAX_ACTIVE
             .saturating_sub(known.values().filter(|c| matches!(c.state, State::Trying | State::Active)).count());
         let mut due = Vec::new();
-        for (peer, candidate) in known.iter_mut() {
+        // Who has waited longest first, or who is lost and found all the time would keep its place from all others.
+        let mut candidates: Vec<_> = known.iter_mut().collect();
+        candidates.sort_by_key(|(_, candidate)| candidate.last_try);
+        for (peer, candidate) in candidates {
             let wanted = match candidate.state {
                 State::New => true,
                 State::Failed(_) => candidate.is_rested(),

@@ -237,7 +237,7 @@ impl Viewer {
         if is_fault {
             self.sources.ban(session.peer);
         } else {
-            self.sources.on_ended(session.peer);
+            self.sources.on_ended(session);
         }
     }
 

@@ -23,7 +23,7 @@ use libp2p::core::transport::PortUse;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, mdns, relay};
 use p2p_dht::{Dht, Mode, RecordKind};
 use p2p_drives::Cache;
@@ -370,8 +370,8 @@ impl Actor {
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
-                if let (Some(peer), DialError::Transport(_)) = (peer_id, &error) {
-                    self.on_silent_peer(&peer);
+                if let Some(peer) = peer_id {
+                    self.on_undialled(&peer, &error);
                 }
                 if let Some(peer) = self.near_dials.remove(&connection_id) {
                     self.on_no_neighbour(peer, &error);

@@ -191,7 +191,11 @@ impl Streams {
 
     fn can_get_tcp(&self, peer: &PeerId, now: Instant) -> bool {
         let has_failed = self.without_tcp.get(peer).is_some_and(|at| now.duration_since(*at) < TCP_AGAIN);
-        !has_failed && self.book.of(peer).iter().any(is_dialled_first)
+        // By a longer way than QUIC's, or it would have been taken.
+        let is_direct_tcp =
+            |known: &Connection| known.transport == TransportKind::Tcp && known.path != PathKind::Relayed;
+        let has_one = self.connections.get(peer).is_some_and(|known| known.iter().any(is_direct_tcp));
+        !has_failed && !has_one && self.book.of(peer).iter().any(is_dialled_first)
     }
 
     /// A peer that is connected does not answer over TCP.

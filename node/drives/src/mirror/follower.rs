@@ -72,7 +72,7 @@ impl Party {
     /// Sessions that go on. Peers of the others are looked for again, and may come back with a newer version.
     pub(super) fn live(&mut self) -> &[Arc<Session>] {
         for session in self.sessions.extract_if(.., |session| session.is_ended()) {
-            self.sources.on_ended(session.peer);
+            self.sources.on_ended(&session);
         }
         &self.sessions
     }

@@ -95,6 +95,12 @@ impl Actor {
         // The library's own words go on for lines.
         let reason = match (other_peer(error), error) {
             (Some(other), _) if other == *self.swarm.local_peer_id() => "this node itself is there".to_owned(),
+            (Some(other), DialError::Transport(tried)) if tried.len() > 1 => {
+                format!(
+                    "{} addresses of it tried: at one is another node, {other}, and nobody at the rest",
+                    tried.len()
+                )
+            }
             (Some(other), _) => format!("another node is there: {other}"),
             (None, DialError::LocalPeerId { .. }) => "this node itself is there".to_owned(),
             (None, DialError::NoAddresses) => "no address of it is known".to_owned(),

@@ -15,6 +15,7 @@ use p2p_transport::{
 };
 use tokio::sync::mpsc;
 
+use super::super::handle::ConnectionInfo;
 use super::Actor;
 
 /// When peers and relays are dialled after a change, counted from it: the route often comes a little after the address.
@@ -31,8 +32,8 @@ const AGAIN: [Duration; 7] = [
 const MAX_LOST: usize = 32;
 /// How long an old connection has to prove that it lives, once its peer has come on a new one.
 const PROOF_TIME: Duration = Duration::from_secs(2);
-/// The same where it came through a relay: who has a direct connection calls over none, so on the other side there is none
-/// left. Long enough for a line that a transfer fills.
+/// The same, at least, of a direct connection whose peer came through a relay: who has one hardly calls over a relay, so on the
+/// other side it is probably gone. Three round trips where these take longer.
 const PROOF_TIME_RELAYED: Duration = Duration::from_millis(500);
 /// Connections found dead that wait for the loop.
 pub(super) const DEAD: usize = 32;
@@ -188,17 +189,22 @@ impl Actor {
         }
         let is_relayed = |address: &Multiaddr| path_kind(address) == PathKind::Relayed;
         let came_relayed = is_relayed(&address);
-        let old: Vec<ConnectionId> = self.with_snapshot(|snapshot| {
+        let old: Vec<(ConnectionId, Duration)> = self.with_snapshot(|snapshot| {
             let others = snapshot.connections.iter().filter(|(other, known)| **other != id && known.peer == peer);
-            // The direct one beside a relayed one is what everybody hopes for.
-            let doubted = others.filter(|(_, known)| came_relayed || !is_relayed(&known.address));
-            doubted.map(|(other, _)| *other).collect()
+            // The direct one beside a relayed one is what everybody hopes for, and who is called over a relay a second time only
+            // tries another hole.
+            let has_called = came_relayed && endpoint.is_dialer();
+            let doubted = others.filter(|(_, known)| has_called || !is_relayed(&known.address));
+            let time = |known: &ConnectionInfo| match came_relayed && !is_relayed(&known.address) {
+                true => PROOF_TIME.min(PROOF_TIME_RELAYED.max(known.rtt.unwrap_or_default() * 3)),
+                false => PROOF_TIME,
+            };
+            doubted.map(|(other, known)| (*other, time(known))).collect()
         });
-        for connection in old {
+        for (connection, time) in old {
             // Enough are being proved: the others are found out by their silence.
             let Ok(permit) = self.moving.proofs.clone().try_acquire_owned() else { return };
             let (streams, dead) = (self.moving.streams.clone(), self.moving.dead.clone());
-            let time = if came_relayed { PROOF_TIME_RELAYED } else { PROOF_TIME };
             tokio::spawn(async move {
                 let proof = tokio::time::timeout(time, lives(&streams, peer, connection, time)).await;
                 if !proof.unwrap_or(false) {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId};
+use p2p_transport::nobody_answered;
 
 use super::Actor;
 use crate::rows::{MAX_REMEMBERED, save_peers};
@@ -53,13 +55,21 @@ impl Remembered {
         turn
     }
 
-    /// Everybody may be dialled anew: the node is connected again, or somewhere else.
+    /// Everybody may be dialled anew: this computer is somewhere else.
     pub(super) fn begin_again(&mut self) {
         (self.next, self.pause, self.resume_at) = (0, FIRST_PAUSE, None);
     }
 
+    /// Nobody needs to be dialled. That connections close which nobody uses does not mean that the network is gone: it is not
+    /// looked for soon.
+    fn rest(&mut self, now: Instant) {
+        (self.next, self.pause, self.resume_at) = (0, FIRST_PAUSE, Some(now + MAX_PAUSE));
+    }
+
     fn forget(&mut self, peer: &PeerId) {
-        self.peers.retain(|(known, _)| known != peer);
+        let Some(at) = self.peers.iter().position(|(known, _)| known == peer) else { return };
+        self.peers.remove(at);
+        self.next -= usize::from(at < self.next);
     }
 
     /// Who is in the table now, and of those that were known before as many as there is room for: a node that starts where
@@ -69,6 +79,7 @@ impl Remembered {
         let before = std::mem::replace(&mut self.peers, table);
         self.peers.extend(before.into_iter().filter(|(peer, _)| !now.contains(peer)));
         self.peers.truncate(MAX_REMEMBERED);
+        self.next = 0;
         &self.peers
     }
 }
@@ -77,7 +88,7 @@ impl Actor {
     /// Dials some of the remembered peers, as long as nobody in the world is connected who knows others.
     pub(super) fn dial_remembered(&mut self) {
         if !self.swarm.behaviour().dht.is_island() {
-            self.remembered.begin_again();
+            self.remembered.rest(Instant::now());
             return;
         }
         for (peer, addresses) in self.remembered.turn(Instant::now()) {
@@ -88,9 +99,10 @@ impl Actor {
         }
     }
 
-    /// A peer does not answer. Only who is connected in the world can tell who is gone from what is out of reach.
-    pub(super) fn on_silent_peer(&mut self, peer: &PeerId) {
-        if !self.swarm.behaviour().dht.is_island() {
+    /// A peer could not be dialled. Only who is connected in the world can tell who is gone from what is out of reach.
+    pub(super) fn on_undialled(&mut self, peer: &PeerId, error: &DialError) {
+        let is_silent = nobody_answered(error) && !self.swarm.is_connected(peer);
+        if is_silent && !self.swarm.behaviour().dht.is_island() {
             self.remembered.forget(peer);
         }
     }
@@ -134,8 +146,13 @@ mod tests {
             now += Duration::from_secs(pause);
         }
         remembered.turn(now);
+        remembered.rest(now);
+        assert_eq!(remembered.turn(now + MAX_PAUSE / 2).len(), 0, "an idle node is not alone");
+        assert_eq!(remembered.turn(now + MAX_PAUSE).len(), AT_A_TIME);
         remembered.begin_again();
-        assert_eq!(remembered.turn(now).len(), AT_A_TIME);
+        let first = remembered.turn(now);
+        remembered.forget(&first[3].0);
+        assert_eq!(remembered.turn(now).len() + remembered.turn(now).len(), 12, "nobody is passed over");
         assert!(Remembered::new(Vec::new()).turn(now).is_empty());
     }
 
