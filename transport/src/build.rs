@@ -87,7 +87,7 @@ pub fn build_swarm<B: NetworkBehaviour>(
             Either::Left(Either::Right(quic)) => quic,
             Either::Right(memory) => memory,
         })
-        .and_then(expected::check);
+        .and_then(|connection, end| expected::check(connection, &end));
     let names = dns::tokio::Transport::system(connections).map_err(|error| failed("DNS", &error))?;
     // Once more in front of the names: what a name leads to is known only behind them.
     let paced = Paced::new(guard.around(names), guard.clone());

@@ -27,8 +27,8 @@ pub(crate) struct Unexpected(#[source] OtherPeer);
 type Connection = (PeerId, StreamMuxerBox);
 
 /// Lets a connection through whose peer is the one at the end of the dialled address, if one is named there.
-pub(crate) fn check((peer, muxer): Connection, end: ConnectedPoint) -> Ready<Result<Connection, Unexpected>> {
-    let wanted = match &end {
+pub(crate) fn check((peer, muxer): Connection, end: &ConnectedPoint) -> Ready<Result<Connection, Unexpected>> {
+    let wanted = match end {
         ConnectedPoint::Dialer { address, .. } => match address.iter().last() {
             Some(Protocol::P2p(wanted)) => Some(wanted),
             _ => None,
