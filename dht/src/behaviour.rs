@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use libp2p::core::Endpoint;
-use libp2p::core::transport::{PortUse, TransportError};
+use libp2p::core::transport::PortUse;
 use libp2p::kad::{
     self, BucketInserts, Caching, GetProvidersOk, InboundRequest, Mode, QueryId, QueryResult, RecordKey, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, DialError, ExternalAddresses, FromSwarm, NetworkBehaviour, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, ExternalAddresses, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
@@ -535,12 +535,7 @@ impl NetworkBehaviour for Dht {
                 if let Some(peer) = failed.peer_id {
                     self.on_read_undialled(&peer, failed.error);
                     // Not one that is connected, and was called at one more address, or for somebody who had it tested.
-                    let was_tried = |tried: &[(Multiaddr, TransportError<_>)]| {
-                        tried.iter().any(|(_, error)| matches!(error, TransportError::Other(_)))
-                    };
-                    if matches!(failed.error, DialError::Transport(tried) if was_tried(tried))
-                        && !self.connected_at.contains_key(&peer)
-                    {
+                    if table::is_silence(failed.error) && !self.connected_at.contains_key(&peer) {
                         gone = Some((peer, Gone::Silent));
                     }
                 }

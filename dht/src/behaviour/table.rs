@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use libp2p::core::transport::TransportError;
 use libp2p::kad::RoutingUpdate;
-use libp2p::swarm::ToSwarm;
 use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{DialError, ToSwarm};
 use libp2p::{Multiaddr, PeerId};
 
 use super::{Dht, IdentifiedPeer, SMALL_NETWORK};
@@ -13,6 +14,12 @@ use crate::Observed;
 use crate::admission::{Standing, Verdict};
 use crate::point::{common_bits, of_peer};
 use crate::store::MAX_ADDRESSES;
+
+/// Whether a dial went out and nobody answered.
+pub(super) fn is_silence(error: &DialError) -> bool {
+    let DialError::Transport(tried) = error else { return false };
+    tried.iter().any(|(_, error)| matches!(error, TransportError::Other(_)))
+}
 
 /// How a peer of the table is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,10 +200,10 @@ mod tests {
     use std::task::Poll;
     use std::time::Duration;
 
-    use libp2p::core::transport::{PortUse, TransportError};
+    use libp2p::core::transport::PortUse;
     use libp2p::core::{ConnectedPoint, Endpoint};
     use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, DialFailure};
-    use libp2p::swarm::{ConnectionId, DialError, FromSwarm, NetworkBehaviour};
+    use libp2p::swarm::{ConnectionId, FromSwarm, NetworkBehaviour};
 
     use super::*;
     use crate::behaviour::Event;
@@ -209,13 +216,17 @@ mod tests {
         Dht::new(PeerId::random(), "main", &Config::default(), is_trusted, Vec::new(), persist, |_, _| true)
     }
 
-    /// A server connects from one address and names another as its own.
-    fn comes(dht: &mut Dht, peer: PeerId, number: usize, from: &str, named: &str) {
-        let endpoint = ConnectedPoint::Dialer {
-            address: from.parse().expect("an address"),
+    fn dialled_at(address: &str) -> ConnectedPoint {
+        ConnectedPoint::Dialer {
+            address: address.parse().expect("an address"),
             role_override: Endpoint::Dialer,
             port_use: PortUse::Reuse,
-        };
+        }
+    }
+
+    /// A server connects from one address and names another as its own.
+    fn comes(dht: &mut Dht, peer: PeerId, number: usize, from: &str, named: &str) {
+        let endpoint = dialled_at(from);
         dht.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
             peer_id: peer,
             connection_id: ConnectionId::new_unchecked(number),
@@ -278,11 +289,7 @@ mod tests {
     const HERE: &str = "/ip4/10.0.0.1/tcp/1";
 
     fn goes(dht: &mut Dht, (peer, number): (PeerId, usize)) {
-        let endpoint = ConnectedPoint::Dialer {
-            address: HERE.parse().expect("an address"),
-            role_override: Endpoint::Dialer,
-            port_use: PortUse::Reuse,
-        };
+        let endpoint = dialled_at(HERE);
         dht.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id: peer,
             connection_id: ConnectionId::new_unchecked(number),
